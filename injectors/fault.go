@@ -1,0 +1,76 @@
+// Package injectors breaks things on purpose, one folder per thing that can break, and puts them back. A Fault is the
+// settings of one kind; the Runner gives every fault the same life: checked, saved, journalled, injected, proven, held,
+// restored, proven again.
+package injectors
+
+import (
+	"context"
+	"encoding/json"
+
+	"github.com/livedrill/livedrill/target"
+)
+
+// Fault is one thing that goes wrong, with its settings, ready to use.
+type Fault interface {
+	// Check reports whether the fault could work here. It changes nothing.
+	Check(ctx context.Context, on target.Component) error
+	// Save reads what Restore will have to put back, before anything is changed.
+	Save(ctx context.Context, on target.Component) (Original, error)
+	// Inject returns once the fault is in full effect. On error it has left nothing behind.
+	Inject(ctx context.Context, on target.Component) error
+	// Effect measures the fault as it is now: what was asked for, beside what is.
+	Effect(ctx context.Context, on target.Component) (Measured, error)
+	// Restore puts Original back from any half-applied state, in any process, any number of times.
+	Restore(ctx context.Context, on target.Component, was Original) error
+}
+
+// Original is what a fault found before it changed anything: plain data, on disk before the first change.
+type Original json.RawMessage
+
+// MarshalJSON writes the data as it is.
+func (o Original) MarshalJSON() ([]byte, error) { return json.RawMessage(o).MarshalJSON() }
+
+// UnmarshalJSON keeps the data as it is.
+func (o *Original) UnmarshalJSON(data []byte) error { return (*json.RawMessage)(o).UnmarshalJSON(data) }
+
+// Keep makes an Original of v.
+func Keep(v any) (Original, error) {
+	text, err := json.Marshal(v)
+	return Original(text), err
+}
+
+// Read is the reverse of Keep.
+func (o Original) Read(into any) error { return json.Unmarshal(o, into) }
+
+// Measured is a fault's effect at one time, by something other than what set it.
+type Measured struct {
+	Asked  map[string]float64 `json:"asked"`
+	Is     map[string]float64 `json:"is"`
+	N      uint64             `json:"n"`                // readings behind it
+	Bites  bool               `json:"bites"`            // the effect is within its bounds
+	Clean  bool               `json:"clean"`            // there is no effect at all
+	Reason string             `json:"reason,omitempty"` // why it does not bite, or is not clean
+}
+
+// BackEnded is a fault that can say by what means it acts here. It is asked after Check.
+type BackEnded interface{ BackEnd() string }
+
+// Lasting is a fault whose changes outlive the range it was made in.
+type Lasting interface{ Lasts() bool }
+
+// BackEnd is the means by which a fault acts.
+func BackEnd(f Fault) string {
+	if b, ok := f.(BackEnded); ok {
+		return b.BackEnd()
+	}
+	return ""
+}
+
+// Kind is one kind of fault.
+type Kind struct {
+	Name     string // family.thing
+	Summary  string
+	BackEnds []string
+	Default  func() Fault // a pointer to the kind's settings
+	On       string       // which components it can be put on, in words
+}

@@ -1,0 +1,107 @@
+package network
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/livedrill/livedrill/target"
+	"github.com/livedrill/livedrill/target/hosts"
+)
+
+// flow is what a probe saw in one direction of a link.
+type flow struct {
+	sent, received uint64
+	bytes          uint64
+	took           time.Duration // from the first to the last packet that arrived
+}
+
+func (f flow) loss() float64 {
+	if f.sent == 0 {
+		return 0
+	}
+	return float64(f.sent-f.received) / float64(f.sent)
+}
+
+// rate is the rate at which bytes arrived, in bits per second.
+func (f flow) rate() float64 {
+	if f.took <= 0 {
+		return 0
+	}
+	return float64(f.bytes) * 8 / f.took.Seconds()
+}
+
+// probe sends UDP packets of a size over the link both ways, evenly over a time, and counts what arrives. toHost and
+// fromHost are the two directions, as seen from the bridge.
+func probe(ctx context.Context, on *target.Network, packets, size int, over time.Duration) (toHost, fromHost flow, err error) {
+	atBridge, err := socket(on.Bridge, on.Peer)
+	if err != nil {
+		return flow{}, flow{}, err
+	}
+	defer atBridge.Close()
+	atHost, err := socket(on.Namespace, on.Addr)
+	if err != nil {
+		return flow{}, flow{}, err
+	}
+	defer atHost.Close()
+	var wg sync.WaitGroup
+	wg.Go(func() { toHost.received, toHost.bytes, toHost.took = count(atHost, over+grace) })
+	wg.Go(func() { fromHost.received, fromHost.bytes, fromHost.took = count(atBridge, over+grace) })
+	body := make([]byte, max(size-28, 8)) // 28: IPv4 and UDP headers
+	start := time.Now()
+	for i := range packets {
+		binary.BigEndian.PutUint64(body, uint64(i))
+		if !target.Wait(ctx, time.Until(start.Add(over*time.Duration(i)/time.Duration(packets)))) {
+			err = ctx.Err()
+			break
+		}
+		// A packet that the kernel refuses to take was not sent, and is not counted as lost.
+		if _, werr := atBridge.WriteTo(body, atHost.LocalAddr()); werr == nil {
+			toHost.sent++
+		}
+		if _, werr := atHost.WriteTo(body, atBridge.LocalAddr()); werr == nil {
+			fromHost.sent++
+		}
+	}
+	wg.Wait()
+	return toHost, fromHost, err
+}
+
+// grace is how long the last packets may take.
+const grace = 150 * time.Millisecond
+
+// socket opens a UDP socket in a network namespace.
+func socket(namespace, addr string) (*net.UDPConn, error) {
+	var conn *net.UDPConn
+	err := hosts.InNamespace(namespace, func() (err error) {
+		conn, err = net.ListenUDP("udp4", &net.UDPAddr{IP: net.ParseIP(addr)})
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("probe: %w", err)
+	}
+	return conn, conn.SetReadBuffer(1 << 20)
+}
+
+// count reads packets for a time.
+func count(conn *net.UDPConn, over time.Duration) (received, bytes uint64, took time.Duration) {
+	if err := conn.SetReadDeadline(time.Now().Add(over)); err != nil {
+		return 0, 0, 0
+	}
+	buf := make([]byte, 2048)
+	var first, last time.Time
+	for {
+		n, _, err := conn.ReadFromUDP(buf)
+		if err != nil {
+			return received, bytes, last.Sub(first)
+		}
+		if last = time.Now(); received == 0 {
+			first = last
+		}
+		received++
+		bytes += uint64(n + 28)
+	}
+}

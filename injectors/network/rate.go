@@ -1,0 +1,158 @@
+package network
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"time"
+
+	"github.com/vishvananda/netlink"
+
+	"github.com/livedrill/livedrill/injectors"
+	"github.com/livedrill/livedrill/target"
+	"github.com/livedrill/livedrill/target/hosts"
+	"github.com/livedrill/livedrill/target/unit"
+)
+
+// Rate makes a link narrow, in both directions, with a token bucket (tc-tbf).
+type Rate struct {
+	To unit.Bitrate `json:"rate" unit:"bits per second" help:"what passes in each direction"`
+}
+
+// Validate finds settings that cannot work.
+func (f *Rate) Validate() error {
+	if f.To < 8000 || f.To > 10e9 {
+		return fmt.Errorf("rate: %s is not between 8k and 10G", f.To)
+	}
+	return nil
+}
+
+// BackEnd is part of injectors.BackEnded.
+func (*Rate) BackEnd() string { return "tbf" }
+
+// Check is part of injectors.Fault.
+func (*Rate) Check(_ context.Context, on target.Component) error {
+	if on.Handles.Network == nil {
+		return errNoLink
+	}
+	for _, e := range ends(on.Handles.Network) {
+		kind, err := e.qdisc()
+		if err != nil {
+			return err
+		}
+		if kind != "noqueue" {
+			return fmt.Errorf("%s has a queue of kind %s already", e.device, kind)
+		}
+	}
+	return nil
+}
+
+// Save is part of injectors.Fault.
+func (*Rate) Save(_ context.Context, on target.Component) (injectors.Original, error) {
+	was := map[string]string{}
+	for _, e := range ends(on.Handles.Network) {
+		kind, err := e.qdisc()
+		if err != nil {
+			return nil, err
+		}
+		was[e.device] = kind
+	}
+	return injectors.Keep(was)
+}
+
+// Inject is part of injectors.Fault.
+func (f *Rate) Inject(_ context.Context, on target.Component) error {
+	for _, e := range ends(on.Handles.Network) {
+		err := e.inside(func(link netlink.Link) error {
+			bytes := uint64(float64(f.To) / 8)
+			burst := max(bytes/100, 3000) // 10 ms, and never less than two packets
+			limit := max(bytes/5, 15_000) // 200 ms of queue, as a home router has
+			return netlink.QdiscAdd(&netlink.Tbf{QdiscAttrs: netlink.QdiscAttrs{LinkIndex: link.Attrs().Index,
+				Handle: netlink.MakeHandle(0x1d, 0), Parent: netlink.HANDLE_ROOT}, Rate: bytes,
+				Buffer: netlink.Xmittime(bytes, uint32(burst)), Limit: uint32(min(limit, math.MaxUint32))})
+		})
+		if err != nil {
+			return errors.Join(fmt.Errorf("tbf at %s: %w", e.device, err), unlimit(on.Handles.Network))
+		}
+	}
+	return nil
+}
+
+// Effect offers three times the rate for half a second and measures what passes.
+func (f *Rate) Effect(ctx context.Context, on target.Component) (injectors.Measured, error) {
+	const size = 1400
+	over := time.Second
+	offered := math.Min(3*float64(f.To), 200e6)
+	packets := max(20, int(offered*over.Seconds()/8/size))
+	toHost, fromHost, err := probe(ctx, on.Handles.Network, packets, size, over)
+	if err != nil {
+		return injectors.Measured{}, err
+	}
+	worst := max(toHost.rate(), fromHost.rate())
+	m := injectors.Measured{N: toHost.received + fromHost.received, Asked: map[string]float64{"bits_per_second": float64(f.To)},
+		Is: map[string]float64{"bits_per_second": worst, "offered_bits_per_second": offered}}
+	m.Bites = worst > 0.7*float64(f.To) && worst < 1.3*float64(f.To)
+	m.Clean = toHost.loss() < 0.01 && fromHost.loss() < 0.01
+	if !m.Bites {
+		m.Reason = fmt.Sprintf("%s passes, asked were %s", unit.Bitrate(worst), f.To)
+	}
+	return m, nil
+}
+
+// Restore is part of injectors.Fault.
+func (*Rate) Restore(_ context.Context, on target.Component, _ injectors.Original) error {
+	return unlimit(on.Handles.Network)
+}
+
+func unlimit(on *target.Network) error {
+	var errs []error
+	for _, e := range ends(on) {
+		err := e.inside(func(link netlink.Link) error {
+			list, err := netlink.QdiscList(link)
+			if err != nil {
+				return err
+			}
+			for _, q := range list {
+				if q.Type() == "tbf" && q.Attrs().Handle == netlink.MakeHandle(0x1d, 0) {
+					return netlink.QdiscDel(q)
+				}
+			}
+			return nil
+		})
+		if !errors.Is(err, os.ErrNotExist) { // else the range is gone, and the queue with it
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// inside runs do on the end's link, in its namespace.
+func (e end) inside(do func(netlink.Link) error) error {
+	return hosts.InNamespace(e.namespace, func() error {
+		link, err := netlink.LinkByName(e.device)
+		if err != nil {
+			return err
+		}
+		return do(link)
+	})
+}
+
+// qdisc is the kind of the end's queue.
+func (e end) qdisc() (kind string, err error) {
+	err = e.inside(func(link netlink.Link) error {
+		list, err := netlink.QdiscList(link)
+		if err != nil {
+			return err
+		}
+		kind = "noqueue"
+		for _, q := range list {
+			if q.Attrs().Parent == netlink.HANDLE_ROOT {
+				kind = q.Type()
+			}
+		}
+		return nil
+	})
+	return kind, err
+}

@@ -1,0 +1,219 @@
+// Package redis breaks Redis servers.
+package redis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/livedrill/livedrill/injectors"
+	"github.com/livedrill/livedrill/target"
+)
+
+// OOM fills Redis up to its memory limit, with no policy that would make room: writes are refused with "OOM command not
+// allowed when used memory > 'maxmemory'", reads go on.
+type OOM struct {
+	Ballast int `json:"ballast" unit:"MiB" help:"memory that is filled up"`
+}
+
+// Validate finds settings that cannot work.
+func (f *OOM) Validate() error {
+	if f.Ballast < 2 || f.Ballast > 4096 {
+		return fmt.Errorf("ballast: %d MiB is not between 2 and 4096", f.Ballast)
+	}
+	return nil
+}
+
+const (
+	ballastKey = "livedrill:ballast:"
+	pieceSize  = 1 << 20
+	probeKey   = "livedrill:probe"
+	probes     = 50
+)
+
+// settings are what is changed in the server.
+var settings = []string{"maxmemory", "maxmemory-policy"}
+
+// BackEnd is part of injectors.BackEnded.
+func (*OOM) BackEnd() string { return "maxmemory" }
+
+func dial(on target.Component) (*redis.Client, error) {
+	h := on.Handles.Redis
+	if h == nil {
+		return nil, errors.New("it is no Redis")
+	}
+	return redis.NewClient(&redis.Options{Addr: h.Addr, Password: h.Password, MaxRetries: -1, DisableIdentity: true,
+		DialTimeout: time.Second, ReadTimeout: 2 * time.Second, PoolSize: 2}), nil
+}
+
+// Check is part of injectors.Fault.
+func (f *OOM) Check(ctx context.Context, on target.Component) error {
+	c, err := dial(on)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	n, err := c.Exists(ctx, ballastKey+"0").Result()
+	if err == nil && n > 0 {
+		err = errors.New("another fault has its ballast in it already")
+	}
+	return err
+}
+
+// Save is part of injectors.Fault.
+func (f *OOM) Save(ctx context.Context, on target.Component) (injectors.Original, error) {
+	c, err := dial(on)
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	was, err := read(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	return injectors.Keep(was)
+}
+
+func read(ctx context.Context, c *redis.Client) (map[string]string, error) {
+	out := map[string]string{}
+	for _, name := range settings {
+		got, err := c.ConfigGet(ctx, name).Result()
+		if err != nil {
+			return nil, err
+		}
+		value, ok := got[name]
+		if !ok {
+			return nil, fmt.Errorf("the server has no setting %s", name)
+		}
+		out[name] = value
+	}
+	return out, nil
+}
+
+// Inject is part of injectors.Fault. The limit is put half the ballast below what is used, so that keys which expire do
+// not make room.
+func (f *OOM) Inject(ctx context.Context, on target.Component) error {
+	c, err := dial(on)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	was, err := f.Save(ctx, on)
+	if err != nil {
+		return err
+	}
+	if err := f.fill(ctx, c); err != nil {
+		return errors.Join(err, f.Restore(context.WithoutCancel(ctx), on, was))
+	}
+	return nil
+}
+
+func (f *OOM) fill(ctx context.Context, c *redis.Client) error {
+	piece := make([]byte, pieceSize)
+	for i := range f.Ballast {
+		if err := c.Set(ctx, ballastKey+strconv.Itoa(i), piece, 0).Err(); err != nil {
+			return fmt.Errorf("ballast: %w", err)
+		}
+	}
+	used, err := memory(ctx, c)
+	if err != nil {
+		return err
+	}
+	if err := c.ConfigSet(ctx, "maxmemory-policy", "noeviction").Err(); err != nil {
+		return err
+	}
+	return c.ConfigSet(ctx, "maxmemory", strconv.FormatInt(used-int64(f.Ballast)*pieceSize/2, 10)).Err()
+}
+
+func memory(ctx context.Context, c *redis.Client) (int64, error) {
+	text, err := c.Info(ctx, "memory").Result()
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(text) {
+		if v, ok := strings.CutPrefix(strings.TrimSpace(line), "used_memory:"); ok {
+			return strconv.ParseInt(v, 10, 64)
+		}
+	}
+	return 0, errors.New("the server does not say how much memory it uses")
+}
+
+// Effect writes as the platform does and counts what is refused with the server's own words.
+func (f *OOM) Effect(ctx context.Context, on target.Component) (injectors.Measured, error) {
+	c, err := dial(on)
+	if err != nil {
+		return injectors.Measured{}, err
+	}
+	defer c.Close()
+	refused, other := 0, ""
+	for range probes {
+		err := c.Set(ctx, probeKey, "x", time.Second).Err()
+		switch {
+		case err == nil:
+		case strings.HasPrefix(err.Error(), "OOM command not allowed"):
+			refused++
+		default:
+			other = err.Error()
+		}
+	}
+	m := injectors.Measured{N: probes, Asked: map[string]float64{"refused_write_ratio": 1},
+		Is: map[string]float64{"refused_write_ratio": float64(refused) / probes}, Bites: refused == probes,
+		Clean: refused == 0 && other == ""}
+	if !m.Bites {
+		m.Reason = fmt.Sprintf("%d of %d writes were refused", refused, probes)
+	} else {
+		m.Reason = "writes are refused"
+	}
+	if other != "" {
+		m.Reason += ": " + other
+	}
+	return m, nil
+}
+
+// Restore is part of injectors.Fault. The limit goes first: while it is in force even this client could be refused.
+func (f *OOM) Restore(ctx context.Context, on target.Component, was injectors.Original) error {
+	c, err := dial(on)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	var before map[string]string
+	if err := was.Read(&before); err != nil {
+		return err
+	}
+	for _, name := range settings {
+		if err := c.ConfigSet(ctx, name, before[name]).Err(); err != nil {
+			return fmt.Errorf("CONFIG SET %s %s: %w", name, before[name], err)
+		}
+	}
+	var cursor uint64
+	for {
+		keys, next, err := c.Scan(ctx, cursor, ballastKey+"*", 1000).Result()
+		if err != nil {
+			return fmt.Errorf("ballast: %w", err)
+		}
+		if len(keys) > 0 {
+			if err := c.Unlink(ctx, keys...).Err(); err != nil {
+				return fmt.Errorf("ballast: %w", err)
+			}
+		}
+		if cursor = next; cursor == 0 {
+			break
+		}
+	}
+	now, err := read(ctx, c)
+	if err != nil {
+		return err
+	}
+	for _, name := range settings {
+		if now[name] != before[name] {
+			return fmt.Errorf("%s is %q, was %q", name, now[name], before[name])
+		}
+	}
+	return nil
+}

@@ -1,0 +1,197 @@
+package injectors
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/livedrill/livedrill/target"
+)
+
+// The states in which a fault can end.
+const (
+	Restored    = "restored"
+	NotInjected = "not-injected"
+	NotRestored = "not-restored"
+)
+
+// Order is one fault to be put on one component for a time.
+type Order struct {
+	ID    string
+	Kind  string
+	Fault Fault
+	On    target.Component
+	For   time.Duration
+}
+
+// Outcome is what became of an order. The times are those of the order to inject, of the full effect, of the order to
+// restore, and of the proof that nothing is left.
+type Outcome struct {
+	Order
+	BackEnd   string
+	Injected  time.Time
+	Effective time.Time
+	Restored  time.Time
+	Clean     time.Time
+	Measured  Measured
+	After     Measured
+	State     string
+	Err       error
+}
+
+// Runner gives every fault its life. Faults may overlap.
+type Runner struct {
+	Journal *Journal
+	Notify  func(kind string, details map[string]any)
+}
+
+const (
+	saveLimit    = 5 * time.Second
+	injectLimit  = 15 * time.Second
+	effectLimit  = 10 * time.Second
+	restoreLimit = 15 * time.Second
+)
+
+// Run carries an order out and returns when the fault is restored, or could not be. When ctx ends, the fault is restored
+// at once.
+func (r *Runner) Run(ctx context.Context, o Order) Outcome {
+	out := Outcome{Order: o, State: NotInjected}
+	was, err := r.prepare(ctx, o)
+	out.BackEnd = BackEnd(o.Fault)
+	if err != nil {
+		out.Err = err
+		r.note("fault.refused", o, map[string]any{"error": err.Error()})
+		return out
+	}
+	out.Injected = time.Now()
+	r.note("fault.inject", o, map[string]any{"back_end": out.BackEnd})
+	injectCtx, cancel := context.WithTimeout(ctx, injectLimit)
+	err = o.Fault.Inject(injectCtx, o.On)
+	cancel()
+	if err == nil {
+		out.Effective = time.Now()
+		r.note("fault.effective", o, nil)
+		out.Measured, err = r.measure(ctx, o)
+	}
+	if err != nil {
+		out.Err = fmt.Errorf("inject %s on %s: %w", o.Kind, o.On.Name, err)
+	}
+	if err == nil && out.Measured.Bites {
+		r.note("fault.proven", o, map[string]any{"asked": out.Measured.Asked, "is": out.Measured.Is, "n": out.Measured.N})
+		target.Wait(ctx, time.Until(out.Effective.Add(o.For)))
+	} else if err == nil {
+		r.note("fault.without-effect", o, map[string]any{"reason": out.Measured.Reason})
+	}
+	r.restore(ctx, &out, was)
+	return out
+}
+
+// prepare checks, saves and journals: nothing is changed by it.
+func (r *Runner) prepare(ctx context.Context, o Order) (Original, error) {
+	ctx, cancel := context.WithTimeout(ctx, saveLimit)
+	defer cancel()
+	if err := o.Fault.Check(ctx, o.On); err != nil {
+		return nil, fmt.Errorf("%s on %s: %w", o.Kind, o.On.Name, err)
+	}
+	was, err := o.Fault.Save(ctx, o.On)
+	if err != nil {
+		return nil, fmt.Errorf("%s on %s: read what is there: %w", o.Kind, o.On.Name, err)
+	}
+	settings, err := json.Marshal(o.Fault)
+	if err != nil {
+		return nil, fmt.Errorf("%s on %s: %w", o.Kind, o.On.Name, err)
+	}
+	return was, r.Journal.Write(Entry{Fault: o.ID, Kind: o.Kind, On: o.On, Settings: settings, Was: was})
+}
+
+func (r *Runner) measure(ctx context.Context, o Order) (Measured, error) {
+	ctx, cancel := context.WithTimeout(ctx, effectLimit)
+	defer cancel()
+	return o.Fault.Effect(ctx, o.On)
+}
+
+// restore puts back what was there and proves it. It does not heed the end of the run's own context.
+func (r *Runner) restore(ctx context.Context, out *Outcome, was Original) {
+	o := out.Order
+	ctx = context.WithoutCancel(ctx)
+	limited, cancel := context.WithTimeout(ctx, restoreLimit)
+	defer cancel()
+	out.Restored = time.Now()
+	r.note("fault.restore", o, nil)
+	err := o.Fault.Restore(limited, o.On, was)
+	if err == nil {
+		out.After, err = r.measure(ctx, o)
+	}
+	if err == nil && !out.After.Clean {
+		err = fmt.Errorf("the effect is still there: %s", out.After.Reason)
+	}
+	if err == nil {
+		err = r.Journal.Write(Entry{Fault: o.ID, Restored: true})
+	}
+	if err != nil {
+		out.State = NotRestored
+		out.Err = errors.Join(out.Err, fmt.Errorf("restore %s on %s: %w", o.Kind, o.On.Name, err))
+		r.note("fault.not-restored", o, map[string]any{"error": err.Error()})
+		return
+	}
+	out.Clean = time.Now()
+	if out.Measured.Bites && out.Err == nil {
+		out.State = Restored
+	}
+	r.note("fault.clean", o, nil)
+}
+
+func (r *Runner) note(kind string, o Order, more map[string]any) {
+	details := map[string]any{"fault": o.ID, "type": o.Kind, "on": o.On.Name}
+	for k, v := range more {
+		details[k] = v
+	}
+	r.Notify(kind, details)
+}
+
+// Group runs orders that overlap and waits for all of them. The newest fault is restored first when ctx ends.
+type Group struct {
+	Runner *Runner
+	mu     sync.Mutex
+	live   []context.CancelFunc
+	done   []chan struct{}
+	out    []Outcome
+	wg     sync.WaitGroup
+}
+
+// Start begins an order; it goes on until its time is over or End is called.
+func (g *Group) Start(ctx context.Context, o Order) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	done := make(chan struct{})
+	g.mu.Lock()
+	g.live, g.done = append(g.live, cancel), append(g.done, done)
+	place := len(g.out)
+	g.out = append(g.out, Outcome{Order: o})
+	g.mu.Unlock()
+	g.wg.Go(func() {
+		defer close(done)
+		defer cancel()
+		outcome := g.Runner.Run(ctx, o)
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.out[place] = outcome
+	})
+}
+
+// End restores every fault that is still there, the newest first, and returns what became of all.
+func (g *Group) End() []Outcome {
+	g.mu.Lock()
+	live, done := g.live, g.done
+	g.mu.Unlock()
+	for i := len(live) - 1; i >= 0; i-- {
+		live[i]()
+		<-done[i]
+	}
+	g.wg.Wait()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return append([]Outcome(nil), g.out...)
+}

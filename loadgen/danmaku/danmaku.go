@@ -1,0 +1,166 @@
+// Package danmaku talks in rooms over WebSocket, open loop, and proves every delivery: each message that the platform
+// accepted is owed to every member of its room, once and in order.
+package danmaku
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/livedrill/livedrill/loadgen"
+	"github.com/livedrill/livedrill/reports/record"
+	"github.com/livedrill/livedrill/target"
+	"github.com/livedrill/livedrill/target/unit"
+)
+
+// Rooms say how the members are spread.
+type Rooms struct {
+	Count   int        `json:"count" help:"number of rooms"`
+	Hottest unit.Ratio `json:"hottest" help:"share of members in the hottest room; the others follow Zipf's law"`
+}
+
+// Load is members of rooms who talk.
+type Load struct {
+	Connections int           `json:"connections" help:"members at once"`
+	Rate        loadgen.Shape `json:"rate" help:"messages of all members together"`
+	Rooms       Rooms         `json:"rooms" help:"how members are spread"`
+	Size        int           `json:"size" help:"length of a message's text in bytes"`
+}
+
+// Default is 100 members who say 100 things a second.
+func Default() loadgen.Generator {
+	return &Load{Connections: 100, Rate: loadgen.Constant(100), Rooms: Rooms{Count: 10, Hottest: 0.8}, Size: 40}
+}
+
+// Validate finds settings that cannot work.
+func (l *Load) Validate() error {
+	errs := []error{l.Rate.Validate()}
+	if l.Connections < 1 || l.Connections > 50_000 {
+		errs = append(errs, fmt.Errorf("connections: %d is not between 1 and 50000", l.Connections))
+	}
+	if l.Rooms.Count < 1 || l.Rooms.Count > l.Connections {
+		errs = append(errs, fmt.Errorf("rooms: %d rooms for %d members", l.Rooms.Count, l.Connections))
+	}
+	if l.Size < 1 || l.Size > 512 {
+		errs = append(errs, fmt.Errorf("size: %d is not between 1 and 512", l.Size))
+	}
+	return errors.Join(errs...)
+}
+
+// plan gives every member a room, and every room its members, the same in every worker.
+func (l *Load) plan(rng *rand.Rand) (roomOf []int, size []int) {
+	roomOf, size = make([]int, l.Connections), make([]int, l.Rooms.Count)
+	hot := int(math.Round(float64(l.Rooms.Hottest) * float64(l.Connections)))
+	weights, sum := make([]float64, l.Rooms.Count), 0.0
+	for r := 1; r < l.Rooms.Count; r++ {
+		weights[r] = 1 / float64(r)
+		sum += weights[r]
+	}
+	order := rng.Perm(l.Connections) // so that every region has members in every large room
+	for place, i := range order {
+		room := 0
+		if place >= hot && sum > 0 {
+			x := rng.Float64() * sum
+			for room = 1; room < l.Rooms.Count-1 && x > weights[room]; room++ {
+				x -= weights[room]
+			}
+		}
+		roomOf[i] = room
+		size[room]++
+	}
+	return roomOf, size
+}
+
+type numbers struct {
+	published                            map[string]prometheus.Counter
+	owed, delivered, duplicate, disorder atomic.Uint64
+	due, foreign                         prometheus.Counter
+	ack, delivery                        *record.Histogram
+	begun, dropped                       prometheus.Counter
+}
+
+func newNumbers(m *loadgen.Meter) *numbers {
+	n := &numbers{published: map[string]prometheus.Counter{},
+		due:      m.Counter("livedrill_danmaku_due_total", "Messages that were due.", m.Labels()),
+		foreign:  m.Counter("livedrill_danmaku_malformed_total", "Lines from the server that nobody could read.", m.Labels()),
+		ack:      m.Histogram("livedrill_danmaku_ack_seconds", "From the intended send time to the acknowledgement.", m.Labels()),
+		delivery: m.Histogram("livedrill_danmaku_delivery_seconds", "From the intended send time to a member.", m.Labels()),
+		begun:    m.Counter("livedrill_sessions_begun_total", "Sessions that began.", m.Labels("role", "member")),
+		dropped:  m.Counter("livedrill_sessions_dropped_total", "Sessions ended by anything but their own plan.", m.Labels("role", "member")),
+	}
+	for _, r := range []string{"accepted", "rejected", "unsent"} {
+		n.published[r] = m.Counter("livedrill_danmaku_published_total", "Messages by the platform's answer.", m.Labels("result", r))
+	}
+	for _, c := range []struct {
+		name, help string
+		v          *atomic.Uint64
+	}{
+		{"livedrill_danmaku_owed_total", "Deliveries owed: accepted messages times members of the room then.", &n.owed},
+		{"livedrill_danmaku_delivered_total", "Deliveries seen, each once.", &n.delivered},
+		{"livedrill_danmaku_duplicates_total", "Deliveries seen again.", &n.duplicate},
+		{"livedrill_danmaku_disorder_total", "Deliveries seen after a later one of the same sender.", &n.disorder},
+	} {
+		m.CounterFunc(c.name, c.help, m.Labels(), func() float64 { return float64(c.v.Load()) })
+	}
+	return n
+}
+
+// house is all members of one worker.
+type house struct {
+	*Load
+	on     target.Platform
+	m      *loadgen.Meter
+	n      *numbers
+	client *http.Client
+	roomOf []int
+	size   []int
+	away   []atomic.Int64 // members of this worker who are not connected now, by room
+	text   []byte
+}
+
+// settle is how long deliveries may still come after the last message.
+const settle = 1500 * time.Millisecond
+
+// Run is part of loadgen.Generator.
+func (l *Load) Run(ctx context.Context, on target.Platform, m *loadgen.Meter) error {
+	rng := m.Rand()
+	h := &house{Load: l, on: on, m: m, n: newNumbers(m), away: make([]atomic.Int64, l.Rooms.Count), text: make([]byte, l.Size),
+		client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 16}}}
+	defer h.client.CloseIdleConnections()
+	h.roomOf, h.size = l.plan(rng)
+	for i := range h.text {
+		h.text[i] = 'a' + byte(i%26)
+	}
+	members := make([]*member, l.Connections)
+	stay, leave := context.WithCancel(ctx)
+	defer leave()
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer leave()
+	gate := make(chan struct{}, 64) // members who may be connecting at once
+	for i := range members {
+		if m.Slice.Mine(i, l.Connections) {
+			members[i] = &member{house: h, number: i, room: h.roomOf[i], last: make([]uint32, l.Connections)}
+			h.away[h.roomOf[i]].Add(1)
+			wg.Go(func() { members[i].stay(stay, gate) })
+		}
+	}
+	m.Arrivals(ctx, l.Rate, func(_ uint64, due time.Time) bool {
+		sender := members[rng.IntN(l.Connections)]
+		if sender == nil {
+			return false
+		}
+		sender.publish(due)
+		return true
+	})
+	target.Wait(ctx, settle)
+	return nil
+}

@@ -1,0 +1,52 @@
+// Package flv watches live streams over HTTP-FLV.
+package flv
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"net/http"
+
+	"github.com/livedrill/livedrill/loadgen"
+	"github.com/livedrill/livedrill/target"
+	"github.com/livedrill/livedrill/target/flv"
+)
+
+// Tag is a unit of media.
+type Tag = flv.Tag
+
+// FirstPicture watches a channel at the viewer's edge until the whole of a first key frame has come in.
+func FirstPicture(ctx context.Context, client *http.Client, on target.Platform, region, channel string) error {
+	assigned, err := loadgen.Dispatch(ctx, client, on, region)
+	if err != nil {
+		return err
+	}
+	url, err := loadgen.URL(on, assigned.Edge, "http", "/live/"+channel+".flv")
+	if err != nil {
+		return err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s: %s", url, resp.Status)
+	}
+	in := flv.NewReader(bufio.NewReader(resp.Body))
+	configured := false
+	for {
+		t, err := in.Next()
+		if err != nil {
+			return err
+		}
+		configured = configured || t.IsVideoHeader()
+		if configured && t.IsKey() {
+			return nil
+		}
+	}
+}

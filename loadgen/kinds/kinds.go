@@ -1,0 +1,35 @@
+// Package kinds is the one list of everything that can make load.
+package kinds
+
+import (
+	"github.com/livedrill/livedrill/loadgen"
+	"github.com/livedrill/livedrill/loadgen/api"
+	"github.com/livedrill/livedrill/loadgen/danmaku"
+	"github.com/livedrill/livedrill/loadgen/hls"
+	"github.com/livedrill/livedrill/loadgen/rtmp"
+)
+
+// Kind is one kind of load.
+type Kind struct {
+	Name    string
+	Summary string
+	Default func() loadgen.Generator // a pointer to the kind's settings
+}
+
+// All lists every kind.
+var All = []Kind{
+	{"rtmp", "publishes real H.264 and AAC as encoders do; a probe viewer proves each publish", rtmp.Default},
+	{"hls", "watches through the edges as HLS players do: buffer, stalls, first frame, stamps", hls.Default},
+	{"danmaku", "talks in rooms over WebSocket; every delivery is checked for loss, duplicates and order", danmaku.Default},
+	{"http", "log-ins, rooms and gifts against the API gateway, by vegeta", api.Default},
+}
+
+// Find returns a kind by its name.
+func Find(name string) (Kind, bool) {
+	for _, k := range All {
+		if k.Name == name {
+			return k, true
+		}
+	}
+	return Kind{}, false
+}

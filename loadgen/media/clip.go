@@ -1,0 +1,154 @@
+// Package media is the synthetic camera: real H.264 and AAC, made once with ffmpeg and kept, whose every frame carries the
+// time at which it is sent.
+package media
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/livedrill/livedrill/target/flv"
+	"github.com/livedrill/livedrill/target/stamp"
+	"github.com/livedrill/livedrill/target/unit"
+)
+
+// Format is what the camera sends.
+type Format struct {
+	Width, Height, FPS int
+	Bitrate            unit.Bitrate
+}
+
+// length is how long a clip is; publishers repeat it.
+const length = 8 * time.Second
+
+// Clip is the camera's film. It is read-only and may be shared.
+type Clip struct {
+	Config []flv.Tag // decoder configurations
+	Tags   []flv.Tag // media in order, time stamps from 0
+	Length time.Duration
+}
+
+// Load reads the clip of a format from the cache directory, and makes it there first if it is missing.
+func Load(ctx context.Context, cache string, f Format) (*Clip, error) {
+	path := filepath.Join(cache, "clip-"+f.sum()+".flv")
+	data, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		if data, err = render(ctx, f, path); err != nil {
+			return nil, fmt.Errorf("synthetic camera: %w", err)
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("synthetic camera: %w", err)
+	}
+	return parse(data)
+}
+
+// sum names a format's clip; it changes with everything that ffmpeg is told.
+func (f Format) sum() string {
+	h := sha256.Sum256(fmt.Append(nil, f.args("")))
+	return hex.EncodeToString(h[:6])
+}
+
+func (f Format) args(out string) []string {
+	rate := strconv.Itoa(int(f.Bitrate))
+	return []string{"-hide_banner", "-loglevel", "error", "-y",
+		"-f", "lavfi", "-i", fmt.Sprintf("testsrc2=size=%dx%d:rate=%d", f.Width, f.Height, f.FPS),
+		"-f", "lavfi", "-i", "sine=frequency=440:sample_rate=44100",
+		"-t", strconv.FormatFloat(length.Seconds(), 'f', -1, 64),
+		"-c:v", "libx264", "-preset", "veryfast", "-profile:v", "main", "-pix_fmt", "yuv420p", "-bf", "0",
+		"-g", strconv.Itoa(f.FPS), "-keyint_min", strconv.Itoa(f.FPS), "-sc_threshold", "0",
+		"-b:v", rate, "-maxrate", rate, "-bufsize", rate, "-c:a", "aac", "-b:a", "64k",
+		"-flvflags", "no_duration_filesize", "-f", "flv", out}
+}
+
+// render makes a clip and puts it in its place whole or not at all.
+func render(ctx context.Context, f Format, path string) ([]byte, error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return nil, err
+	}
+	temp, err := os.CreateTemp(filepath.Dir(path), "clip-*.tmp")
+	if err != nil {
+		return nil, err
+	}
+	defer os.Remove(temp.Name())
+	if err := temp.Close(); err != nil {
+		return nil, err
+	}
+	if out, err := exec.CommandContext(ctx, "ffmpeg", f.args(temp.Name())...).CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("ffmpeg: %w\n%s", err, out)
+	}
+	data, err := os.ReadFile(temp.Name())
+	if err != nil {
+		return nil, err
+	}
+	return data, os.Rename(temp.Name(), path)
+}
+
+func parse(data []byte) (*Clip, error) {
+	c := &Clip{}
+	r := flv.NewReader(bytes.NewReader(data))
+	var last uint32
+	frames := 0
+	for {
+		t, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return nil, fmt.Errorf("synthetic camera: %w", err)
+		}
+		switch {
+		case t.Type == flv.Script || t.IsVideoHeader() || t.IsAudioHeader():
+			c.Config = append(c.Config, t)
+		case t.IsFrame() || t.Type == flv.Audio && len(t.Data) > 2:
+			c.Tags = append(c.Tags, t)
+			if t.IsFrame() {
+				frames++
+				last = t.Timestamp
+			}
+		}
+	}
+	if frames < 2 || !firstFrame(c.Tags).IsKey() {
+		return nil, errors.New("synthetic camera: the clip does not begin with a key frame")
+	}
+	c.Length = time.Duration(float64(last)*float64(frames)/float64(frames-1)+0.5) * time.Millisecond
+	return c, nil
+}
+
+func firstFrame(tags []flv.Tag) flv.Tag {
+	for _, t := range tags {
+		if t.IsFrame() {
+			return t
+		}
+	}
+	return flv.Tag{}
+}
+
+// At gives tag n of an endless film, with its time stamp.
+func (c *Clip) At(n int) flv.Tag {
+	t := c.Tags[n%len(c.Tags)]
+	t.Timestamp += uint32(time.Duration(n/len(c.Tags)) * c.Length / time.Millisecond)
+	return t
+}
+
+// Stamped gives a frame with the send time in it; other tags stay as they are.
+func Stamped(t flv.Tag, at time.Time) flv.Tag {
+	if !t.IsFrame() {
+		return t
+	}
+	data := make([]byte, 0, len(t.Data)+4+stamp.NALSize)
+	data = append(data, t.Data[:5]...)
+	data = append(data, 0, 0, 0, byte(stamp.NALSize))
+	data = stamp.AppendNAL(data, at)
+	t.Data = append(data, t.Data[5:]...)
+	return t
+}

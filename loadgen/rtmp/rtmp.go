@@ -1,0 +1,239 @@
+// Package rtmp publishes streams as encoders do: real media from the synthetic camera, in real time, every frame stamped
+// with its send time. Each publish is proven by a probe viewer who waits for its first picture at an edge.
+package rtmp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/livedrill/livedrill/loadgen"
+	"github.com/livedrill/livedrill/loadgen/flv"
+	"github.com/livedrill/livedrill/loadgen/media"
+	"github.com/livedrill/livedrill/reports/record"
+	"github.com/livedrill/livedrill/target"
+	"github.com/livedrill/livedrill/target/rtmp"
+	"github.com/livedrill/livedrill/target/unit"
+)
+
+// Load is a number of publishers that stay, and newcomers that publish for a short time.
+type Load struct {
+	Publishers int           `json:"publishers" help:"streams that are published all the time"`
+	Newcomers  unit.Rate     `json:"newcomers" help:"arrivals of publishers that stay only for a while"`
+	Stay       unit.Duration `json:"stay" help:"how long a newcomer publishes"`
+	Bitrate    unit.Bitrate  `json:"bitrate" help:"video bit rate of a stream"`
+	FPS        int           `json:"fps" help:"frames per second"`
+	Width      int           `json:"width" help:"picture width"`
+	Height     int           `json:"height" help:"picture height"`
+}
+
+// Default is one publisher of a small picture.
+func Default() loadgen.Generator {
+	return &Load{Publishers: 1, Stay: unit.Duration(4 * time.Second), Bitrate: 800e3, FPS: 25, Width: 640, Height: 360}
+}
+
+// Validate finds settings that cannot work.
+func (l *Load) Validate() error {
+	var errs []error
+	if l.Publishers < 0 || l.Publishers > 10_000 {
+		errs = append(errs, fmt.Errorf("publishers: %d is not between 0 and 10000", l.Publishers))
+	}
+	if l.Publishers == 0 && l.Newcomers == 0 {
+		errs = append(errs, errors.New("publishers: nobody publishes: give publishers or newcomers"))
+	}
+	if l.FPS < 1 || l.FPS > 120 || l.Width < 64 || l.Width > 3840 || l.Height < 64 || l.Height > 2160 || l.Width%2+l.Height%2 > 0 {
+		errs = append(errs, errors.New("fps, width, height: a picture is 64x64 to 3840x2160, even, at 1 to 120 frames a second"))
+	}
+	return errors.Join(errs...)
+}
+
+// Prepare makes the film before the run, so that ffmpeg's work for it is not part of the run.
+func (l *Load) Prepare(ctx context.Context, cache string) error {
+	_, err := media.Load(ctx, cache, l.Format())
+	return err
+}
+
+// Format is what the camera sends.
+func (l *Load) Format() media.Format {
+	return media.Format{Width: l.Width, Height: l.Height, FPS: l.FPS, Bitrate: l.Bitrate}
+}
+
+// firstPicture is how long a probe viewer waits; it is the limit in the definition of push_success_ratio.
+const firstPicture = 10 * time.Second
+
+type run struct {
+	*Load
+	on       target.Platform
+	m        *loadgen.Meter
+	clip     *media.Clip
+	client   *http.Client
+	accepted map[string]prometheus.Counter
+	push     map[string]prometheus.Counter
+	begun    prometheus.Counter
+	dropped  prometheus.Counter
+	first    *record.Histogram
+	wg       sync.WaitGroup
+}
+
+// Run is part of loadgen.Generator.
+func (l *Load) Run(ctx context.Context, on target.Platform, m *loadgen.Meter) error {
+	clip, err := media.Load(ctx, m.Cache, l.Format())
+	if err != nil {
+		return err
+	}
+	r := &run{Load: l, on: on, m: m, clip: clip, client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 4}},
+		accepted: map[string]prometheus.Counter{}, push: map[string]prometheus.Counter{},
+		begun:   m.Counter("livedrill_sessions_begun_total", "Sessions that began.", m.Labels("role", "publisher")),
+		dropped: m.Counter("livedrill_sessions_dropped_total", "Sessions ended by anything but their own plan.", m.Labels("role", "publisher")),
+		first:   m.Histogram("livedrill_first_frame_seconds", "From before connecting to the end of the first key frame.", m.Labels("protocol", "flv")),
+	}
+	defer r.client.CloseIdleConnections()
+	for _, result := range []string{"accepted", "refused"} {
+		r.accepted[result] = m.Counter("livedrill_publish_total", "Publish attempts by the server's answer.", m.Labels("result", result))
+	}
+	for _, result := range []string{"seen", "unseen"} {
+		r.push[result] = m.Counter("livedrill_push_total", "Publish attempts by whether a probe viewer saw a picture.", m.Labels("result", result))
+	}
+	defer r.wg.Wait()
+	for i := range l.Publishers {
+		if m.Slice.Mine(i, l.Publishers) {
+			r.wg.Go(func() { r.stay(ctx, i) })
+		}
+	}
+	if l.Newcomers > 0 {
+		m.Arrivals(ctx, loadgen.Constant(l.Newcomers), func(n uint64, due time.Time) bool {
+			const cycle = 100 // newcomers are cut over the regions in turns of this many
+			if !m.Slice.Mine(int(n*37%cycle), cycle) {
+				return false
+			}
+			r.wg.Go(func() {
+				until := due.Add(time.Duration(l.Stay))
+				if until.After(m.End()) {
+					until = m.End()
+				}
+				if err := r.publish(ctx, fmt.Sprintf("%s-new-%d", m.Name, n), until); err != nil {
+					m.Failed.Inc()
+				}
+			})
+			return true
+		})
+	}
+	return nil
+}
+
+// ChannelName is the channel of publisher i of a load.
+func ChannelName(load string, i int) string { return fmt.Sprintf("%s-%d", load, i) }
+
+// stay publishes one channel all the time, and again after it was cut off.
+func (r *run) stay(ctx context.Context, i int) {
+	// Publishers begin at different moments, as people do; all within a second.
+	if !target.Wait(ctx, time.Duration(i%10)*100*time.Millisecond) {
+		return
+	}
+	for ctx.Err() == nil && time.Now().Before(r.m.End()) {
+		r.m.Offered.Inc()
+		r.m.Achieved.Inc()
+		if err := r.publish(ctx, ChannelName(r.m.Name, i), r.m.End()); err != nil {
+			r.m.Failed.Inc()
+			target.Wait(ctx, time.Second)
+		}
+	}
+}
+
+// publish sends one stream until its time is over. An error is what the publisher would complain about.
+func (r *run) publish(ctx context.Context, channel string, until time.Time) error {
+	r.wg.Go(func() { r.probe(ctx, channel) })
+	conn, err := r.connect(ctx, channel)
+	if ctx.Err() != nil {
+		return nil
+	}
+	if err != nil {
+		r.accepted["refused"].Inc()
+		return err
+	}
+	defer conn.Close()
+	r.accepted["accepted"].Inc()
+	r.begun.Inc()
+	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	defer stop()
+	if err := r.send(ctx, conn, until); err != nil && ctx.Err() == nil {
+		r.dropped.Inc()
+		return err
+	}
+	return nil
+}
+
+func (r *run) connect(ctx context.Context, channel string) (*rtmp.Conn, error) {
+	assigned, err := loadgen.Dispatch(ctx, r.client, r.on, r.m.Region)
+	if err != nil {
+		return nil, err
+	}
+	ingest, err := r.on.Find(assigned.Ingest)
+	if err != nil {
+		return nil, err
+	}
+	addr, err := ingest.HostPort("rtmp")
+	if err != nil {
+		return nil, err
+	}
+	conn, err := rtmp.Dial(ctx, addr, "live", 5*time.Second)
+	if err != nil {
+		return nil, err
+	}
+	if err := conn.Publish(r.on.Secrets.StreamKey(channel)); err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	return conn, nil
+}
+
+// send plays the film in real time. A frame's lateness is its send time after its time stamp's moment.
+func (r *run) send(ctx context.Context, conn *rtmp.Conn, until time.Time) error {
+	if err := conn.WriteTags(r.clip.Config); err != nil {
+		return err
+	}
+	start := time.Now()
+	for n := 0; ; n++ {
+		t := r.clip.At(n)
+		due := start.Add(time.Duration(t.Timestamp) * time.Millisecond)
+		if due.After(until) {
+			return conn.Unpublish()
+		}
+		if !target.Wait(ctx, time.Until(due)) {
+			return conn.Unpublish()
+		}
+		now := time.Now()
+		if t.IsFrame() {
+			r.m.Late.Observe(now.Sub(due).Seconds())
+			t = media.Stamped(t, now)
+		}
+		if err := conn.WriteTags([]flv.Tag{t}); err != nil {
+			return err
+		}
+	}
+}
+
+// probe is the viewer who proves that a publish succeeded.
+func (r *run) probe(ctx context.Context, channel string) {
+	start := time.Now()
+	ctx, cancel := context.WithTimeout(ctx, firstPicture)
+	defer cancel()
+	for {
+		err := flv.FirstPicture(ctx, r.client, r.on, r.m.Region, channel)
+		if err == nil {
+			r.push["seen"].Inc()
+			r.first.Observe(time.Since(start).Seconds())
+			return
+		}
+		if !target.Wait(ctx, 100*time.Millisecond) {
+			break
+		}
+	}
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) { // else the drill has ended: neither seen nor unseen
+		r.push["unseen"].Inc()
+	}
+}

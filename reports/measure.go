@@ -1,0 +1,195 @@
+package reports
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"strings"
+)
+
+// A load is suspect when its arrivals come so late that latencies mean little, and saturated when it could not make the
+// load that was asked for.
+const (
+	suspectLate   = 0.100 // s, p99
+	saturatedLate = 1.0
+	achievedLeast = 0.99
+)
+
+// loads reads what every workload did from the end of the warm-up on.
+func (j judge) loads(ctx context.Context) ([]Load, error) {
+	w, ok := j.window(WholeRun)
+	if !ok {
+		w, ok = j.window("warm-up")
+	}
+	var out []Load
+	for _, load := range j.Workloads {
+		l := Load{Name: load.Name, Kind: load.Kind, State: "valid"}
+		if !ok {
+			l.State = "suspect"
+			out = append(out, l)
+			continue
+		}
+		sel := fmt.Sprintf(`{load=%q}`, load.Name)
+		late := 0.0
+		for _, part := range []struct {
+			into *float64
+			expr string
+		}{
+			{&l.Offered, increase("livedrill_load_offered_total"+sel, w)},
+			{&l.Achieved, increase("livedrill_load_achieved_total"+sel, w)},
+			{&l.Failed, increase("livedrill_load_failed_total"+sel, w)},
+			{&l.CPU, increase(fmt.Sprintf(`process_cpu_seconds_total{instance=~"load-%s-.*"}`, load.Name), w)},
+			{&late, fmt.Sprintf("histogram_quantile(0.99, %s)", increase("livedrill_load_lateness_seconds"+sel, w))},
+		} {
+			v, err := j.number(ctx, part.expr, w.To)
+			if err != nil {
+				return nil, err
+			}
+			if !math.IsNaN(v) {
+				*part.into = v
+			}
+		}
+		l.LateP99 = late * 1000
+		l.RateOffered, l.RateAchieved = l.Offered/(w.To-w.From), l.Achieved/(w.To-w.From)
+		switch {
+		case late > saturatedLate || l.Offered > 100 && l.Achieved < achievedLeast*l.Offered:
+			l.State = "saturated"
+		case late > suspectLate:
+			l.State = "suspect"
+		}
+		out = append(out, l)
+	}
+	return out, nil
+}
+
+// costs reads what livedrill took of the machine.
+func (j judge) costs(ctx context.Context) (Costs, error) {
+	c := Costs{ReadyAfter: j.Ready}
+	w, ok := j.window(WholeRun)
+	if !ok {
+		return c, nil
+	}
+	for _, part := range []struct {
+		into     *float64
+		instance string
+	}{{&c.RangeCores, `="range"`}, {&c.LoadCores, `=~"load-.*"`}, {&c.StackCores, `!~"range|load-.*"`}} {
+		v, err := j.number(ctx, increase("process_cpu_seconds_total{instance"+part.instance+"}", w), w.To)
+		if err != nil {
+			return c, err
+		}
+		if !math.IsNaN(v) {
+			*part.into = v / (w.To - w.From)
+		}
+	}
+	return c, nil
+}
+
+// consistency proves that numbers which must agree do.
+func (j judge) consistency(ctx context.Context) ([]Check, error) {
+	end := j.abs(j.Run.Duration)
+	sum := func(selector string) (float64, error) {
+		v, err := j.number(ctx, fmt.Sprintf("sum(%s @ %.3f)", selector, end), end)
+		if math.IsNaN(v) {
+			v = 0
+		}
+		return v, err
+	}
+	out := []Check{}
+	for _, name := range j.Verify {
+		check, ok := checks[name]
+		if !ok {
+			continue
+		}
+		values := make([]float64, len(check.selectors))
+		for i, s := range check.selectors {
+			var err error
+			if values[i], err = sum(s); err != nil {
+				return nil, err
+			}
+		}
+		good, detail := check.judge(values)
+		out = append(out, Check{Check: name, OK: good, Detail: detail})
+	}
+	return out, nil
+}
+
+// checks are the proofs that a scenario can ask for.
+var checks = map[string]struct {
+	selectors []string
+	judge     func([]float64) (bool, string)
+}{
+	"danmaku-accounting": {
+		[]string{`livedrill_danmaku_due_total`, `livedrill_danmaku_published_total`, `livedrill_danmaku_owed_total`, `livedrill_danmaku_delivered_total`,
+			`livedrill_danmaku_duplicates_total`, `livedrill_danmaku_disorder_total`},
+		func(v []float64) (bool, string) {
+			return v[1] <= v[0] && v[3] <= v[2], fmt.Sprintf(
+				"%.0f due = %.0f answered + %.0f without an answer; %.0f owed = %.0f delivered + %.0f lost; %.0f duplicates, %.0f out of order",
+				v[0], v[1], v[0]-v[1], v[2], v[3], v[2]-v[3], v[4], v[5])
+		}},
+	"gift-ledger": {
+		[]string{`livedrill_api_requests_total{route="gift",outcome="ok"}`, `livedrill_ledger_gifts`, `livedrill_ledger_difference`},
+		func(v []float64) (bool, string) {
+			return v[1] >= v[0] && v[2] == 0, fmt.Sprintf(
+				"%.0f gifts acknowledged, %.0f in the ledger; gifts and accounts differ by %.0f coins", v[0], v[1], v[2])
+		}},
+}
+
+// CheckNames lists the proofs that a scenario can ask for.
+func CheckNames() []string { return []string{"danmaku-accounting", "gift-ledger"} }
+
+// impact finds what each fault did to each SLI that has an objective for it: two-second windows, one second apart, from the
+// injection to the next one or the end.
+func (j judge) impact(ctx context.Context) ([]Impact, error) {
+	const length, step, good = 2.0, 1.0, 3
+	out := []Impact{}
+	for i, f := range j.Faults {
+		w, ok := j.Windows[f.ID]
+		if !ok || f.Injected == nil {
+			continue
+		}
+		end := j.Run.Duration
+		for k, other := range j.Faults {
+			if from, ok := j.Windows[other.ID]; ok && k != i && from.From > w.From {
+				end = min(end, from.From)
+			}
+		}
+		for _, o := range j.Objectives {
+			sli, ok := FindSLI(o.SLI)
+			if !ok || sli.Value != "" || !(o.During == "fault" || o.During == WholeRun || o.During == f.Kind || o.During == f.ID) {
+				continue
+			}
+			im := Impact{Fault: f.ID, Objective: o.Name}
+			better, inRow := strings.HasPrefix(o.Op, ">"), 0
+			for t := *f.Injected; t+length <= end; t += step {
+				m, err := j.measure(ctx, o, sli, Window{j.abs(t), j.abs(t + length)})
+				if err != nil {
+					return nil, err
+				}
+				if math.IsNaN(m.value) || m.n == 0 {
+					continue
+				}
+				if o.Holds(m.value) {
+					if inRow++; inRow == good && im.Detected != nil && im.Whole == nil {
+						at := t + length - *f.Injected - (good-1)*step
+						im.Whole = &at
+					}
+					continue
+				}
+				inRow, im.Whole = 0, nil
+				if im.Detected == nil {
+					at := t + length - *f.Injected
+					im.Detected, im.Worst = &at, m.value
+				}
+				if better {
+					im.Worst = min(im.Worst, m.value)
+				} else {
+					im.Worst = max(im.Worst, m.value)
+				}
+			}
+			if im.Detected != nil {
+				out = append(out, im)
+			}
+		}
+	}
+	return out, nil
+}

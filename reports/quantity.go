@@ -1,0 +1,53 @@
+package reports
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+)
+
+// Quantity prints a value in its unit, as people read it.
+func Quantity(v *float64, unit string) string {
+	if v == nil {
+		return "-"
+	}
+	switch unit {
+	case "ratio":
+		digits := 1
+		if near := min(*v, 1-*v); near > 0 && near < 0.01 {
+			digits = 3
+		}
+		return strconv.FormatFloat(*v*100, 'f', digits, 64) + " %"
+	case "seconds":
+		if *v < 1 {
+			return strconv.FormatFloat(*v*1000, 'f', 0, 64) + " ms"
+		}
+		return strconv.FormatFloat(*v, 'f', 2, 64) + " s"
+	}
+	return strconv.FormatFloat(*v, 'g', 6, 64)
+}
+
+// Bounds prints an interval; an open end is an ellipsis.
+func Bounds(low, high *float64, unit string) string {
+	if low == nil && high == nil {
+		return "-"
+	}
+	text := func(v *float64) string {
+		if v == nil {
+			return "…"
+		}
+		return Quantity(v, unit)
+	}
+	return text(low) + " to " + text(high)
+}
+
+// Count prints a number of events.
+func Count(n float64) string {
+	switch {
+	case n >= 1e6:
+		return fmt.Sprintf("%.2fM", n/1e6)
+	case n >= 1e4:
+		return fmt.Sprintf("%.1fk", n/1e3)
+	}
+	return strconv.FormatFloat(math.Round(n), 'f', 0, 64)
+}

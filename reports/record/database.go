@@ -1,0 +1,183 @@
+package record
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/prometheus/model/histogram"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/promql"
+	"github.com/prometheus/prometheus/storage"
+	"github.com/prometheus/prometheus/tsdb"
+)
+
+// Database is the run's time series, a Prometheus TSDB on disk. Prometheus itself can read it.
+type Database struct {
+	db     *tsdb.DB
+	engine *promql.Engine
+	refs   map[string]storage.SeriesRef
+}
+
+// lookback is how old a sample may be and still count as the value now. Scrapes come each second; five missed ones mean
+// that a process is gone.
+const lookback = 5 * time.Second
+
+// OpenDatabase opens or makes the database in dir.
+func OpenDatabase(dir string) (*Database, error) {
+	options := tsdb.DefaultOptions()
+	options.RetentionDuration = int64(365 * 24 * time.Hour / time.Millisecond)
+	options.WALCompression = "snappy"
+	options.StripeSize = 256
+	db, err := tsdb.Open(dir, slog.New(slog.DiscardHandler), nil, options, nil)
+	if err != nil {
+		return nil, fmt.Errorf("time series in %s: %w", dir, err)
+	}
+	engine := promql.NewEngine(promql.EngineOpts{MaxSamples: 50_000_000, Timeout: time.Minute, LookbackDelta: lookback,
+		EnableAtModifier: true, EnableNegativeOffset: true})
+	return &Database{db: db, engine: engine, refs: map[string]storage.SeriesRef{}}, nil
+}
+
+// Close writes everything out as one block and closes the database.
+func (d *Database) Close() error { return errors.Join(d.engine.Close(), d.db.Close()) }
+
+// Storage gives rules and other readers Prometheus' own interface.
+func (d *Database) Storage() storage.Storage { return d.db }
+
+// Query evaluates a PromQL expression at a time.
+func (d *Database) Query(ctx context.Context, expr string, at time.Time) (promql.Vector, error) {
+	q, err := d.engine.NewInstantQuery(ctx, d.db, nil, expr, at)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", expr, err)
+	}
+	defer q.Close()
+	result := q.Exec(ctx)
+	if result.Err != nil {
+		return nil, fmt.Errorf("%s: %w", expr, result.Err)
+	}
+	switch v := result.Value.(type) {
+	case promql.Vector:
+		out := make(promql.Vector, len(v))
+		copy(out, v)
+		return out, nil
+	case promql.Scalar:
+		return promql.Vector{{T: v.T, F: v.V}}, nil
+	default:
+		return nil, fmt.Errorf("%s: gives a %s where one number is needed", expr, result.Value.Type())
+	}
+}
+
+// QueryRange evaluates a PromQL expression from one time to another in steps.
+func (d *Database) QueryRange(ctx context.Context, expr string, from, to time.Time, step time.Duration) (promql.Matrix, error) {
+	q, err := d.engine.NewRangeQuery(ctx, d.db, nil, expr, from, to, step)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", expr, err)
+	}
+	defer q.Close()
+	result := q.Exec(ctx)
+	if result.Err != nil {
+		return nil, fmt.Errorf("%s: %w", expr, result.Err)
+	}
+	matrix, err := result.Matrix()
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", expr, err)
+	}
+	out := make(promql.Matrix, len(matrix))
+	for i, s := range matrix {
+		out[i] = promql.Series{Metric: s.Metric, Floats: append([]promql.FPoint(nil), s.Floats...)}
+	}
+	return out, nil
+}
+
+// batch is one round of samples, all with the same time stamp.
+type batch struct {
+	d   *Database
+	app storage.Appender
+	t   int64
+}
+
+func (d *Database) begin(ctx context.Context, t int64) *batch {
+	return &batch{d: d, app: d.db.Appender(ctx), t: t}
+}
+
+func (b *batch) commit() error { return b.app.Commit() }
+
+// value appends one sample of a series.
+func (b *batch) value(name, instance string, pairs []*dto.LabelPair, v float64) error {
+	key, ref := b.d.ref(name, instance, pairs)
+	got, err := b.app.Append(ref, b.d.labels(ref, name, instance, pairs), b.t, v)
+	b.d.refs[key] = got
+	return err
+}
+
+func (b *batch) family(instance string, family *dto.MetricFamily) error {
+	var errs []error
+	for _, m := range family.Metric {
+		switch {
+		case m.Counter != nil:
+			errs = append(errs, b.value(family.GetName(), instance, m.Label, m.Counter.GetValue()))
+		case m.Gauge != nil:
+			errs = append(errs, b.value(family.GetName(), instance, m.Label, m.Gauge.GetValue()))
+		case m.Histogram != nil && m.Histogram.Schema != nil:
+			key, ref := b.d.ref(family.GetName(), instance, m.Label)
+			got, err := b.app.AppendHistogram(ref, b.d.labels(ref, family.GetName(), instance, m.Label), b.t,
+				native(m.Histogram), nil)
+			b.d.refs[key] = got
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// ref finds the number that the database gave a series when it was first written.
+func (d *Database) ref(name, instance string, pairs []*dto.LabelPair) (string, storage.SeriesRef) {
+	var key strings.Builder
+	key.WriteString(name)
+	key.WriteByte(0)
+	key.WriteString(instance)
+	for _, p := range pairs {
+		key.WriteByte(0)
+		key.WriteString(p.GetName())
+		key.WriteByte(1)
+		key.WriteString(p.GetValue())
+	}
+	return key.String(), d.refs[key.String()]
+}
+
+// labels are needed only the first time, or when the database forgot the number.
+func (d *Database) labels(ref storage.SeriesRef, name, instance string, pairs []*dto.LabelPair) labels.Labels {
+	if ref != 0 {
+		return labels.EmptyLabels()
+	}
+	b := labels.NewBuilder(labels.EmptyLabels())
+	b.Set(labels.MetricName, name)
+	b.Set("instance", instance)
+	for _, p := range pairs {
+		b.Set(p.GetName(), p.GetValue())
+	}
+	return b.Labels()
+}
+
+// native converts a histogram from its wire form to the database's; both hold the same spans and deltas.
+func native(h *dto.Histogram) *histogram.Histogram {
+	out := &histogram.Histogram{
+		Schema:          h.GetSchema(),
+		ZeroThreshold:   h.GetZeroThreshold(),
+		ZeroCount:       h.GetZeroCount(),
+		Count:           h.GetSampleCount(),
+		Sum:             h.GetSampleSum(),
+		PositiveBuckets: h.PositiveDelta,
+		NegativeBuckets: h.NegativeDelta,
+	}
+	for _, s := range h.PositiveSpan {
+		out.PositiveSpans = append(out.PositiveSpans, histogram.Span{Offset: s.GetOffset(), Length: s.GetLength()})
+	}
+	for _, s := range h.NegativeSpan {
+		out.NegativeSpans = append(out.NegativeSpans, histogram.Span{Offset: s.GetOffset(), Length: s.GetLength()})
+	}
+	return out
+}

@@ -1,0 +1,119 @@
+package reports
+
+import (
+	"fmt"
+	"strings"
+)
+
+// SLI is one number by which a platform's service is judged, with its definition as every report prints it.
+type SLI struct {
+	Name       string
+	Unit       string // ratio, seconds or count
+	Definition string
+	// A ratio is Good ÷ Total, both increases of counters over the window.
+	Good, Total string
+	// A distribution is the increase of a native histogram over the window; its objectives name a quantile.
+	Histogram string
+	// Any other value is PromQL at the window's end, with N events behind it.
+	Value, N string
+}
+
+// SLIs lists every SLI.
+var SLIs = []SLI{
+	{Name: "push_success_ratio", Unit: "ratio",
+		Definition: "streams whose first frame a probe viewer saw at an edge within 10 s ÷ publish attempts",
+		Good:       `livedrill_push_total{result="seen"}`, Total: `livedrill_push_total`},
+	{Name: "publish_accept_ratio", Unit: "ratio",
+		Definition: "publishes accepted (RTMP NetStream.Publish.Start) ÷ attempts",
+		Good:       `livedrill_publish_total{result="accepted"}`, Total: `livedrill_publish_total`},
+	{Name: "first_frame_seconds", Unit: "seconds",
+		Definition: "HLS viewer: from before connecting to the last byte of the segment with the first decodable IDR",
+		Histogram:  `livedrill_first_frame_seconds{protocol="hls"}`},
+	{Name: "fast_start_ratio", Unit: "ratio",
+		Definition: "sessions with the first picture within 1 s ÷ sessions that got one or gave up",
+		Good:       `livedrill_starts_total{result="fast"}`, Total: `livedrill_starts_total`},
+	{Name: "stall_ratio", Unit: "ratio",
+		Definition: "stalled time ÷ watched time, start-up and stalls included; a stall is a gap of over 500 ms past the buffer",
+		Good:       `livedrill_player_stalled_seconds_total`, Total: `livedrill_player_watched_seconds_total`},
+	{Name: "e2e_latency_seconds", Unit: "seconds",
+		Definition: "arrival of a frame at the viewer − send time carried in its SEI; one machine, one clock: the clocks' error is 0",
+		Histogram:  `livedrill_e2e_latency_seconds`},
+	{Name: "session_drop_ratio", Unit: "ratio",
+		Definition: "sessions ended by anything but their own plan ÷ sessions begun",
+		Good:       `livedrill_sessions_dropped_total`, Total: `livedrill_sessions_begun_total`},
+	{Name: "transcode_delay_seconds", Unit: "seconds",
+		Definition: "frame out of the transcoder − frame in, by the same stamp",
+		Histogram:  `livedrill_transcode_delay_seconds`},
+	{Name: "danmaku_ack_seconds", Unit: "seconds",
+		Definition: "from the intended send time to the acknowledgement", Histogram: `livedrill_danmaku_ack_seconds`},
+	{Name: "danmaku_delivery_seconds", Unit: "seconds",
+		Definition: "from the intended send time to each member of the room", Histogram: `livedrill_danmaku_delivery_seconds`},
+	{Name: "danmaku_delivery_ratio", Unit: "ratio",
+		Definition: "deliveries seen ÷ deliveries owed (accepted × members in the room then); duplicates are counted apart",
+		Good:       `livedrill_danmaku_delivered_total`, Total: `livedrill_danmaku_owed_total`},
+	{Name: "danmaku_accept_ratio", Unit: "ratio",
+		Definition: "messages acknowledged ÷ messages due; refused and unsent ones are not",
+		Good:       `livedrill_danmaku_published_total{result="accepted"}`, Total: `livedrill_danmaku_published_total`},
+	{Name: "api_latency_seconds", Unit: "seconds",
+		Definition: "from the intended send time to the whole answer, errors included", Histogram: `livedrill_api_latency_seconds`},
+	{Name: "api_error_ratio", Unit: "ratio",
+		Definition: "5xx, time-outs and resets ÷ requests",
+		Good:       `livedrill_api_requests_total{outcome="error"}`, Total: `livedrill_api_requests_total`},
+	{Name: "cache_hit_ratio", Unit: "ratio",
+		Definition: "requests for HLS that an edge answered from its cache ÷ requests",
+		Good:       `livedrill_edge_requests_total{cache=~"HIT|STALE|UPDATING|REVALIDATED"}`, Total: `livedrill_edge_requests_total`},
+	{Name: "payment_success_ratio", Unit: "ratio",
+		Definition: "gifts acknowledged ÷ gifts sent",
+		Good:       `livedrill_api_requests_total{route="gift",outcome="ok"}`, Total: `livedrill_api_requests_total{route="gift"}`},
+	{Name: "ledger_mismatches", Unit: "count",
+		Definition: "coins by which gifts and accounts differ + gifts acknowledged and not in the ledger",
+		Value: `sum(livedrill_ledger_difference @ $TO) + clamp_min(sum(livedrill_api_requests_total{route="gift",outcome="ok"} @ $TO)` +
+			` - sum(livedrill_ledger_gifts @ $TO), 0)`,
+		N: `sum(livedrill_api_requests_total{route="gift",outcome="ok"} @ $TO)`},
+	{Name: "availability_ratio", Unit: "ratio",
+		Definition: "watched time without stalls ÷ watched time",
+		Good:       `-livedrill_player_stalled_seconds_total`, Total: `livedrill_player_watched_seconds_total`},
+}
+
+// FindSLI returns an SLI by its name.
+func FindSLI(name string) (SLI, bool) {
+	for _, s := range SLIs {
+		if s.Name == name {
+			return s, true
+		}
+	}
+	return SLI{}, false
+}
+
+// Window is a stretch of time between two scrapes, in Unix seconds.
+type Window struct{ From, To float64 }
+
+// increase is the PromQL of the exact increase of a counter or histogram between the window's two scrapes.
+func increase(selector string, w Window) string {
+	return fmt.Sprintf("(sum(%s @ %.3f) - sum(%s @ %.3f))", selector, w.To, selector, w.From)
+}
+
+// RatioExpr gives the PromQL of a ratio's parts.
+func (s SLI) RatioExpr(w Window) (good, total string) {
+	total = increase(s.Total, w)
+	if bad, ok := strings.CutPrefix(s.Good, "-"); ok { // good is what is not bad
+		return fmt.Sprintf("(%s - %s)", total, increase(bad, w)), total
+	}
+	return increase(s.Good, w), total
+}
+
+// QuantileExpr gives the PromQL of a quantile.
+func (s SLI) QuantileExpr(q float64, w Window) string {
+	return fmt.Sprintf("histogram_quantile(%.6g, %s)", q, increase(s.Histogram, w))
+}
+
+// CountExpr gives the PromQL of the number of events behind a quantile.
+func (s SLI) CountExpr(w Window) string {
+	return fmt.Sprintf("histogram_count(%s)", increase(s.Histogram, w))
+}
+
+// ValueExpr gives the PromQL of any other value, and of the events behind it.
+func (s SLI) ValueExpr(w Window) (value, n string) {
+	to := fmt.Sprintf("%.3f", w.To)
+	return strings.ReplaceAll(s.Value, "$TO", to), strings.ReplaceAll(s.N, "$TO", to)
+}

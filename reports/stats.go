@@ -1,0 +1,34 @@
+package reports
+
+import "math"
+
+// z is the standard normal quantile of a two-sided 95 % interval.
+const z = 1.959963984540054
+
+// Wilson gives the 95 % bounds of a share of good in n events (Wilson 1927). Where nothing or everything is good the bound
+// on the open side is exact and one-sided: 1 − 0.05^(1/n), the zero-failure rule.
+func Wilson(good, n float64) (low, high float64) {
+	if n <= 0 {
+		return 0, 1
+	}
+	good = min(max(good, 0), n)
+	p := good / n
+	centre := (p + z*z/(2*n)) / (1 + z*z/n)
+	half := z / (1 + z*z/n) * math.Sqrt(p*(1-p)/n+z*z/(4*n*n))
+	low, high = max(0, centre-half), min(1, centre+half)
+	switch good {
+	case 0:
+		low, high = 0, 1-math.Pow(0.05, 1/n)
+	case n:
+		low, high = math.Pow(0.05, 1/n), 1
+	}
+	return low, high
+}
+
+// QuantileRanks gives the shares of a sample of n between which the true q-quantile lies with 95 % (order statistics, by
+// the normal approximation of the binomial). open is true when the sample is too small for a bound on that side.
+func QuantileRanks(q, n float64) (low, high float64, openLow, openHigh bool) {
+	half := z * math.Sqrt(q*(1-q)/n)
+	low, high = q-half-0.5/n, q+half+0.5/n
+	return max(low, 0), min(high, 1), low <= 0, high >= 1
+}

@@ -1,0 +1,206 @@
+package scenarios
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"reflect"
+	"sync"
+	"time"
+
+	"gopkg.in/yaml.v3"
+
+	"github.com/livedrill/livedrill/injectors"
+	faultkinds "github.com/livedrill/livedrill/injectors/kinds"
+	"github.com/livedrill/livedrill/reports/record"
+	"github.com/livedrill/livedrill/target"
+	"github.com/livedrill/livedrill/target/stack"
+)
+
+// The descriptors that a kept range is started with: its control socket, then the listeners of Orders.Exposed.
+const (
+	controlFD = 4
+	exposedFD = 5
+)
+
+// MetricsRoute is what a listener leads to that answers with the metrics of the whole platform.
+const MetricsRoute = "metrics"
+
+// InjectOrder asks a kept range for a fault.
+type InjectOrder struct {
+	Kind     string          `json:"kind"`
+	On       string          `json:"on"`
+	For      time.Duration   `json:"for"`
+	Settings json.RawMessage `json:"settings"`
+}
+
+// InjectResult is what became of it.
+type InjectResult struct {
+	Kind     string             `json:"kind"`
+	On       string             `json:"on"`
+	BackEnd  string             `json:"back_end"`
+	Asked    map[string]float64 `json:"asked"`
+	Measured map[string]float64 `json:"measured"`
+	After    map[string]float64 `json:"after"`
+	N        uint64             `json:"n"`
+	State    string             `json:"state"`
+	Error    string             `json:"error,omitempty"`
+}
+
+// Health is one component of a kept range.
+type Health struct {
+	Name    string `json:"name"`
+	Kind    string `json:"kind"`
+	Region  string `json:"region,omitempty"`
+	Healthy bool   `json:"healthy"`
+	Detail  string `json:"detail,omitempty"`
+}
+
+// keep holds the platform up for hands-on work, until ctx ends or the control socket says so.
+func (d *drill) keep(ctx context.Context) error {
+	ctx, down := context.WithCancel(ctx)
+	defer down()
+	parts := []func(context.Context) error{func(ctx context.Context) error { <-ctx.Done(); return nil }}
+	for i, to := range append([]string{"control"}, d.Exposed...) {
+		l, err := net.FileListener(os.NewFile(uintptr(controlFD+i), to))
+		if err != nil {
+			return fmt.Errorf("%s: %w", to, err)
+		}
+		switch to {
+		case "control":
+			parts = append(parts, func(ctx context.Context) error { return record.ServeHTTP(ctx, l, d.control(ctx, down)) })
+		case MetricsRoute:
+			parts = append(parts, func(ctx context.Context) error { return record.ServeHTTP(ctx, l, d.scraper.Handler()) })
+		default:
+			parts = append(parts, func(ctx context.Context) error { return forward(ctx, l, to) })
+		}
+	}
+	d.note("platform.kept", nil)
+	return target.Together(ctx, parts...)
+}
+
+// control answers the commands that work on a kept range.
+func (d *drill) control(ctx context.Context, down context.CancelFunc) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /status", func(w http.ResponseWriter, r *http.Request) {
+		var out []Health
+		for _, c := range d.stack.Platform().Components {
+			h := Health{Name: c.Name, Kind: c.Kind, Region: c.Region, Healthy: true}
+			if err := stack.Healthy(r.Context(), c); err != nil {
+				h.Healthy, h.Detail = false, err.Error()
+			}
+			out = append(out, h)
+		}
+		_ = json.NewEncoder(w).Encode(out) // the client has gone: nothing to do
+	})
+	mux.HandleFunc("POST /down", func(http.ResponseWriter, *http.Request) { down() })
+	mux.HandleFunc("POST /inject", func(w http.ResponseWriter, r *http.Request) {
+		var o InjectOrder
+		if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<16)).Decode(&o); err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		// The fault ends when the client goes away, or the range does.
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		stop := context.AfterFunc(r.Context(), cancel)
+		defer stop()
+		result, err := d.inject(ctx, o)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		_ = json.NewEncoder(w).Encode(result) // as above
+	})
+	return mux
+}
+
+func (d *drill) inject(ctx context.Context, o InjectOrder) (InjectResult, error) {
+	kind, ok := faultkinds.Find(o.Kind)
+	if !ok {
+		return InjectResult{}, fmt.Errorf("no fault %q", o.Kind)
+	}
+	on, err := d.stack.Platform().Find(o.On)
+	if err != nil {
+		return InjectResult{}, err
+	}
+	fault := kind.Default()
+	if err := ReadSettings(o.Settings, fault); err != nil {
+		return InjectResult{}, err
+	}
+	id := fmt.Sprintf("by-hand-%d", time.Now().UnixNano())
+	out := d.runner.Run(ctx, injectors.Order{ID: id, Kind: o.Kind, Fault: fault, On: on, For: o.For})
+	result := InjectResult{Kind: o.Kind, On: o.On, BackEnd: out.BackEnd, Asked: out.Measured.Asked, Measured: out.Measured.Is,
+		After: out.After.Is, N: out.Measured.N, State: out.State}
+	if out.Err != nil {
+		result.Error = out.Err.Error()
+	}
+	return result, nil
+}
+
+// ReadSettings puts settings, as JSON or YAML, into a fault or a load over its defaults, as strictly as a scenario's.
+func ReadSettings(text []byte, into any) error {
+	if len(text) == 0 {
+		text = []byte("{}")
+	}
+	var doc yaml.Node
+	if err := yaml.Unmarshal(text, &doc); err != nil {
+		return err
+	}
+	d := &decoder{file: "settings"}
+	d.decode(doc.Content[0], reflect.ValueOf(into), "")
+	if len(d.problems) == 0 {
+		d.validate(doc.Content[0], into, "")
+	}
+	if len(d.problems) > 0 {
+		return d.problems
+	}
+	return nil
+}
+
+// forward carries connections from a listener outside to an address inside.
+func forward(ctx context.Context, l net.Listener, to string) error {
+	stop := context.AfterFunc(ctx, func() { l.Close() })
+	defer stop()
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	for {
+		outside, err := l.Accept()
+		if err != nil {
+			if ctx.Err() != nil || errors.Is(err, net.ErrClosed) {
+				return nil
+			}
+			return err
+		}
+		wg.Go(func() {
+			defer outside.Close()
+			inside, err := new(net.Dialer).DialContext(ctx, "tcp", to)
+			if err != nil {
+				return
+			}
+			defer inside.Close()
+			stop := context.AfterFunc(ctx, func() { outside.Close(); inside.Close() })
+			defer stop()
+			splice(outside, inside)
+		})
+	}
+}
+
+// splice carries bytes both ways until both sides are done.
+func splice(a, b net.Conn) {
+	var wg sync.WaitGroup
+	for _, way := range [][2]net.Conn{{a, b}, {b, a}} {
+		wg.Go(func() {
+			_, _ = io.Copy(way[1], way[0]) // a broken connection ends both directions
+			if half, ok := way[1].(interface{ CloseWrite() error }); ok {
+				_ = half.CloseWrite()
+			}
+		})
+	}
+	wg.Wait()
+}

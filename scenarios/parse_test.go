@@ -1,0 +1,136 @@
+package scenarios
+
+import (
+	"bytes"
+	"errors"
+	"reflect"
+	"strings"
+	"testing"
+)
+
+const wrong = `name: broken
+summray: a key that does not exist
+target: {profile: strong}
+load:
+  a: {kind: rtpm}
+  b: {kind: hls, viewers: many}
+  c: {kind: danmaku, rate: -5/s}
+faults:
+  - {at: 0s, for: 5s, inject: network.loss, on: edge-nroth, with: {loss: 20%}}
+  - {at: 0s, for: 5s, inject: network.loss, on: edge-north, with: {loss: 150%}}
+  - {at: -3s, for: 5s, inject: redis.oom, on: redis}
+objectives:
+  - stall_ratoi <= 2%
+  - e2e_latency_seconds <= 6s
+`
+
+// TestAllMistakesAtOnce finds ten mistakes in one reading, each at its line.
+func TestAllMistakesAtOnce(t *testing.T) {
+	_, err := Parse("broken.yaml", []byte(wrong), nil)
+	var problems Problems
+	if !errors.As(err, &problems) {
+		t.Fatalf("got %v", err)
+	}
+	for _, want := range []string{
+		"broken.yaml:2: summray: no such setting (did you mean summary?)",
+		`no profile "strong"`,
+		`broken.yaml:5: load.a: no load of kind "rtpm" (did you mean rtmp?)`,
+		`broken.yaml:6: load.b.viewers: "many" is no whole number`,
+		"broken.yaml:7: load.c.rate: a rate of -5/s is below zero",
+		`broken.yaml:9: faults[0]: on: no component "edge-nroth" (did you mean edge-north?)`,
+		"broken.yaml:10: faults[1].with.loss: 150% is outside 0% to 100%",
+		"broken.yaml:11: faults[2].at: a duration of -3s is below zero",
+		`broken.yaml:13: objectives[0]: no SLI "stall_ratoi" (did you mean stall_ratio?)`,
+		"broken.yaml:14: objectives[1]: e2e_latency_seconds is a distribution: name a quantile",
+	} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("missing: %s", want)
+		}
+	}
+	if len(problems) != 10 {
+		t.Errorf("%d problems:\n%v", len(problems), err)
+	}
+}
+
+// TestLibrary reads every scenario that ships, and what it is written out as.
+func TestLibrary(t *testing.T) {
+	if len(Names()) == 0 {
+		t.Fatal("no scenario ships")
+	}
+	for _, name := range Names() {
+		file, text, err := Read(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := Parse(file, text, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s.Name != name || s.Cause == "" || len(s.Objectives) == 0 {
+			t.Errorf("%s is named %q, its cause is %q, it has %d objectives", name, s.Name, s.Cause, len(s.Objectives))
+		}
+		written, err := s.YAML()
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := Parse("written", written, nil)
+		if err != nil {
+			t.Fatalf("%v\n%s", err, written)
+		}
+		second, err := again.YAML()
+		if err != nil || !bytes.Equal(written, second) {
+			t.Errorf("%s changes when it is read again (%v):%s", name, err, difference(string(written), string(second)))
+		}
+		if !reflect.DeepEqual(s.Objectives, again.Objectives) {
+			t.Errorf("%s: objectives change: %+v, %+v", name, s.Objectives, again.Objectives)
+		}
+	}
+}
+
+func TestSet(t *testing.T) {
+	file, text, err := Read("evening-peak")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := Parse(file, text, []string{"load.chat.connections=50", "faults.0.with.loss=30%", "target.defences.shed-renditions=false"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := s.Target.Defences["shed-renditions"]; got {
+		t.Error("the defence is still on")
+	}
+	if got := flat(s.Faults[0].Fault); got != "loss 30%" {
+		t.Errorf("the fault has %s", got)
+	}
+	for _, bad := range []string{"x", "load.chat.rate.x=1", "faults.9.at=1s", "=1"} {
+		if _, err := Parse(file, text, []string{bad}); err == nil {
+			t.Errorf("--set %s was accepted", bad)
+		}
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add([]byte(wrong))
+	for _, name := range Names() {
+		_, text, _ := Read(name)
+		f.Add(text)
+	}
+	f.Add([]byte("a: &a [*a]"))
+	f.Fuzz(func(_ *testing.T, text []byte) { _, _ = Parse("fuzz.yaml", text, nil) })
+}
+
+// difference lists the lines that only one of two texts has.
+func difference(a, b string) string {
+	out := ""
+	for line := range strings.Lines(a) {
+		if !strings.Contains(b, line) {
+			out += "\n- " + strings.TrimRight(line, "\n")
+		}
+	}
+	for line := range strings.Lines(b) {
+		if !strings.Contains(a, line) {
+			out += "\n+ " + strings.TrimRight(line, "\n")
+		}
+	}
+	return out
+}

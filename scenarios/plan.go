@@ -1,0 +1,160 @@
+package scenarios
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"gopkg.in/yaml.v3"
+
+	"github.com/livedrill/livedrill/reports"
+	"github.com/livedrill/livedrill/target/unit"
+)
+
+// Scale stretches or shortens the scenario's timeline. Settings of loads and faults stay as they are.
+func (s *Scenario) Scale(factor float64) {
+	stretch := func(d time.Duration) time.Duration { return time.Duration(float64(d) * factor) }
+	s.Phases = Phases{WarmUp: unit.Duration(stretch(time.Duration(s.Phases.WarmUp))),
+		Steady: unit.Duration(stretch(time.Duration(s.Phases.Steady))), Recovery: unit.Duration(stretch(time.Duration(s.Phases.Recovery)))}
+	for i := range s.Faults {
+		s.Faults[i].At, s.Faults[i].For = stretch(s.Faults[i].At), max(stretch(s.Faults[i].For), time.Second)
+	}
+}
+
+// PhasePlan is one phase with its planned times, from the first load on.
+type PhasePlan struct {
+	Name     string
+	From, To time.Duration
+}
+
+// Timeline lists the phases in order; one without length is left out.
+func (s Scenario) Timeline() []PhasePlan {
+	var out []PhasePlan
+	var at time.Duration
+	for _, p := range []PhasePlan{{Name: "warm-up", To: time.Duration(s.Phases.WarmUp)}, {Name: "steady", To: time.Duration(s.Phases.Steady)},
+		{Name: "fault", To: s.FaultTime()}, {Name: "recovery", To: time.Duration(s.Phases.Recovery)}} {
+		if p.To > 0 {
+			out = append(out, PhasePlan{p.Name, at, at + p.To})
+			at += p.To
+		}
+	}
+	return out
+}
+
+// FaultsFrom is when the faults' own clock begins.
+func (s Scenario) FaultsFrom() time.Duration {
+	return time.Duration(s.Phases.WarmUp) + time.Duration(s.Phases.Steady)
+}
+
+// WritePlan prints what a run of the scenario would do.
+func (s Scenario) WritePlan(w io.Writer) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(t, "%s\t%s\n", s.Name, s.Summary)
+	fmt.Fprintf(t, "platform\tbundled, profile %s\n", s.Target.Profile)
+	for _, name := range slices.Sorted(maps.Keys(s.Target.Defences)) {
+		fmt.Fprintf(t, "\t%s: %v\n", name, s.Target.Defences[name])
+	}
+	fmt.Fprintf(t, "seed\t%d\nlength\t%s of load, after a start of some seconds\n\ntimeline\t\n", s.Seed, s.Length())
+	for _, p := range s.Timeline() {
+		fmt.Fprintf(t, "  %s\t%s\n", clock(p.From), p.Name)
+		if p.Name != "fault" {
+			continue
+		}
+		for _, f := range s.Faults {
+			fmt.Fprintf(t, "  %s\t  %s %s on %s for %s %s\n", clock(s.FaultsFrom()+f.At), f.ID, f.Kind, f.On, f.For, flat(f.Fault))
+		}
+	}
+	fmt.Fprintf(t, "  %s\tend\n\nload\t\n", clock(s.Length()))
+	for _, l := range s.Load {
+		fmt.Fprintf(t, "  %s\t%s %s; regions %s\n", l.Name, l.Kind, flat(l.Generator), flat(l.Regions))
+	}
+	fmt.Fprint(t, "\nobjectives\t\n")
+	for _, o := range s.Objectives {
+		sli, _ := reports.FindSLI(o.SLI)
+		what := o.SLI + o.Expr
+		if o.Quantile > 0 {
+			what += fmt.Sprintf(" p%g", o.Quantile*100)
+		}
+		fmt.Fprintf(t, "  %s\t%s %s %s during %s\n", o.Name, what, o.Op, reports.Quantity(&o.Threshold, sli.Unit), o.During)
+	}
+	for _, v := range s.Verify {
+		fmt.Fprintf(t, "  %s\tchecked at the end\n", v)
+	}
+	return t.Flush()
+}
+
+func clock(d time.Duration) string {
+	return fmt.Sprintf("%02d:%04.1f", int(d.Minutes()), d.Seconds()-60*float64(int(d.Minutes())))
+}
+
+// flat prints settings as "name value, name value".
+func flat(v any) string {
+	fields := plain(v)
+	var parts []string
+	for _, k := range slices.Sorted(maps.Keys(fields)) {
+		text := strings.NewReplacer("map[", "", "]", "").Replace(fmt.Sprint(fields[k]))
+		parts = append(parts, k+" "+text)
+	}
+	return strings.Join(parts, ", ")
+}
+
+// plain gives settings as names and values.
+func plain(v any) map[string]any {
+	out := map[string]any{}
+	text, err := json.Marshal(v)
+	if err != nil {
+		return out
+	}
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.UseNumber()
+	_ = d.Decode(&out) // settings that are no object have no names
+	return numbers(out).(map[string]any)
+}
+
+// numbers turns the decoder's own numbers into Go's, all the way down.
+func numbers(v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		for k, item := range v {
+			v[k] = numbers(item)
+		}
+	case json.Number:
+		if i, err := v.Int64(); err == nil {
+			return i
+		}
+		if f, err := v.Float64(); err == nil {
+			return f
+		}
+	}
+	return v
+}
+
+// YAML writes the scenario with every default in it; Parse reads it again.
+func (s Scenario) YAML() ([]byte, error) {
+	load, faults, objectives := map[string]any{}, []any{}, []any{}
+	for _, l := range s.Load {
+		settings := plain(l.Generator)
+		settings["kind"], settings["regions"] = l.Kind, plain(l.Regions)
+		load[l.Name] = settings
+	}
+	for _, f := range s.Faults {
+		faults = append(faults, map[string]any{"id": f.ID, "at": f.At.String(), "for": f.For.String(), "inject": f.Kind, "on": f.On,
+			"with": plain(f.Fault)})
+	}
+	for _, o := range s.Objectives {
+		if o.Expr != "" {
+			objectives = append(objectives, map[string]any{"name": o.Name, "expr": o.Expr, "limit": fmt.Sprintf("%s %g", o.Op, o.Threshold),
+				"during": o.During})
+			continue
+		}
+		objectives = append(objectives, o.String())
+	}
+	return yaml.Marshal(map[string]any{"name": s.Name, "summary": s.Summary, "cause": s.Cause, "seed": s.Seed,
+		"target": plain(s.Target), "phases": plain(s.Phases), "load": load, "faults": faults, "objectives": objectives, "verify": s.Verify})
+}

@@ -1,0 +1,273 @@
+package scenarios
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/shirou/gopsutil/v3/host"
+	"github.com/shirou/gopsutil/v3/mem"
+
+	"github.com/livedrill/livedrill/injectors"
+	"github.com/livedrill/livedrill/reports"
+	"github.com/livedrill/livedrill/reports/record"
+	"github.com/livedrill/livedrill/target"
+	"github.com/livedrill/livedrill/target/hosts"
+	"github.com/livedrill/livedrill/target/stack"
+)
+
+// Orders are what the first process of a range is told.
+type Orders struct {
+	ID        string      `json:"id"`
+	File      string      `json:"file"`
+	Text      []byte      `json:"text"`
+	Sets      []string    `json:"sets"`
+	Profile   string      `json:"profile"` // empty: the scenario's
+	Seed      *uint64     `json:"seed"`    // nil: the scenario's
+	TimeScale float64     `json:"time_scale"`
+	Dir       string      `json:"dir"` // the run directory
+	Journal   string      `json:"journal"`
+	Cache     string      `json:"cache"`
+	Group     hosts.Group `json:"group"`
+	Ordered   time.Time   `json:"ordered"` // when the user gave the command
+	Version   string      `json:"version"`
+	Root      bool        `json:"root"`
+	Terminal  bool        `json:"terminal"` // progress may move
+	Keep      bool        `json:"keep"`     // no timeline: the platform stays until it is told to end
+	Exposed   []string    `json:"exposed"`  // what the listeners from descriptor 4 on lead to
+}
+
+// Resolve reads the scenario as it will be run.
+func (o Orders) Resolve() (Scenario, error) {
+	s, err := Parse(o.File, o.Text, o.Sets)
+	if err != nil {
+		return s, err
+	}
+	if o.Profile != "" {
+		s.Target.Profile = o.Profile
+	}
+	if o.Seed != nil {
+		s.Seed = *o.Seed
+	}
+	if _, err := target.ProfileDefences(s.Target.Profile, s.Target.Defences); err != nil {
+		return s, err
+	}
+	if o.TimeScale != 1 {
+		s.Scale(o.TimeScale)
+	}
+	return s, nil
+}
+
+// drill is one run as the first process of its range drives it.
+type drill struct {
+	Orders
+	story   Scenario
+	always  context.Context // the record goes on whatever happens to the run
+	events  *record.Events
+	db      *record.Database
+	scraper *record.Scraper
+	stack   *stack.Stack
+	runner  *injectors.Runner
+	start   time.Time
+	wg      sync.WaitGroup
+	mu      sync.Mutex
+	facts   reports.Facts
+}
+
+// Run carries out a scenario inside a range, from its first process, and leaves the record in the run directory. It returns
+// an error only when there is no record to be judged. watch is told of every event.
+func Run(ctx context.Context, o Orders, watch func(record.Event)) (err error) {
+	s, err := o.Resolve()
+	if err != nil {
+		return err
+	}
+	d := &drill{Orders: o, story: s, start: o.Ordered, always: context.WithoutCancel(ctx)}
+	if d.events, err = record.CreateEvents(filepath.Join(o.Dir, "events.jsonl"), d.start, watch); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, d.events.Close()) }()
+	if d.db, err = record.OpenDatabase(filepath.Join(o.Dir, "tsdb")); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, d.db.Close()) }()
+	if err := d.describe(); err != nil {
+		return err
+	}
+	d.scraper = record.NewScraper(d.db)
+	defer d.scraper.Close()
+	journal, err := injectors.OpenJournal(o.Journal)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, journal.Close()) }()
+	d.runner = &injectors.Runner{Journal: journal, Notify: d.note}
+
+	background, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer d.wg.Wait()
+	defer end()
+	if err := d.up(ctx, background); err != nil {
+		if ctx.Err() == nil {
+			return err
+		}
+		d.facts.Interrupted = true
+		return d.finish()
+	}
+	defer d.stack.Down()
+	defer end()
+	if o.Keep {
+		return d.keep(ctx)
+	}
+	if err := d.timeline(ctx); err != nil {
+		return err
+	}
+	d.facts.Interrupted = ctx.Err() != nil
+	return d.finish()
+}
+
+// note writes an event; those of faults are boundaries of the record.
+func (d *drill) note(kind string, details map[string]any) {
+	d.events.Add(kind, details)
+	id, _ := details["fault"].(string)
+	switch kind {
+	case "fault.inject", "fault.clean", "fault.not-restored":
+		at := d.boundary()
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		w, begun := d.facts.Windows[id]
+		if !begun {
+			w.From = at
+		}
+		w.To = at
+		d.facts.Windows[id] = w
+	}
+}
+
+// boundary scrapes everything and returns the time of it, in seconds from the start.
+func (d *drill) boundary() float64 {
+	at, err := d.scraper.Scrape(d.always)
+	if err != nil {
+		d.problem("record: %v", err)
+	}
+	return at.Sub(d.facts.Run.Started).Seconds()
+}
+
+func (d *drill) problem(format string, args ...any) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.facts.Problems = append(d.facts.Problems, fmt.Sprintf(format, args...))
+}
+
+// describe begins the facts: which run on which machine.
+func (d *drill) describe() error {
+	defences, err := target.ProfileDefences(d.story.Target.Profile, d.story.Target.Defences)
+	if err != nil {
+		return err
+	}
+	var on []string
+	for _, name := range slices.Sorted(maps.Keys(defences)) {
+		if defences[name] {
+			on = append(on, name)
+		}
+	}
+	machine := reports.Machine{Cores: runtime.NumCPU(), Root: d.Root, Cgroup: fmt.Sprintf("version %d", d.Group.Version)}
+	if v, err := mem.VirtualMemory(); err == nil {
+		machine.Memory = v.Total
+	}
+	machine.Kernel, _ = host.KernelVersion() // unknown stays empty
+	d.facts = reports.Facts{Windows: map[string]reports.Window{}, Objectives: d.story.Objectives, Verify: d.story.Verify,
+		Run: reports.Run{ID: d.ID, Scenario: d.story.Name, Summary: d.story.Summary, Seed: d.story.Seed, Profile: d.story.Target.Profile, Defences: on,
+			TimeScale: d.TimeScale, Started: d.start.Truncate(time.Millisecond), Version: d.Version, Machine: machine}}
+	if d.Group.Version == 0 {
+		machine.Cgroup = "none"
+		d.facts.Run.Machine = machine
+		d.facts.Notes = append(d.facts.Notes, "no cgroups: the encoders are slowed by stopping and continuing them; "+d.Group.Reason)
+	}
+	for _, l := range d.story.Load {
+		d.facts.Workloads = append(d.facts.Workloads, reports.Workload{Name: l.Name, Kind: l.Kind})
+	}
+	return nil
+}
+
+// up makes the range and brings the platform up in it.
+func (d *drill) up(ctx, background context.Context) error {
+	d.note("range.begin", map[string]any{"id": d.ID})
+	r, err := hosts.Setup(d.Group)
+	if err != nil {
+		return err
+	}
+	d.wg.Go(func() {
+		for target.Wait(background, time.Second) {
+			hosts.Reap()
+		}
+	})
+	defences, err := target.ProfileDefences(d.story.Target.Profile, d.story.Target.Defences)
+	if err != nil {
+		return err
+	}
+	secrets, err := stack.NewSecrets()
+	if err != nil {
+		return err
+	}
+	d.stack, err = stack.Up(ctx, r, stack.Options{Profile: d.story.Target.Profile, Defences: defences, Secrets: secrets,
+		Encoder: d.story.Target.Encoder, OpenKeys: d.Keep, LogDir: filepath.Join(d.Dir, "logs"), Notify: d.note})
+	if err != nil {
+		return err
+	}
+	d.facts.Ready = time.Since(d.Ordered).Seconds()
+	d.note("platform.ready", map[string]any{"profile": d.story.Target.Profile, "after_s": d.facts.Ready})
+	d.wg.Go(func() { d.stack.Keep(background) })
+	for _, c := range d.stack.Platform().Components {
+		d.scraper.Add(c.Name, c.Socket)
+	}
+	own := filepath.Join(hosts.Base, "sock", "range")
+	metrics := record.NewMetrics()
+	d.wg.Go(func() {
+		if err := metrics.Serve(background, own, http.NewServeMux(), func(context.Context) error { return nil }); err != nil {
+			d.problem("record: %v", err)
+		}
+	})
+	d.scraper.Add("range", own)
+	d.wg.Go(func() {
+		if err := d.scraper.Run(background, time.Second); err != nil {
+			d.problem("record: %v", err)
+		}
+	})
+	return nil
+}
+
+// finish leaves the facts to the judge.
+func (d *drill) finish() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.facts.Run.Duration == 0 {
+		d.facts.Run.Duration = time.Since(d.facts.Run.Started).Seconds()
+	}
+	return d.facts.Write(d.Dir)
+}
+
+// settingsOf gives a fault's settings as the report shows them.
+func settingsOf(f injectors.Fault) map[string]any {
+	out := map[string]any{}
+	if text, err := json.Marshal(f); err == nil {
+		_ = json.Unmarshal(text, &out) // settings that are no object have no names
+	}
+	return out
+}
+
+// lastLines gives the end of a process's log.
+func (d *drill) lastLines(name string) string {
+	data, err := os.ReadFile(filepath.Join(d.Dir, "logs", name+".log"))
+	if err != nil {
+		return ""
+	}
+	return string(data[max(0, len(data)-600):])
+}

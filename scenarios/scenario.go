@@ -1,0 +1,78 @@
+// Package scenarios is what a drill is: the file it is written in, the plan that follows from it, and its run along the
+// timeline.
+package scenarios
+
+import (
+	"time"
+
+	"github.com/livedrill/livedrill/injectors"
+	"github.com/livedrill/livedrill/loadgen"
+	"github.com/livedrill/livedrill/reports"
+	"github.com/livedrill/livedrill/target/unit"
+)
+
+// Scenario is one story: a platform, load on it, what goes wrong, and what shall hold all the same.
+type Scenario struct {
+	Name       string
+	Summary    string
+	Cause      string
+	Seed       uint64
+	Target     Target
+	Phases     Phases
+	Load       []Workload
+	Faults     []Fault
+	Objectives []reports.Objective
+	Verify     []string
+}
+
+// Target says which platform.
+type Target struct {
+	Profile  string          `json:"profile" help:"weak or hardened"`
+	Defences map[string]bool `json:"defences,omitempty" help:"single defences, on or off"`
+	Encoder  string          `json:"encoder" help:"ffmpeg's encoder; empty takes the card where there is one"`
+}
+
+// Phases say how long the parts without faults are. The fault phase is as long as the faults are.
+type Phases struct {
+	WarmUp   unit.Duration `json:"warm-up" help:"time before anything is judged"`
+	Steady   unit.Duration `json:"steady" help:"time before the first fault"`
+	Recovery unit.Duration `json:"recovery" help:"time after the last fault"`
+}
+
+// Workload is one load of a scenario.
+type Workload struct {
+	Name      string
+	Kind      string
+	Regions   map[string]unit.Ratio
+	Generator loadgen.Generator
+}
+
+// Fault is one fault of a scenario's timeline.
+type Fault struct {
+	ID    string
+	At    time.Duration // after the steady phase
+	For   time.Duration
+	Kind  string
+	On    string
+	Fault injectors.Fault
+}
+
+// proofTime is what the fault phase leaves for the last fault's proof of restoration.
+const proofTime = 3 * time.Second
+
+// FaultTime is how long the fault phase is.
+func (s Scenario) FaultTime() time.Duration {
+	var end time.Duration
+	for _, f := range s.Faults {
+		end = max(end, f.At+f.For+proofTime)
+	}
+	return end
+}
+
+// Length is how long the whole run is, from the first load on.
+func (s Scenario) Length() time.Duration {
+	return time.Duration(s.Phases.WarmUp) + time.Duration(s.Phases.Steady) + s.FaultTime() + time.Duration(s.Phases.Recovery)
+}
+
+// Causes are the classes of root causes, one of which each scenario is about.
+var Causes = []string{"surge", "capacity", "network", "no-failover", "abuse", "hardware", "mixed"}

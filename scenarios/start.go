@@ -1,0 +1,237 @@
+package scenarios
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/livedrill/livedrill/injectors"
+	faultkinds "github.com/livedrill/livedrill/injectors/kinds"
+	"github.com/livedrill/livedrill/target"
+	"github.com/livedrill/livedrill/target/hosts"
+	"github.com/livedrill/livedrill/target/stack"
+)
+
+// Packages says which Debian package holds a program.
+var Packages = map[string]string{"redis-server": "redis-server", "mariadbd": "mariadb-server",
+	"mariadb-install-db": "mariadb-server", "ffmpeg": "ffmpeg", "nginx": "nginx"}
+
+// MissingPrograms names what the bundled platform needs and the machine lacks.
+func MissingPrograms() []string {
+	var out []string
+	for _, k := range stack.Kinds {
+		for _, p := range k.Programs {
+			if _, err := exec.LookPath(p); err != nil {
+				out = append(out, fmt.Sprintf("%s (apt-get install %s)", p, Packages[p]))
+			}
+		}
+	}
+	return out
+}
+
+// prepared is a load that can make what it needs before the run.
+type prepared interface {
+	Prepare(ctx context.Context, cache string) error
+}
+
+// Launch is a run as its user started it.
+type Launch struct {
+	Orders
+	State     State
+	Listeners []*os.File // control socket first
+	Stdout    io.Writer
+	Stderr    io.Writer
+}
+
+// Prepare checks all that can be checked, makes the run directory and everything that must be there before the range. The
+// error is the user's to mend; nothing was started.
+func Prepare(ctx context.Context, o Orders) (_ *Launch, err error) {
+	s, err := o.Resolve()
+	if err != nil {
+		return nil, err
+	}
+	if missing := MissingPrograms(); len(missing) > 0 {
+		return nil, fmt.Errorf("these programs are missing on this machine:\n  %s", strings.Join(missing, "\n  "))
+	}
+	if o.Dir, err = filepath.Abs(o.Dir); err != nil {
+		return nil, err
+	}
+	if inside := filepath.Dir(hosts.Base) + string(filepath.Separator); strings.HasPrefix(o.Dir+string(filepath.Separator), inside) {
+		return nil, fmt.Errorf("%s: a run directory cannot be below %s, which a range replaces", o.Dir, inside)
+	}
+	if entries, err := os.ReadDir(o.Dir); err == nil && len(entries) > 0 {
+		return nil, fmt.Errorf("%s is not empty: a run needs a directory of its own", o.Dir)
+	}
+	if err := os.MkdirAll(filepath.Join(o.Dir, "logs"), 0o755); err != nil {
+		return nil, fmt.Errorf("run directory: %w", err)
+	}
+	text, err := s.YAML()
+	if err != nil {
+		return nil, err
+	}
+	if err := os.WriteFile(filepath.Join(o.Dir, "scenario.yaml"), text, 0o644); err != nil {
+		return nil, fmt.Errorf("run directory: %w", err)
+	}
+	for _, l := range s.Load {
+		if p, ok := l.Generator.(prepared); ok {
+			if err := p.Prepare(ctx, o.Cache); err != nil {
+				return nil, fmt.Errorf("load %s: %w", l.Name, err)
+			}
+		}
+	}
+	state, err := NewState(o.ID, o.Dir)
+	if err != nil {
+		return nil, err
+	}
+	if o.Journal, err = state.JournalPath(); err != nil {
+		return nil, err
+	}
+	// The state goes first: whatever is made after it, recover knows of it.
+	if err := state.Write(); err != nil {
+		return nil, fmt.Errorf("state: %w", err)
+	}
+	o.Group = hosts.MakeGroup("livedrill-" + strings.ReplaceAll(o.ID, ".", "-"))
+	state.Cgroup, state.Profile = o.Group.Cgroup, s.Target.Profile
+	if err := state.Write(); err != nil {
+		return nil, errors.Join(fmt.Errorf("state: %w", err), hosts.RemoveGroup(o.Group.Cgroup))
+	}
+	o.Root = os.Geteuid() == 0
+	return &Launch{Orders: o, State: state}, nil
+}
+
+// Go makes the range and waits for its end. Ending ctx asks the range to stop, restore and report; now, once closed, ends
+// it at once.
+func (l *Launch) Go(ctx context.Context, now <-chan struct{}) (code int, err error) {
+	defer func() { err = errors.Join(err, finish(context.WithoutCancel(ctx), l.State)) }()
+	session, err := hosts.Enter([]string{"inside"}, l.Orders, l.Stdout, l.Stderr, l.Listeners...)
+	for _, f := range l.Listeners {
+		_ = f.Close() // the range has its own
+	}
+	if err != nil {
+		return 2, err
+	}
+	select {
+	case <-session.Done():
+	case <-now:
+		return 130, session.Kill()
+	case <-ctx.Done():
+		if err := session.Order("interrupt"); err != nil {
+			return 130, errors.Join(err, session.Kill())
+		}
+		select {
+		case <-session.Done():
+		case <-now:
+			return 130, session.Kill()
+		}
+	}
+	return session.ExitCode(), nil
+}
+
+// finish removes what a run that has ended left on the machine, and its state last.
+func finish(ctx context.Context, s State) error {
+	var err error
+	for range 50 { // the kernel frees a dead process's cgroup a moment later
+		if err = hosts.RemoveGroup(s.Cgroup); err == nil {
+			break
+		}
+		if !target.Wait(ctx, 20*time.Millisecond) {
+			break
+		}
+	}
+	if err != nil {
+		return err
+	}
+	return s.Remove()
+}
+
+// Recovered is what Recover put back for one run.
+type Recovered struct {
+	ID   string   `json:"id"`
+	Dir  string   `json:"dir"`
+	Did  []string `json:"did"`
+	Left string   `json:"left,omitempty"` // what could not be put back
+}
+
+// Recover finishes every run of this user whose process has died.
+func Recover(ctx context.Context) ([]Recovered, error) {
+	states, err := States()
+	if err != nil {
+		return nil, err
+	}
+	out := []Recovered{}
+	var errs []error
+	for _, s := range states {
+		if s.Alive() {
+			continue
+		}
+		r := Recovered{ID: s.ID, Dir: s.Dir}
+		if err := recoverOne(ctx, s, &r); err != nil {
+			r.Left = err.Error()
+			errs = append(errs, fmt.Errorf("%s: %w", s.ID, err))
+		}
+		out = append(out, r)
+	}
+	return out, errors.Join(errs...)
+}
+
+func recoverOne(ctx context.Context, s State, r *Recovered) error {
+	journal, err := s.JournalPath()
+	if err != nil {
+		return err
+	}
+	open, err := injectors.Unfinished(journal)
+	if err != nil {
+		return err
+	}
+	for _, e := range open {
+		kind, ok := faultkinds.Find(e.Kind)
+		if !ok {
+			return fmt.Errorf("the journal has a fault of kind %q, which this version does not know", e.Kind)
+		}
+		fault := kind.Default()
+		if lasting, ok := fault.(injectors.Lasting); !ok || !lasting.Lasts() {
+			r.Did = append(r.Did, fmt.Sprintf("%s on %s ended with its range", e.Kind, e.On.Name))
+			continue
+		}
+		if err := ReadSettings(e.Settings, fault); err != nil {
+			return err
+		}
+		if err := fault.Restore(ctx, e.On, e.Was); err != nil {
+			return fmt.Errorf("%s on %s: %w", e.Kind, e.On.Name, err)
+		}
+		r.Did = append(r.Did, fmt.Sprintf("%s on %s restored", e.Kind, e.On.Name))
+	}
+	if s.Cgroup.Version > 0 {
+		r.Did = append(r.Did, "cgroups removed")
+	}
+	if err := finish(ctx, s); err != nil {
+		return err
+	}
+	r.Did = append(r.Did, "state removed")
+	return nil
+}
+
+// Expose makes a listener on a local address for something inside the range.
+func Expose(host string, port int) (*os.File, string, error) {
+	ip := net.ParseIP(host)
+	if ip == nil || !ip.IsLoopback() {
+		return nil, "", fmt.Errorf("%s is no loopback address: a range is not opened to a network", host)
+	}
+	l, err := net.ListenTCP("tcp", &net.TCPAddr{IP: ip, Port: port})
+	if err != nil && port != 0 { // the usual port is taken: any other will do
+		l, err = net.ListenTCP("tcp", &net.TCPAddr{IP: ip})
+	}
+	if err != nil {
+		return nil, "", err
+	}
+	defer l.Close()
+	f, err := l.File()
+	return f, l.Addr().String(), err
+}

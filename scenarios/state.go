@@ -1,0 +1,161 @@
+package scenarios
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/shirou/gopsutil/v3/process"
+
+	"github.com/livedrill/livedrill/target"
+)
+
+// State is what is known, outside, of a run that goes on: enough to finish it when its process has died.
+type State struct {
+	ID        string            `json:"id"`
+	Name      string            `json:"name,omitempty"` // of a kept range
+	PID       int               `json:"pid"`            // of the process outside the range
+	Started   int64             `json:"started"`        // when that process was started, ms: numbers are used again
+	Dir       string            `json:"dir"`
+	Cgroup    target.Cgroup     `json:"cgroup"`
+	Endpoints map[string]string `json:"endpoints,omitempty"`
+	Profile   string            `json:"profile,omitempty"`
+}
+
+// StateDir is where the states of this user's runs are.
+func StateDir() (string, error) {
+	dir := os.Getenv("XDG_STATE_HOME")
+	if dir == "" {
+		if os.Geteuid() == 0 {
+			dir = "/var/lib"
+		} else {
+			home, err := os.UserHomeDir()
+			if err != nil {
+				return "", err
+			}
+			dir = filepath.Join(home, ".local", "state")
+		}
+	}
+	dir = filepath.Join(dir, "livedrill")
+	return dir, os.MkdirAll(dir, 0o700)
+}
+
+// NewState begins the state of a run by this process.
+func NewState(id, dir string) (State, error) {
+	s := State{ID: id, PID: os.Getpid(), Dir: dir}
+	started, err := startOf(s.PID)
+	s.Started = started
+	return s, err
+}
+
+func startOf(pid int) (int64, error) {
+	p, err := process.NewProcess(int32(pid))
+	if err != nil {
+		return 0, err
+	}
+	return p.CreateTime()
+}
+
+// Alive tells whether the process that made the run still lives.
+func (s State) Alive() bool {
+	started, err := startOf(s.PID)
+	return err == nil && started == s.Started
+}
+
+func (s State) path(suffix string) (string, error) {
+	dir, err := StateDir()
+	return filepath.Join(dir, s.ID+suffix), err
+}
+
+// JournalPath is where the run's journal is.
+func (s State) JournalPath() (string, error) { return s.path(".journal") }
+
+// ControlPath is where a kept range's control socket is. It belongs to the user alone, as its folder does.
+func (s State) ControlPath() (string, error) { return s.path(".sock") }
+
+// Write puts the state on disk whole.
+func (s State) Write() error {
+	path, err := s.path(".json")
+	if err != nil {
+		return err
+	}
+	text, err := json.Marshal(s)
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(path+".new", text, 0o600); err != nil {
+		return err
+	}
+	return os.Rename(path+".new", path)
+}
+
+// Remove takes the state, the journal and the control socket away.
+func (s State) Remove() error {
+	var errs []error
+	for _, suffix := range []string{".sock", ".journal", ".json", ".json.new"} {
+		path, err := s.path(suffix)
+		if err == nil {
+			err = os.Remove(path)
+		}
+		if !errors.Is(err, os.ErrNotExist) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// States lists the states of all runs of this user.
+func States() ([]State, error) {
+	dir, err := StateDir()
+	if err != nil {
+		return nil, err
+	}
+	files, err := filepath.Glob(filepath.Join(dir, "*.json"))
+	if err != nil {
+		return nil, err
+	}
+	var out []State
+	var errs []error
+	for _, f := range files {
+		text, err := os.ReadFile(f)
+		if errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		var s State
+		if err == nil {
+			err = json.Unmarshal(text, &s)
+		}
+		if err == nil && s.ID != strings.TrimSuffix(filepath.Base(f), ".json") {
+			err = errors.New("it is of another run")
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", f, err))
+			continue
+		}
+		out = append(out, s)
+	}
+	return out, errors.Join(errs...)
+}
+
+// FindRange returns the kept range of a name.
+func FindRange(name string) (State, error) {
+	all, err := States()
+	for _, s := range all {
+		if s.Name == name && s.Alive() {
+			return s, nil
+		}
+	}
+	if err != nil {
+		return State{}, err
+	}
+	return State{}, fmt.Errorf("no range %q is up: livedrill target up makes one", name)
+}
+
+// NewID names a run by its time and scenario.
+func NewID(scenario string, at time.Time) string {
+	return at.Format("20060102-150405") + fmt.Sprintf("-%03d-", at.Nanosecond()/1e6) + scenario
+}

@@ -1,0 +1,104 @@
+package scenarios
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/livedrill/livedrill/injectors"
+	"github.com/livedrill/livedrill/reports"
+	"github.com/livedrill/livedrill/target"
+)
+
+// timeline is the run itself: the load begins, the phases follow each other, the faults come and go.
+func (d *drill) timeline(ctx context.Context) error {
+	begin := time.Now().Add(connectTime)
+	workers, err := d.startWorkers(ctx, begin)
+	defer workers.stop()
+	if err != nil {
+		return err
+	}
+	if !target.Wait(ctx, time.Until(begin)) {
+		return nil
+	}
+	group := &injectors.Group{Runner: d.runner}
+	at := d.boundary()
+	for _, p := range d.story.Timeline() {
+		d.note("phase", map[string]any{"name": p.Name})
+		if p.Name == "fault" {
+			d.injectAll(ctx, group, begin.Add(p.From))
+		}
+		reached := target.Wait(ctx, time.Until(begin.Add(p.To)))
+		if p.Name == "fault" || !reached {
+			d.collect(group.End())
+		}
+		to := d.boundary()
+		d.facts.Phases = append(d.facts.Phases, reports.Phase{Name: p.Name, From: at, To: to})
+		at = to
+		if !reached {
+			return nil
+		}
+		if err := workers.failed(); err != nil {
+			d.problem("%v", err)
+			return nil
+		}
+	}
+	workers.wait(ctx)
+	target.Wait(ctx, auditTime)
+	d.facts.Run.Duration = d.boundary()
+	return nil
+}
+
+// auditTime is what the gateway's audit of the ledger needs to see the last gift.
+const auditTime = 1200 * time.Millisecond
+
+// injectAll starts every fault at its time.
+func (d *drill) injectAll(ctx context.Context, group *injectors.Group, from time.Time) {
+	faults := slices.Clone(d.story.Faults)
+	slices.SortStableFunc(faults, func(a, b Fault) int { return int(a.At - b.At) })
+	for _, f := range faults {
+		if !target.Wait(ctx, time.Until(from.Add(f.At))) {
+			return
+		}
+		on, err := d.stack.Platform().Find(f.On)
+		if err != nil {
+			d.problem("%s: %v", f.ID, err)
+			continue
+		}
+		group.Start(ctx, injectors.Order{ID: f.ID, Kind: f.Kind, Fault: f.Fault, On: on, For: f.For})
+	}
+}
+
+// collect turns what became of the faults into facts. A fault that the run never came to is not among them.
+func (d *drill) collect(outcomes []injectors.Outcome) {
+	if d.facts.Faults != nil {
+		return
+	}
+	for _, o := range outcomes {
+		f := reports.Fault{ID: o.ID, Kind: o.Kind, On: o.On.Name, Settings: settingsOf(o.Fault), BackEnd: o.BackEnd,
+			Injected: d.seconds(o.Injected), Effective: d.seconds(o.Effective), Restored: d.seconds(o.Restored), Clean: d.seconds(o.Clean),
+			Asked: o.Measured.Asked, Measured: o.Measured.Is, After: o.After.Is, State: o.State}
+		if f.Measured != nil {
+			f.Measured["n"] = float64(o.Measured.N)
+		}
+		if o.State == injectors.NotInjected {
+			f.Error = o.Measured.Reason
+		}
+		if o.Err != nil {
+			f.Error = o.Err.Error()
+		}
+		d.facts.Faults = append(d.facts.Faults, f)
+	}
+}
+
+func (d *drill) seconds(t time.Time) *float64 {
+	if t.IsZero() {
+		return nil
+	}
+	s := t.Sub(d.facts.Run.Started).Seconds()
+	return &s
+}
+
+// String names a fault as events and tables do.
+func (f Fault) String() string { return fmt.Sprintf("%s on %s", f.Kind, f.On) }

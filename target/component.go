@@ -1,0 +1,113 @@
+// Package target is the system under test. It says what a component is, what a fault may hold it by, and which defences
+// a platform can have; the folders below are the bundled platform, component by component.
+package target
+
+import (
+	"fmt"
+	"net"
+	"strconv"
+)
+
+// Component is one part of a platform, as loads and faults see it. It is plain data, so a worker, a journal and another
+// process can have it.
+type Component struct {
+	Name    string            `json:"name"`
+	Kind    string            `json:"kind"`
+	Region  string            `json:"region,omitempty"`
+	Site    string            `json:"site,omitempty"`
+	Addr    string            `json:"addr,omitempty"`   // IP address
+	Ports   map[string]int    `json:"ports,omitempty"`  // by protocol: http, rtmp, ...
+	Socket  string            `json:"socket,omitempty"` // Unix socket with /metrics and /health
+	Handles Handles           `json:"handles"`
+	Notes   map[string]string `json:"notes,omitempty"` // stated lesser modes
+}
+
+// Handles are what a fault can hold a component by. A nil handle means that this component cannot be held so.
+type Handles struct {
+	Network *Network `json:"network,omitempty"`
+	Encoder *Encoder `json:"encoder,omitempty"`
+	Redis   *Redis   `json:"redis,omitempty"`
+}
+
+// Network is the link of a component's host: a veth pair between the host and the bridge of its range.
+type Network struct {
+	Namespace string `json:"namespace"` // path of the host's network namespace
+	Device    string `json:"device"`    // the link's end in the host
+	Bridge    string `json:"bridge"`    // path of the network namespace that holds the bridge
+	Port      string `json:"port"`      // the link's other end, at the bridge
+	Addr      string `json:"addr"`      // IP address of the host
+	Peer      string `json:"peer"`      // IP address at the bridge, for probes across the link
+}
+
+// Encoder is what runs the video encoders: a cgroup where the machine has one, and the processes themselves.
+type Encoder struct {
+	Cgroup Cgroup `json:"cgroup"`
+	Socket string `json:"socket"` // GET /encoders answers with EncoderState
+}
+
+// EncoderState is a reading of all encoders of a component.
+type EncoderState struct {
+	PIDs  []int   `json:"pids"`
+	CPU   float64 `json:"cpu_s"`   // CPU time spent by all encoders so far, in seconds
+	Media float64 `json:"media_s"` // media time encoded so far, in seconds
+	Input float64 `json:"input_s"` // media time that has arrived so far, in seconds
+}
+
+// Redis is a Redis server that a fault may reconfigure.
+type Redis struct {
+	Addr     string `json:"addr"`
+	Password string `json:"password"`
+}
+
+// Cgroup is a control group, in either version. The zero value is none.
+type Cgroup struct {
+	Version int    `json:"version"`
+	CPU     string `json:"cpu,omitempty"`    // directory of the cpu controller
+	Usage   string `json:"usage,omitempty"`  // directory of the cpuacct controller (version 1)
+	Memory  string `json:"memory,omitempty"` // directory of the memory controller
+}
+
+// HostPort gives the address of one of the component's ports by protocol.
+func (c Component) HostPort(protocol string) (string, error) {
+	port, ok := c.Ports[protocol]
+	if !ok {
+		return "", fmt.Errorf("%s does not speak %s", c.Name, protocol)
+	}
+	return net.JoinHostPort(c.Addr, strconv.Itoa(port)), nil
+}
+
+// Platform is a whole system under test.
+type Platform struct {
+	Profile    string      `json:"profile"`
+	Components []Component `json:"components"`
+	Secrets    Secrets     `json:"secrets"`
+}
+
+// Secrets are made anew for each run and never leave it.
+type Secrets struct {
+	Token    string `json:"token"`  // signs log-ins
+	Stream   string `json:"stream"` // signs stream keys
+	Database string `json:"database"`
+	Redis    string `json:"redis"`
+}
+
+// Find returns the component of that name.
+func (p Platform) Find(name string) (Component, error) {
+	for _, c := range p.Components {
+		if c.Name == name {
+			return c, nil
+		}
+	}
+	return Component{}, fmt.Errorf("the platform has no component %q", name)
+}
+
+// OfKind returns all components of a kind, in order.
+func (p Platform) OfKind(kind string) []Component {
+	var out []Component
+	for _, c := range p.Components {
+		if c.Kind == kind {
+			out = append(out, c)
+		}
+	}
+	return out
+}

@@ -1,0 +1,79 @@
+package danmaku
+
+import (
+	"context"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/livedrill/livedrill/target"
+)
+
+// channelPrefix marks the Redis channels by which the servers tell each other what was said.
+const channelPrefix = "danmaku:"
+
+// share gives Redis what came in here: to keep as the room's history, and to pass on to the other servers. Without the
+// fallback both are one transaction, and an error means that nothing was kept or passed on. With it the history is a help
+// that may be missing, and no error is returned.
+func (s *server) share(ctx context.Context, batches []batch) error {
+	fallback := s.config.Defences[target.RedisFallback]
+	var pipe redis.Pipeliner
+	if fallback {
+		pipe = s.redis.Pipeline()
+	} else {
+		pipe = s.redis.TxPipeline()
+	}
+	for _, b := range batches {
+		if len(b.fresh) == 0 {
+			continue
+		}
+		pipe.RPush(ctx, "history:"+b.room.name, b.fresh)
+		pipe.LTrim(ctx, "history:"+b.room.name, -historySize, -1)
+		pipe.Publish(ctx, channelPrefix+b.room.name, s.config.Name+"\n"+string(b.fresh))
+	}
+	if pipe.Len() == 0 {
+		return nil
+	}
+	if _, err := pipe.Exec(ctx); err != nil && !fallback {
+		return err
+	}
+	return nil
+}
+
+// subscribe takes in what other servers say until ctx ends.
+func (s *server) subscribe(ctx context.Context) error {
+	for ctx.Err() == nil {
+		sub := s.redis.PSubscribe(ctx, channelPrefix+"*")
+		stop := context.AfterFunc(ctx, func() { sub.Close() })
+		for {
+			message, err := sub.ReceiveMessage(ctx)
+			if err != nil {
+				if ctx.Err() == nil {
+					slog.Warn("subscription", "err", err)
+				}
+				break
+			}
+			s.receive(message)
+		}
+		stop()
+		sub.Close()
+		target.Wait(ctx, 100*time.Millisecond)
+	}
+	return nil
+}
+
+func (s *server) receive(message *redis.Message) {
+	from, lines, ok := strings.Cut(message.Payload, "\n")
+	if !ok || from == s.config.Name || !strings.HasSuffix(lines, "\n") {
+		return
+	}
+	s.mu.Lock()
+	r := s.rooms[strings.TrimPrefix(message.Channel, channelPrefix)]
+	s.mu.Unlock()
+	if r != nil {
+		s.relayed.Inc()
+		r.relay([]byte(lines))
+	}
+}

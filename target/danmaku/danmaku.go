@@ -1,0 +1,208 @@
+package danmaku
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"regexp"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/lxzan/gws"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/livedrill/livedrill/reports/record"
+	"github.com/livedrill/livedrill/target"
+)
+
+const (
+	tick        = 50 * time.Millisecond // of delivery
+	historySize = 50                    // batches kept per room
+	idle        = 60 * time.Second      // a connection that says nothing for so long is closed
+)
+
+// server is one danmaku server.
+type server struct {
+	gws.BuiltinEventHandler
+	config target.Config
+	redis  *redis.Client
+	mu     sync.Mutex
+	rooms  map[string]*room
+	number atomic.Uint64 // of connections, for names
+
+	accepted, rejected, delivered, relayed prometheus.Counter
+	connections                            prometheus.Gauge
+	tickTime                               *record.Histogram
+}
+
+// Serve runs the server until ctx ends.
+func Serve(ctx context.Context, c target.Config) error {
+	metrics := record.NewMetrics()
+	options := &redis.Options{Addr: c.Peer("redis", target.PortRedis), Password: c.Secrets.Redis, DisableIdentity: true}
+	if c.Defences[target.Deadlines] {
+		options.DialTimeout, options.ReadTimeout, options.WriteTimeout = 200*time.Millisecond, 200*time.Millisecond, 200*time.Millisecond
+		options.MaxRetries = 1
+	}
+	s := &server{config: c, redis: redis.NewClient(options), rooms: map[string]*room{},
+		accepted:    metrics.Counter("livedrill_danmaku_publishes_total", "Messages by what became of them.", prometheus.Labels{"result": "accepted"}),
+		rejected:    metrics.Counter("livedrill_danmaku_publishes_total", "Messages by what became of them.", prometheus.Labels{"result": "rejected"}),
+		delivered:   metrics.Counter("livedrill_danmaku_sent_total", "Messages handed to members' connections.", nil),
+		relayed:     metrics.Counter("livedrill_danmaku_relayed_total", "Batches taken from other servers.", nil),
+		connections: metrics.Gauge("livedrill_danmaku_connections", "Members now.", nil),
+		tickTime:    metrics.Histogram("livedrill_danmaku_tick_seconds", "Time that one round of delivery took.", nil)}
+	defer s.redis.Close()
+	upgrader := gws.NewUpgrader(s, &gws.ServerOption{ReadMaxPayloadSize: MaxMessage, CheckUtf8Enabled: true,
+		HandshakeTimeout: 5 * time.Second, Recovery: gws.Recovery})
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /ws", func(w http.ResponseWriter, r *http.Request) { s.join(ctx, upgrader, w, r) })
+	mux.HandleFunc("GET /health", func(http.ResponseWriter, *http.Request) {})
+	return target.Together(ctx,
+		func(ctx context.Context) error { return c.ServePort(ctx, target.PortDanmaku, mux) },
+		s.subscribe,
+		s.run,
+		func(ctx context.Context) error {
+			return metrics.Serve(ctx, c.Socket, http.NewServeMux(), func(context.Context) error { return nil })
+		})
+}
+
+var roomName = regexp.MustCompile(`^[A-Za-z0-9-]{1,64}$`)
+
+// join takes a WebSocket into a room: /ws?room=ROOM.
+func (s *server) join(ctx context.Context, up *gws.Upgrader, w http.ResponseWriter, r *http.Request) {
+	name := r.URL.Query().Get("room")
+	if !roomName.MatchString(name) {
+		http.Error(w, "a room is 1 to 64 letters, digits and dashes", http.StatusBadRequest)
+		return
+	}
+	from := r.URL.Query().Get("as")
+	if !roomName.MatchString(from) {
+		from = fmt.Sprintf("%s-%d", s.config.Name, s.number.Add(1))
+	}
+	conn, err := up.Upgrade(w, r)
+	if err != nil {
+		slog.Info("websocket", "err", err)
+		return
+	}
+	m := &member{conn: conn, from: []byte(from)}
+	m.room = s.enter(name, m)
+	conn.Session().Store("member", m)
+	s.connections.Inc()
+	stop := context.AfterFunc(ctx, func() { conn.WriteClose(1001, nil) })
+	go func() {
+		defer stop()
+		conn.ReadLoop()
+		s.connections.Dec()
+		s.leave(m)
+	}()
+}
+
+func (s *server) enter(name string, m *member) *room {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r := s.rooms[name]
+	if r == nil {
+		r = &room{name: name, members: map[*member]struct{}{}}
+		s.rooms[name] = r
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.members[m] = struct{}{}
+	return r
+}
+
+func (s *server) leave(m *member) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	m.room.mu.Lock()
+	defer m.room.mu.Unlock()
+	delete(m.room.members, m)
+	if len(m.room.members) == 0 {
+		delete(s.rooms, m.room.name)
+	}
+}
+
+// OnOpen begins the time that a connection may say nothing.
+func (s *server) OnOpen(conn *gws.Conn) { _ = conn.SetReadDeadline(time.Now().Add(idle)) }
+
+// OnPing answers and keeps the connection open.
+func (s *server) OnPing(conn *gws.Conn, payload []byte) {
+	_ = conn.SetReadDeadline(time.Now().Add(idle))
+	_ = conn.WritePong(payload)
+}
+
+// OnMessage takes what a member says.
+func (s *server) OnMessage(conn *gws.Conn, message *gws.Message) {
+	defer message.Close()
+	_ = conn.SetReadDeadline(time.Now().Add(idle))
+	value, ok := conn.Session().Load("member")
+	if !ok {
+		return
+	}
+	m := value.(*member)
+	p, err := parse(message.Bytes())
+	if err != nil {
+		s.rejected.Inc()
+		m.answer("nak", "0", "malformed")
+		m.flush()
+		return
+	}
+	if !m.room.add(m, p) {
+		s.rejected.Inc()
+		m.answer("nak", string(p.id), "busy")
+		m.flush()
+	}
+}
+
+// run delivers what the rooms have collected, tick by tick, until ctx ends.
+func (s *server) run(ctx context.Context) error {
+	t := time.NewTicker(tick)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-t.C:
+		}
+		start := time.Now()
+		s.mu.Lock()
+		rooms := make([]*room, 0, len(s.rooms))
+		for _, r := range s.rooms {
+			rooms = append(rooms, r)
+		}
+		s.mu.Unlock()
+		s.round(ctx, rooms)
+		s.tickTime.Observe(time.Since(start).Seconds())
+	}
+}
+
+// round writes what came in here to Redis, all rooms together, then delivers and acknowledges.
+func (s *server) round(ctx context.Context, rooms []*room) {
+	var batches []batch
+	for _, r := range rooms {
+		if b := r.take(); len(b.fresh)+len(b.relayed) > 0 {
+			batches = append(batches, b)
+		}
+	}
+	err := s.share(ctx, batches)
+	touched := map[*member]struct{}{}
+	for _, b := range batches {
+		verb, reason, lines := "ack", "", append(b.fresh, b.relayed...)
+		if err != nil {
+			verb, reason, lines = "nak", "unavailable", b.relayed
+			s.rejected.Add(float64(len(b.publishers)))
+		} else {
+			s.accepted.Add(float64(len(b.publishers)))
+		}
+		s.delivered.Add(float64(b.room.deliver(lines)))
+		for _, p := range b.publishers {
+			p.m.answer(verb, p.id, reason)
+			touched[p.m] = struct{}{}
+		}
+	}
+	for m := range touched {
+		m.flush()
+	}
+}

@@ -1,0 +1,139 @@
+// Package edge is the CDN node of a region: nginx as the caching proxy for HLS, and beside it a relay that pulls each FLV
+// stream once and fans it out. What nginx answered from its cache is counted from its own access log.
+package edge
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/livedrill/livedrill/reports/record"
+	"github.com/livedrill/livedrill/target"
+)
+
+// logPort is where the access log goes, on the edge's own loopback.
+const logPort = 5140
+
+// probeSize is the size of the object by which dispatch measures an edge: as much as a second of video.
+const probeSize = 100 << 10
+
+// Serve runs the edge until ctx ends.
+func Serve(ctx context.Context, c target.Config) error {
+	if err := prepare(c); err != nil {
+		return err
+	}
+	metrics := record.NewMetrics()
+	restarts := metrics.Counter("livedrill_component_restarts_total", "Times the server was started again.", nil)
+	log, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: logPort})
+	if err != nil {
+		return fmt.Errorf("%s: access log: %w", c.Name, err)
+	}
+	counts := newCounts(metrics)
+	relay := newRelay(c, metrics)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	wg.Go(func() {
+		target.Program{Path: "nginx", Args: []string{"-c", filepath.Join(c.Dir, "nginx.conf"), "-p", c.Dir, "-e", "stderr"},
+			Output: os.Stderr, Grace: 2 * time.Second}.Keep(ctx, func(err error) {
+			slog.Error("nginx ended", "err", err)
+			restarts.Inc()
+		})
+	})
+	healthy := func(ctx context.Context) error {
+		return get(ctx, "http://"+c.Bind(target.PortHTTP)+"/health")
+	}
+	return target.Together(ctx,
+		func(ctx context.Context) error { return counts.read(ctx, log) },
+		func(ctx context.Context) error { return c.ServePort(ctx, target.PortRelay, relay) },
+		func(ctx context.Context) error { return metrics.Serve(ctx, c.Socket, http.NewServeMux(), healthy) })
+}
+
+func prepare(c target.Config) error {
+	for _, dir := range []string{"cache", "tmp", "www"} {
+		if err := os.MkdirAll(filepath.Join(c.Dir, dir), 0o755); err != nil {
+			return fmt.Errorf("%s: %w", c.Name, err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(c.Dir, "www", "probe"), make([]byte, probeSize), 0o644); err != nil {
+		return fmt.Errorf("%s: %w", c.Name, err)
+	}
+	if err := os.WriteFile(filepath.Join(c.Dir, "nginx.conf"), []byte(Conf(c)), 0o644); err != nil {
+		return fmt.Errorf("%s: %w", c.Name, err)
+	}
+	return nil
+}
+
+func get(ctx context.Context, url string) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s: %s", url, resp.Status)
+	}
+	return nil
+}
+
+// counts are nginx's answers by what its cache did.
+type counts struct {
+	by    map[string]prometheus.Counter
+	other prometheus.Counter
+	bytes prometheus.Counter
+}
+
+func newCounts(m *record.Metrics) *counts {
+	return &counts{
+		by: m.Counters("livedrill_edge_requests_total", "Requests for HLS by what the cache did.", "cache",
+			"HIT", "MISS", "EXPIRED", "STALE", "UPDATING", "REVALIDATED", "BYPASS"),
+		other: m.Counter("livedrill_edge_requests_total", "Requests for HLS by what the cache did.", prometheus.Labels{"cache": "none"}),
+		bytes: m.Counter("livedrill_edge_sent_bytes_total", "Bytes sent to viewers by nginx.", nil),
+	}
+}
+
+// read counts the lines of the access log: "<priority>time tag: STATUS CODE BYTES".
+func (c *counts) read(ctx context.Context, log *net.UDPConn) error {
+	stop := context.AfterFunc(ctx, func() { log.Close() })
+	defer stop()
+	buf := make([]byte, 2048)
+	for {
+		n, err := log.Read(buf)
+		if err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
+			return fmt.Errorf("access log: %w", err)
+		}
+		c.line(string(buf[:n]))
+	}
+}
+
+func (c *counts) line(line string) {
+	_, rest, ok := strings.Cut(line, "edge: ")
+	fields := strings.Fields(rest)
+	if !ok || len(fields) != 3 {
+		return
+	}
+	counter, known := c.by[fields[0]]
+	if !known {
+		counter = c.other
+	}
+	counter.Inc()
+	if n, err := strconv.ParseFloat(fields[2], 64); err == nil && n >= 0 {
+		c.bytes.Add(n)
+	}
+}

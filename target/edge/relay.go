@@ -1,0 +1,145 @@
+package edge
+
+import (
+	"bufio"
+	"context"
+	"log/slog"
+	"net/http"
+	"regexp"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/livedrill/livedrill/reports/record"
+	"github.com/livedrill/livedrill/target"
+	"github.com/livedrill/livedrill/target/flv"
+)
+
+// linger is how long a pulled stream stays after its last viewer.
+const linger = 5 * time.Second
+
+// relay pulls each FLV stream from the origin once, whoever many watch it.
+type relay struct {
+	config  target.Config
+	client  *http.Client
+	mu      sync.Mutex
+	pulls   map[string]*pull
+	viewers prometheus.Gauge
+	count   prometheus.Counter
+}
+
+type pull struct {
+	hub    *flv.Hub
+	users  int
+	cancel context.CancelFunc
+	ready  chan struct{} // closed when the origin has answered
+	status int
+}
+
+func newRelay(c target.Config, m *record.Metrics) *relay {
+	return &relay{config: c, client: &http.Client{}, pulls: map[string]*pull{},
+		viewers: m.Gauge("livedrill_edge_flv_viewers", "Viewers of HTTP-FLV now.", nil),
+		count:   m.Counter("livedrill_edge_flv_pulls_total", "FLV streams pulled from the origin.", nil)}
+}
+
+var flvPath = regexp.MustCompile(`^/live/([^/]+)(?:/(main|low))?\.flv$`)
+
+// ServeHTTP answers /live/CHANNEL.flv and /live/CHANNEL/RENDITION.flv.
+func (r *relay) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	match := flvPath.FindStringSubmatch(req.URL.Path)
+	if match == nil || req.Method != http.MethodGet {
+		http.NotFound(w, req)
+		return
+	}
+	rendition := match[2]
+	if rendition == "" {
+		rendition = "main"
+	}
+	key := "/live/" + match[1] + "/" + rendition + ".flv"
+	p := r.join(req.Context(), key)
+	defer r.leave(key, p)
+	select {
+	case <-p.ready:
+	case <-req.Context().Done():
+		return
+	}
+	if p.status != http.StatusOK {
+		http.Error(w, http.StatusText(p.status), p.status)
+		return
+	}
+	r.viewers.Inc()
+	defer r.viewers.Dec()
+	flv.ServeHub(w, req, p.hub)
+}
+
+func (r *relay) join(ctx context.Context, key string) *pull {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	p := r.pulls[key]
+	if p == nil {
+		// The pull outlives the viewer that caused it, and ends with the last one.
+		pullCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+		p = &pull{hub: flv.NewHub(), cancel: cancel, ready: make(chan struct{})}
+		r.pulls[key] = p
+		r.count.Inc()
+		go r.run(pullCtx, key, p)
+	}
+	p.users++
+	return p
+}
+
+func (r *relay) leave(key string, p *pull) {
+	r.mu.Lock()
+	p.users--
+	last := p.users == 0
+	r.mu.Unlock()
+	if !last {
+		return
+	}
+	time.AfterFunc(linger, func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if p.users == 0 {
+			p.cancel()
+		}
+	})
+}
+
+func (r *relay) run(ctx context.Context, key string, p *pull) {
+	defer func() {
+		r.mu.Lock()
+		if r.pulls[key] == p {
+			delete(r.pulls, key)
+		}
+		r.mu.Unlock()
+		p.hub.Close()
+		p.cancel()
+	}()
+	p.status = http.StatusBadGateway
+	answered := sync.OnceFunc(func() { close(p.ready) })
+	defer answered()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+r.config.Peer("origin", target.PortHTTP)+key, nil)
+	if err != nil {
+		return
+	}
+	resp, err := r.client.Do(req)
+	if err != nil {
+		slog.Info("pull", "stream", key, "err", err)
+		return
+	}
+	defer resp.Body.Close()
+	p.status = resp.StatusCode
+	answered()
+	if resp.StatusCode != http.StatusOK {
+		return
+	}
+	in := flv.NewReader(bufio.NewReaderSize(resp.Body, 32<<10))
+	for {
+		t, err := in.Next()
+		if err != nil {
+			return
+		}
+		p.hub.Publish(t)
+	}
+}

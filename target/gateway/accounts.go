@@ -1,0 +1,192 @@
+package gateway
+
+import (
+	"context"
+	"crypto/pbkdf2"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"database/sql"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/livedrill/livedrill/target"
+)
+
+// Users, Rooms and Balance are what the platform begins with. User N is called "userN" with the password "pw-userN".
+const (
+	Users   = 200
+	Rooms   = 100
+	Balance = 1_000_000
+)
+
+var schema = []string{
+	`CREATE TABLE IF NOT EXISTS users (id INT PRIMARY KEY, name VARCHAR(64) UNIQUE NOT NULL, password BINARY(32) NOT NULL)`,
+	`CREATE TABLE IF NOT EXISTS rooms (id INT PRIMARY KEY, title VARCHAR(100) NOT NULL, host VARCHAR(64) NOT NULL)`,
+	`CREATE TABLE IF NOT EXISTS accounts (user_id INT PRIMARY KEY, balance BIGINT NOT NULL CHECK (balance >= 0))`,
+	`CREATE TABLE IF NOT EXISTS gifts (id VARCHAR(64) PRIMARY KEY, user_id INT NOT NULL, room_id INT NOT NULL,
+		amount BIGINT NOT NULL, created TIMESTAMP(3) NOT NULL DEFAULT CURRENT_TIMESTAMP(3))`,
+}
+
+// migrate makes the tables and the first rows. It may run again.
+func migrate(ctx context.Context, db *sql.DB) error {
+	for db.PingContext(ctx) != nil { // MariaDB may still be making its data
+		if !target.Wait(ctx, 50*time.Millisecond) {
+			return ctx.Err()
+		}
+	}
+	for _, statement := range schema {
+		if _, err := db.ExecContext(ctx, statement); err != nil {
+			return fmt.Errorf("gateway: schema: %w", err)
+		}
+	}
+	var users, rooms, accounts []string
+	var names, hosts, balances []any
+	for i := range Users {
+		name := fmt.Sprintf("user%d", i)
+		hash, err := hashPassword(name, "pw-"+name)
+		if err != nil {
+			return fmt.Errorf("gateway: %w", err)
+		}
+		users, names = append(users, "(?,?,?)"), append(names, i, name, hash)
+		accounts, balances = append(accounts, "(?,?)"), append(balances, i, Balance)
+	}
+	for i := range Rooms {
+		rooms, hosts = append(rooms, "(?,?,?)"), append(hosts, i, fmt.Sprintf("Room %d", i), fmt.Sprintf("user%d", i))
+	}
+	for _, insert := range []struct {
+		into   string
+		values []string
+		args   []any
+	}{{"users", users, names}, {"accounts", accounts, balances}, {"rooms", rooms, hosts}} {
+		if _, err := db.ExecContext(ctx, "INSERT IGNORE INTO "+insert.into+" VALUES "+strings.Join(insert.values, ","),
+			insert.args...); err != nil {
+			return fmt.Errorf("gateway: first rows of %s: %w", insert.into, err)
+		}
+	}
+	return nil
+}
+
+// hashPassword is PBKDF2 (RFC 8018) with the name as salt and, as thousands of synthetic log-ins share one machine with
+// the platform, only 1,000 rounds.
+func hashPassword(name, password string) ([]byte, error) {
+	return pbkdf2.Key(sha256.New, password, []byte("livedrill:"+name), 1000, 32)
+}
+
+// tokens signs and checks what a log-in gives (RFC 7519, HS256).
+type tokens struct{ key []byte }
+
+var errForbidden = errors.New("not authorised")
+
+func (t tokens) issue(user int, session string) (string, error) {
+	now := time.Now()
+	return jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.RegisteredClaims{Subject: fmt.Sprint(user), ID: session,
+		IssuedAt: jwt.NewNumericDate(now), ExpiresAt: jwt.NewNumericDate(now.Add(time.Hour))}).SignedString(t.key)
+}
+
+// user checks a request's token and gives the user's number.
+func (t tokens) user(r *http.Request) (string, error) {
+	raw, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	if !ok {
+		return "", errForbidden
+	}
+	claims := &jwt.RegisteredClaims{}
+	_, err := jwt.ParseWithClaims(raw, claims, func(*jwt.Token) (any, error) { return t.key, nil },
+		jwt.WithValidMethods([]string{"HS256"}), jwt.WithExpirationRequired())
+	if err != nil {
+		return "", fmt.Errorf("%w: %w", errForbidden, err)
+	}
+	return claims.Subject, nil
+}
+
+// login checks name and password, keeps the session in Redis, and answers with a token.
+func (s *server) login(r *http.Request) (any, error) {
+	var in struct{ Name, Password string }
+	if err := decode(r, &in); err != nil {
+		return nil, err
+	}
+	var id int
+	var stored []byte
+	err := s.db.QueryRowContext(r.Context(), "SELECT id, password FROM users WHERE name = ?", in.Name).Scan(&id, &stored)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, errForbidden
+	}
+	if err != nil {
+		return nil, err
+	}
+	given, err := hashPassword(in.Name, in.Password)
+	if err != nil {
+		return nil, err
+	}
+	if subtle.ConstantTimeCompare(given, stored) != 1 {
+		return nil, errForbidden
+	}
+	var raw [12]byte
+	if _, err := rand.Read(raw[:]); err != nil {
+		return nil, err
+	}
+	session := hex.EncodeToString(raw[:])
+	if err := s.cache.put(r.Context(), "session:"+session, []byte(fmt.Sprint(id)), time.Hour); err != nil {
+		return nil, fmt.Errorf("session: %w", err)
+	}
+	token, err := s.tokens.issue(id, session)
+	return map[string]string{"token": token}, err
+}
+
+// gift moves coins from the sender's account, exactly once for each key.
+func (s *server) gift(r *http.Request) (any, error) {
+	user, err := s.tokens.user(r)
+	if err != nil {
+		return nil, err
+	}
+	var in struct {
+		Key    string
+		Room   int
+		Amount int64
+	}
+	if err := decode(r, &in); err != nil {
+		return nil, err
+	}
+	if in.Key == "" || len(in.Key) > 64 || in.Amount < 1 || in.Amount > Balance {
+		return nil, fmt.Errorf("%w: a gift has a key of at most 64 characters and an amount above zero", errMalformed)
+	}
+	if err := s.cache.mark(r.Context(), "gift:"+in.Key, time.Hour); err != nil {
+		return nil, fmt.Errorf("idempotency key: %w", err)
+	}
+	err = s.transfer(r.Context(), user, in.Key, in.Room, in.Amount)
+	var known *mysql.MySQLError
+	if errors.As(err, &known) && known.Number == 1062 { // ER_DUP_ENTRY: this gift was given before
+		return map[string]any{"key": in.Key, "again": true}, nil
+	}
+	return map[string]any{"key": in.Key}, err
+}
+
+func (s *server) transfer(ctx context.Context, user, key string, room int, amount int64) error {
+	tx, err := s.db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback() //nolint:errcheck // after a commit there is nothing to roll back
+	if _, err := tx.ExecContext(ctx, "INSERT INTO gifts (id, user_id, room_id, amount) VALUES (?, ?, ?, ?)",
+		key, user, room, amount); err != nil {
+		return err
+	}
+	result, err := tx.ExecContext(ctx, "UPDATE accounts SET balance = balance - ? WHERE user_id = ? AND balance >= ?",
+		amount, user, amount)
+	if err != nil {
+		return err
+	}
+	if n, err := result.RowsAffected(); err != nil {
+		return err
+	} else if n != 1 {
+		return fmt.Errorf("%w: the account does not hold %d", errRefused, amount)
+	}
+	return tx.Commit()
+}

@@ -1,0 +1,137 @@
+package gateway
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/livedrill/livedrill/reports/record"
+	"github.com/livedrill/livedrill/target"
+)
+
+// Assignment is which servers a viewer gets.
+type Assignment struct {
+	Edge    string `json:"edge"`
+	Danmaku string `json:"danmaku"`
+	Ingest  string `json:"ingest"`
+}
+
+const (
+	probeEvery = 500 * time.Millisecond
+	probeLimit = 400 * time.Millisecond // an edge that needs longer for 100 KB is sick
+	sickAfter  = 2                      // bad probes in a row
+	wellAfter  = 10                     // good probes in a row
+)
+
+// dispatch assigns viewers to the servers of their region. With the defence it measures every edge by fetching as much as
+// a second of video from it, and takes a sick one out.
+type dispatch struct {
+	config target.Config
+	client *http.Client
+	mu     sync.Mutex
+	bad    map[string]int // bad probes in a row, by edge
+	good   map[string]int
+	sick   map[string]bool
+	gauges map[string]prometheus.Gauge
+}
+
+func newDispatch(c target.Config, m *record.Metrics) *dispatch {
+	d := &dispatch{config: c, client: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}},
+		bad: map[string]int{}, good: map[string]int{}, sick: map[string]bool{}, gauges: map[string]prometheus.Gauge{}}
+	for _, e := range c.Edges {
+		d.gauges[e] = m.Gauge("livedrill_dispatch_edge_sick", "1 while viewers are sent away from this edge.",
+			prometheus.Labels{"edge": e})
+	}
+	return d
+}
+
+// assign gives the edge of the viewer's region, or the next one that is well.
+func (d *dispatch) assign(region string) (Assignment, error) {
+	if len(d.config.Edges) == 0 || len(d.config.Chats) == 0 || len(d.config.Ingests) == 0 {
+		return Assignment{}, fmt.Errorf("no edges, no danmaku servers or no ingests")
+	}
+	own := max(0, slices.IndexFunc(d.config.Edges, func(e string) bool { return strings.HasSuffix(e, "-"+region) }))
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	edge := d.config.Edges[own]
+	for i := range d.config.Edges {
+		if e := d.config.Edges[(own+i)%len(d.config.Edges)]; !d.sick[e] {
+			edge = e
+			break
+		}
+	}
+	return Assignment{Edge: edge, Danmaku: d.config.Chats[own%len(d.config.Chats)],
+		Ingest: d.config.Ingests[own%len(d.config.Ingests)]}, nil
+}
+
+// run probes the edges until ctx ends, where the defence is on.
+func (d *dispatch) run(ctx context.Context) error {
+	if !d.config.Defences[target.EdgeDispatch] {
+		<-ctx.Done()
+		return nil
+	}
+	defer d.client.CloseIdleConnections()
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	for _, edge := range d.config.Edges {
+		wg.Go(func() {
+			for target.Wait(ctx, probeEvery) {
+				err := d.probe(ctx, edge)
+				if ctx.Err() != nil {
+					return
+				}
+				d.note(edge, err)
+			}
+		})
+	}
+	return nil
+}
+
+func (d *dispatch) probe(ctx context.Context, edge string) error {
+	ctx, cancel := context.WithTimeout(ctx, probeLimit)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+d.config.Peer(edge, target.PortHTTP)+"/probe", nil)
+	if err != nil {
+		return err
+	}
+	resp, err := d.client.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("probe: %s", resp.Status)
+	}
+	_, err = io.Copy(io.Discard, resp.Body)
+	return err
+}
+
+func (d *dispatch) note(edge string, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err != nil {
+		d.bad[edge]++
+		d.good[edge] = 0
+	} else {
+		d.good[edge]++
+		d.bad[edge] = 0
+	}
+	switch {
+	case !d.sick[edge] && d.bad[edge] >= sickAfter:
+		slog.Warn("edge is sick", "edge", edge, "err", err)
+		d.sick[edge] = true
+		d.gauges[edge].Set(1)
+	case d.sick[edge] && d.good[edge] >= wellAfter:
+		slog.Info("edge is well again", "edge", edge)
+		d.sick[edge] = false
+		d.gauges[edge].Set(0)
+	}
+}

@@ -1,0 +1,139 @@
+package hosts
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/livedrill/livedrill/target"
+)
+
+// Group is a cgroup of either version under which others can be made. The zero value is none.
+type Group struct {
+	target.Cgroup
+	Reason string `json:"reason,omitempty"` // why there is none
+}
+
+const cgroupRoot = "/sys/fs/cgroup"
+
+// MakeGroup makes the cgroup of a run, in version 2 where the machine gives it the controllers, else in version 1, else
+// none with the reason.
+func MakeGroup(name string) Group {
+	if !safeName(name) {
+		return Group{Reason: fmt.Sprintf("%q is no name for a cgroup", name)}
+	}
+	v2, errV2 := makeV2(name)
+	if errV2 == nil {
+		return v2
+	}
+	v1, errV1 := makeV1(name)
+	if errV1 == nil {
+		return v1
+	}
+	return Group{Reason: fmt.Sprintf("version 2: %v; version 1: %v", errV2, errV1)}
+}
+
+func makeV2(name string) (Group, error) {
+	for _, root := range []string{cgroupRoot, filepath.Join(cgroupRoot, "unified")} {
+		text, err := os.ReadFile(filepath.Join(root, "cgroup.controllers"))
+		if err != nil {
+			continue
+		}
+		have := strings.Fields(string(text))
+		if !slices.Contains(have, "cpu") || !slices.Contains(have, "memory") {
+			continue
+		}
+		dir := filepath.Join(root, name)
+		err = enable(root)
+		if err == nil {
+			err = os.Mkdir(dir, 0o755)
+		}
+		if err == nil {
+			err = enable(dir)
+		}
+		if err != nil {
+			return Group{}, errors.Join(err, removeIfThere(dir))
+		}
+		return Group{Cgroup: target.Cgroup{Version: 2, CPU: dir, Usage: dir, Memory: dir}}, nil
+	}
+	return Group{}, errors.New("no cpu and memory controller")
+}
+
+func enable(dir string) error {
+	return os.WriteFile(filepath.Join(dir, "cgroup.subtree_control"), []byte("+cpu +memory"), 0)
+}
+
+func makeV1(name string) (Group, error) {
+	g := Group{Cgroup: target.Cgroup{Version: 1, CPU: filepath.Join(cgroupRoot, "cpu", name),
+		Usage: filepath.Join(cgroupRoot, "cpuacct", name), Memory: filepath.Join(cgroupRoot, "memory", name)}}
+	for _, dir := range directories(g.Cgroup) {
+		if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
+			return Group{}, errors.Join(err, RemoveGroup(g.Cgroup))
+		}
+	}
+	return g, nil
+}
+
+// directories are the group's own, each once (cpu and cpuacct are often one hierarchy under two names).
+func directories(g target.Cgroup) []string {
+	var out []string
+	for _, dir := range []string{g.CPU, g.Usage, g.Memory} {
+		if dir == "" {
+			continue
+		}
+		if real, err := filepath.EvalSymlinks(filepath.Dir(dir)); err == nil {
+			dir = filepath.Join(real, filepath.Base(dir))
+		}
+		if !slices.Contains(out, dir) {
+			out = append(out, dir)
+		}
+	}
+	return out
+}
+
+// Sub makes a group below; below none there is none.
+func (g Group) Sub(name string) (target.Cgroup, error) {
+	if g.Version == 0 {
+		return target.Cgroup{}, nil
+	}
+	if !safeName(name) {
+		return target.Cgroup{}, fmt.Errorf("%q is no name for a cgroup", name)
+	}
+	sub := target.Cgroup{Version: g.Version, CPU: filepath.Join(g.CPU, name), Usage: filepath.Join(g.Usage, name),
+		Memory: filepath.Join(g.Memory, name)}
+	for _, dir := range directories(sub) {
+		if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
+			return target.Cgroup{}, fmt.Errorf("cgroup: %w", err)
+		}
+	}
+	return sub, nil
+}
+
+// RemoveGroup removes a group and all below it. Its processes must be gone.
+func RemoveGroup(g target.Cgroup) error {
+	var errs []error
+	for _, dir := range directories(g) {
+		entries, err := os.ReadDir(dir)
+		if errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		errs = append(errs, err)
+		for _, e := range entries {
+			if e.IsDir() {
+				errs = append(errs, removeIfThere(filepath.Join(dir, e.Name())))
+			}
+		}
+		errs = append(errs, removeIfThere(dir))
+	}
+	return errors.Join(errs...)
+}
+
+func removeIfThere(dir string) error {
+	if err := os.Remove(dir); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil
+}

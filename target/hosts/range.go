@@ -1,0 +1,145 @@
+package hosts
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/livedrill/livedrill/target"
+)
+
+// Base is where a range keeps what lives and dies with it: a file system in memory that only the range can see.
+const Base = "/run/livedrill"
+
+// BridgeName is the bridge that joins all hosts; the range's first process has its address.
+const BridgeName = "ld0"
+
+// Range is a range as its first process sees it.
+type Range struct {
+	cgroups Group
+	bridge  netlink.Link
+	hosts   map[string]*Host
+	next    byte
+}
+
+// BridgeAddr is the address of the range's first process on the bridge.
+const BridgeAddr = "10.77.0.1"
+
+// Setup prepares the namespaces that this process was started in. group is where the hosts' cgroups go.
+func Setup(group Group) (*Range, error) {
+	if err := mounts(); err != nil {
+		return nil, err
+	}
+	r := &Range{cgroups: group, hosts: map[string]*Host{}, next: 2}
+	if err := r.makeBridge(); err != nil {
+		return nil, fmt.Errorf("range: bridge: %w", err)
+	}
+	return r, nil
+}
+
+func mounts() error {
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return fmt.Errorf("range: private mounts: %w", err)
+	}
+	if err := unix.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
+		return fmt.Errorf("range: /proc: %w", err)
+	}
+	// /run is replaced as a whole: sockets of the machine's own daemons are no business of a range.
+	if err := unix.Mount("livedrill", filepath.Dir(Base), "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=755,size=2g"); err != nil {
+		return fmt.Errorf("range: %s: %w", filepath.Dir(Base), err)
+	}
+	for _, dir := range []string{Base, Base + "/net", Base + "/sock", Base + "/conf", Base + "/data"} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return fmt.Errorf("range: %w", err)
+		}
+	}
+	if err := bindNamespace(filepath.Join(Base, "net", "bridge")); err != nil {
+		return err
+	}
+	// No name of the outside means anything here, and nobody shall wait for a resolver that cannot be reached.
+	return replaceFile("/etc/resolv.conf", "# a range has no way out\n")
+}
+
+// replaceFile puts text in the place of a file, for this mount namespace only.
+func replaceFile(path, text string) error {
+	own := filepath.Join(Base, "conf", filepath.Base(path))
+	if err := os.WriteFile(own, []byte(text), 0o644); err != nil {
+		return fmt.Errorf("range: %w", err)
+	}
+	real, err := filepath.EvalSymlinks(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("range: %w", err)
+	}
+	if err := unix.Mount(own, real, "", unix.MS_BIND, ""); err != nil {
+		return fmt.Errorf("range: %s: %w", path, err)
+	}
+	return nil
+}
+
+// bindNamespace keeps the calling thread's network namespace under a name.
+func bindNamespace(path string) error {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDONLY, 0o444)
+	if err != nil {
+		return fmt.Errorf("range: %w", err)
+	}
+	if err := f.Close(); err != nil {
+		return err
+	}
+	if err := unix.Mount("/proc/thread-self/ns/net", path, "", unix.MS_BIND, ""); err != nil {
+		return fmt.Errorf("range: network namespace %s: %w", path, err)
+	}
+	return nil
+}
+
+func (r *Range) makeBridge() error {
+	lo, err := netlink.LinkByName("lo")
+	if err != nil {
+		return err
+	}
+	if err := netlink.LinkSetUp(lo); err != nil {
+		return err
+	}
+	attrs := netlink.NewLinkAttrs()
+	attrs.Name = BridgeName
+	bridge := &netlink.Bridge{LinkAttrs: attrs}
+	if err := netlink.LinkAdd(bridge); err != nil {
+		return err
+	}
+	if err := netlink.AddrAdd(bridge, address(BridgeAddr)); err != nil {
+		return err
+	}
+	r.bridge = bridge
+	return netlink.LinkSetUp(bridge)
+}
+
+func address(ip string) *netlink.Addr {
+	return &netlink.Addr{IPNet: &net.IPNet{IP: net.ParseIP(ip), Mask: net.CIDRMask(24, 32)}}
+}
+
+// Host finds a host by name.
+func (r *Range) Host(name string) (*Host, bool) {
+	h, ok := r.hosts[name]
+	return h, ok
+}
+
+// WriteNames makes the names of all hosts known to every program in the range.
+func (r *Range) WriteNames() error {
+	var b strings.Builder
+	b.WriteString("127.0.0.1 localhost\n")
+	for _, h := range r.hosts {
+		fmt.Fprintf(&b, "%s %s\n", h.Addr, h.Name)
+	}
+	return replaceFile("/etc/hosts", b.String())
+}
+
+// Group makes a cgroup beside those of the hosts, for a part of what runs on one of them.
+func (r *Range) Group(name string) (target.Cgroup, error) { return r.cgroups.Sub(name) }

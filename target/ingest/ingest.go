@@ -1,0 +1,243 @@
+// Package ingest is where streams come in: RTMP publish and play, with the stream's key checked by the gateway. It hands
+// each stream to the transcoder, which fetches it as HTTP-FLV.
+package ingest
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/livedrill/livedrill/reports/record"
+	"github.com/livedrill/livedrill/target"
+	"github.com/livedrill/livedrill/target/flv"
+	"github.com/livedrill/livedrill/target/rtmp"
+)
+
+// idle is how long a publisher may send nothing.
+const idle = 10 * time.Second
+
+type server struct {
+	config   target.Config
+	client   *http.Client
+	mu       sync.Mutex
+	streams  map[string]*flv.Hub
+	accepted prometheus.Counter
+	refused  prometheus.Counter
+	broken   prometheus.Counter
+	bytes    prometheus.Counter
+}
+
+// Serve runs the ingest until ctx ends.
+func Serve(ctx context.Context, c target.Config) error {
+	metrics := record.NewMetrics()
+	s := &server{config: c, client: &http.Client{Timeout: 5 * time.Second}, streams: map[string]*flv.Hub{},
+		accepted: metrics.Counter("livedrill_ingest_publishes_total", "Publishers by what became of them.", prometheus.Labels{"result": "accepted"}),
+		refused:  metrics.Counter("livedrill_ingest_publishes_total", "Publishers by what became of them.", prometheus.Labels{"result": "refused"}),
+		broken:   metrics.Counter("livedrill_ingest_broken_total", "Streams that ended without a goodbye.", nil),
+		bytes:    metrics.Counter("livedrill_ingest_received_bytes_total", "Media received.", nil)}
+	defer s.client.CloseIdleConnections()
+	metrics.GaugeFunc("livedrill_ingest_streams", "Streams that are being published.", nil, func() float64 {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return float64(len(s.streams))
+	})
+	l, err := net.Listen("tcp", c.Bind(target.PortRTMP))
+	if err != nil {
+		return fmt.Errorf("%s: %w", c.Name, err)
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /live/{file}", s.pull)
+
+	return target.Together(ctx,
+		func(ctx context.Context) error {
+			return metrics.Serve(ctx, c.Socket, http.NewServeMux(), func(context.Context) error { return nil })
+		},
+		func(ctx context.Context) error { return c.ServePort(ctx, target.PortHTTP, mux) },
+		func(ctx context.Context) error { return s.accept(ctx, l) })
+}
+
+func (s *server) accept(ctx context.Context, l net.Listener) error {
+	stop := context.AfterFunc(ctx, func() { l.Close() })
+	defer stop()
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	for {
+		nc, err := l.Accept()
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		wg.Go(func() {
+			stop := context.AfterFunc(ctx, func() { nc.Close() })
+			defer stop()
+			defer nc.Close()
+			if err := s.handle(ctx, nc); err != nil && !rtmp.IsEnd(err) && ctx.Err() == nil {
+				slog.Info("rtmp client", "from", nc.RemoteAddr(), "err", err)
+			}
+		})
+	}
+}
+
+func (s *server) handle(ctx context.Context, nc net.Conn) error {
+	conn, req, err := rtmp.Accept(nc, idle)
+	if err != nil {
+		return err
+	}
+	if !req.Publish {
+		return s.play(ctx, conn, req)
+	}
+	channel, err := s.authorise(ctx, req.Stream)
+	if err != nil {
+		s.refused.Inc()
+		return errors.Join(err, conn.Refuse(req, "the gateway does not know this stream key"))
+	}
+	hub, err := s.open(channel)
+	if err != nil {
+		s.refused.Inc()
+		return errors.Join(err, conn.Refuse(req, "this channel is being published already"))
+	}
+	defer s.close(channel, hub)
+	if err := conn.Approve(req); err != nil {
+		return err
+	}
+	s.accepted.Inc()
+	if err := s.tell(ctx, http.MethodPut, channel); err != nil {
+		return fmt.Errorf("transcoder: %w", err)
+	}
+	defer func() {
+		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		defer cancel()
+		if err := s.tell(last, http.MethodDelete, channel); err != nil {
+			slog.Warn("transcoder", "channel", channel, "err", err)
+		}
+	}()
+	for {
+		tag, err := conn.ReadTag()
+		if err != nil {
+			if !errors.Is(err, rtmp.ErrEnded) {
+				s.broken.Inc()
+			}
+			return err
+		}
+		s.bytes.Add(float64(len(tag.Data)))
+		hub.Publish(tag)
+	}
+}
+
+// authorise asks the gateway which channel a stream key belongs to.
+func (s *server) authorise(ctx context.Context, key string) (string, error) {
+	u := "http://" + s.config.Peer("gateway", target.PortHTTP) + "/internal/publish?" + url.Values{"key": {key}}.Encode()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, u, nil)
+	if err != nil {
+		return "", err
+	}
+	resp, err := s.client.Do(req)
+	if err != nil {
+		return "", fmt.Errorf("gateway: %w", err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return "", fmt.Errorf("gateway: publish refused: %s", resp.Status)
+	}
+	var answer struct{ Channel string }
+	err = json.NewDecoder(io.LimitReader(resp.Body, 4096)).Decode(&answer)
+	if err == nil && answer.Channel == "" {
+		err = errors.New("gateway: no channel in the answer")
+	}
+	return answer.Channel, err
+}
+
+// tell lets the transcoder know that a stream has begun or ended.
+func (s *server) tell(ctx context.Context, method, channel string) error {
+	body, err := json.Marshal(map[string]string{
+		"source": "http://" + s.config.Peer(s.config.Name, target.PortHTTP) + "/live/" + channel + ".flv"})
+	if err != nil {
+		return err
+	}
+	req, err := http.NewRequestWithContext(ctx, method,
+		"http://"+s.config.Peer("transcode", target.PortHTTP)+"/streams/"+channel, bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	resp, err := s.client.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode >= 300 {
+		return errors.New(resp.Status)
+	}
+	return nil
+}
+
+func (s *server) open(channel string) (*flv.Hub, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.streams[channel] != nil {
+		return nil, fmt.Errorf("channel %s is being published already", channel)
+	}
+	hub := flv.NewHub()
+	s.streams[channel] = hub
+	return hub, nil
+}
+
+func (s *server) close(channel string, hub *flv.Hub) {
+	s.mu.Lock()
+	delete(s.streams, channel)
+	s.mu.Unlock()
+	hub.Close()
+}
+
+func (s *server) find(channel string) *flv.Hub {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.streams[channel]
+}
+
+// play serves a stream over RTMP as it came in.
+func (s *server) play(ctx context.Context, conn *rtmp.Conn, req rtmp.Request) error {
+	channel, _, _ := strings.Cut(req.Stream, "?")
+	hub := s.find(channel)
+	if hub == nil {
+		return conn.Refuse(req, "nobody publishes this channel")
+	}
+	if err := conn.Approve(req); err != nil {
+		return err
+	}
+	sub := hub.Subscribe()
+	defer sub.Close()
+	for {
+		tags := sub.Next(ctx)
+		if tags == nil {
+			return conn.Unpublished()
+		}
+		if err := conn.WriteTags(tags); err != nil {
+			return err
+		}
+	}
+}
+
+// pull serves a stream as HTTP-FLV, to the transcoder.
+func (s *server) pull(w http.ResponseWriter, r *http.Request) {
+	channel, ok := strings.CutSuffix(r.PathValue("file"), ".flv")
+	hub := s.find(channel)
+	if !ok || hub == nil {
+		http.NotFound(w, r)
+		return
+	}
+	flv.ServeHub(w, r, hub)
+}

@@ -1,0 +1,220 @@
+// Package origin keeps every stream in every rendition and serves it as HLS (RFC 8216) and as HTTP-FLV. The transcoder
+// puts streams here as FLV.
+package origin
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/livedrill/livedrill/reports/record"
+	"github.com/livedrill/livedrill/target"
+	"github.com/livedrill/livedrill/target/flv"
+)
+
+// keep is how long a rendition that nobody feeds any more stays; a transcoder that comes back goes on with it.
+const keep = 15 * time.Second
+
+type server struct {
+	mu       sync.Mutex
+	channels map[string]map[string]*rendition
+	requests map[string]prometheus.Counter
+	sent     prometheus.Counter
+}
+
+// rendition is one stream in one quality.
+type rendition struct {
+	hub   *flv.Hub
+	hls   *segmenter
+	last  uint32 // newest time stamp, to pass over what a returning transcoder sends twice
+	begun bool
+	feeds int
+}
+
+// Serve runs the origin until ctx ends.
+func Serve(ctx context.Context, c target.Config) error {
+	metrics := record.NewMetrics()
+	s := &server{channels: map[string]map[string]*rendition{},
+		requests: metrics.Counters("livedrill_origin_requests_total", "Requests by what was asked for.", "what", "playlist", "segment", "flv"),
+		sent:     metrics.Counter("livedrill_origin_sent_bytes_total", "Segments sent.", nil)}
+	mux := http.NewServeMux()
+	mux.HandleFunc("PUT /live/{channel}/{file}", s.feed)
+	mux.HandleFunc("GET /live/{channel}/index.m3u8", s.master)
+	mux.HandleFunc("GET /live/{channel}/{rendition}/{file}", s.media)
+	mux.HandleFunc("GET /live/{channel}/{file}", s.flv)
+	mux.HandleFunc("GET /health", func(http.ResponseWriter, *http.Request) {})
+	return target.Together(ctx,
+		func(ctx context.Context) error { return c.ServePort(ctx, target.PortHTTP, mux) },
+		func(ctx context.Context) error {
+			return metrics.Serve(ctx, c.Socket, http.NewServeMux(), func(context.Context) error { return nil })
+		})
+}
+
+// attach finds or makes a rendition for a feed.
+func (s *server) attach(channel, name string) *rendition {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.channels[channel] == nil {
+		s.channels[channel] = map[string]*rendition{}
+	}
+	r := s.channels[channel][name]
+	if r == nil {
+		r = &rendition{hub: flv.NewHub(), hls: newSegmenter()}
+		s.channels[channel][name] = r
+	}
+	r.feeds++
+	return r
+}
+
+// detach takes a feed off, and the rendition with it when none came back in time.
+func (s *server) detach(ctx context.Context, channel, name string, r *rendition) {
+	s.mu.Lock()
+	r.feeds--
+	s.mu.Unlock()
+	if !target.Wait(ctx, keep) {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if r.feeds > 0 || s.channels[channel][name] != r {
+		return
+	}
+	r.hub.Close()
+	delete(s.channels[channel], name)
+	if len(s.channels[channel]) == 0 {
+		delete(s.channels, channel)
+	}
+}
+
+func (s *server) find(channel, name string) *rendition {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.channels[channel][name]
+}
+
+// feed takes a rendition in until the transcoder ends it.
+func (s *server) feed(w http.ResponseWriter, req *http.Request) {
+	channel := req.PathValue("channel")
+	name, ok := strings.CutSuffix(req.PathValue("file"), ".flv")
+	if !ok {
+		http.NotFound(w, req)
+		return
+	}
+	control := http.NewResponseController(w)
+	r := s.attach(channel, name)
+	defer func() { go s.detach(context.WithoutCancel(req.Context()), channel, name, r) }()
+	in := flv.NewReader(bufio.NewReaderSize(req.Body, 32<<10))
+	for {
+		if err := control.SetReadDeadline(time.Now().Add(keep)); err != nil {
+			return
+		}
+		tag, err := in.Next()
+		if err != nil {
+			if !errors.Is(err, io.EOF) && req.Context().Err() == nil {
+				slog.Info("feed", "channel", channel, "rendition", name, "err", err)
+			}
+			return
+		}
+		r.put(tag)
+	}
+}
+
+func (r *rendition) put(t flv.Tag) {
+	config := t.Type == flv.Script || t.IsVideoHeader() || t.IsAudioHeader()
+	if !config {
+		// A jump back by more than a transcoder could repeat is a publisher that began anew.
+		if r.begun && t.Timestamp+5000 < r.last {
+			r.hls.restart()
+		} else if r.begun && t.IsVideo() && t.Timestamp <= r.last {
+			return
+		}
+		if t.IsVideo() {
+			r.last, r.begun = t.Timestamp, true
+		}
+	}
+	if err := r.hls.put(t); err != nil {
+		slog.Info("segment", "err", err)
+	}
+	r.hub.Publish(t)
+}
+
+// master answers with the list of renditions (RFC 8216, 4.3.4.2), the highest first.
+func (s *server) master(w http.ResponseWriter, req *http.Request) {
+	s.requests["playlist"].Inc()
+	s.mu.Lock()
+	var lines []string
+	for _, name := range []string{"main", "low"} {
+		if r := s.channels[req.PathValue("channel")][name]; r != nil && r.hls.ready() {
+			lines = append(lines, fmt.Sprintf("#EXT-X-STREAM-INF:%s\n%s/index.m3u8\n", r.hls.describe(), name))
+		}
+	}
+	s.mu.Unlock()
+	if len(lines) == 0 {
+		http.NotFound(w, req)
+		return
+	}
+	playlist(w, "#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-INDEPENDENT-SEGMENTS\n"+strings.Join(lines, ""))
+}
+
+func playlist(w http.ResponseWriter, text string) {
+	w.Header().Set("Content-Type", "application/vnd.apple.mpegurl")
+	w.Header().Set("Access-Control-Allow-Origin", "*")
+	w.Header().Set("Cache-Control", "max-age=1")
+	_, _ = io.WriteString(w, text) // the client has gone: nothing to do
+}
+
+// media answers with a rendition's playlist or with a segment.
+func (s *server) media(w http.ResponseWriter, req *http.Request) {
+	r := s.find(req.PathValue("channel"), req.PathValue("rendition"))
+	file := req.PathValue("file")
+	if r == nil {
+		http.NotFound(w, req)
+		return
+	}
+	if file == "index.m3u8" {
+		s.requests["playlist"].Inc()
+		if !r.hls.ready() {
+			http.NotFound(w, req)
+			return
+		}
+		playlist(w, r.hls.playlist())
+		return
+	}
+	s.requests["segment"].Inc()
+	name, isSegment := strings.CutSuffix(file, ".ts")
+	number, err := strconv.ParseUint(name, 10, 64)
+	data := r.hls.segment(number)
+	if !isSegment || err != nil || data == nil {
+		http.NotFound(w, req)
+		return
+	}
+	w.Header().Set("Content-Type", "video/mp2t")
+	w.Header().Set("Access-Control-Allow-Origin", "*")
+	w.Header().Set("Cache-Control", "max-age=60")
+	w.Header().Set("Content-Length", strconv.Itoa(len(data)))
+	n, _ := w.Write(data)
+	s.sent.Add(float64(n))
+}
+
+// flv answers with a live stream: CHANNEL.RENDITION in one path element, as edges cache by path.
+func (s *server) flv(w http.ResponseWriter, req *http.Request) {
+	s.requests["flv"].Inc()
+	name, ok := strings.CutSuffix(req.PathValue("file"), ".flv")
+	r := s.find(req.PathValue("channel"), name)
+	if !ok || r == nil || !slices.Contains([]string{"main", "low"}, name) {
+		http.NotFound(w, req)
+		return
+	}
+	flv.ServeHub(w, req, r.hub)
+}

@@ -1,0 +1,90 @@
+package target
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"strconv"
+	"time"
+
+	"github.com/livedrill/livedrill/reports/record"
+)
+
+// The ports of the bundled platform, the same on every host.
+const (
+	PortHTTP    = 8080
+	PortRelay   = 8081
+	PortPeer    = 8082
+	PortRTMP    = 1935
+	PortDanmaku = 8090
+	PortRedis   = 6379
+	PortMariaDB = 3306
+)
+
+// Config is what one component of the bundled platform is started with.
+type Config struct {
+	Name     string            `json:"name"`
+	Kind     string            `json:"kind"`
+	Region   string            `json:"region,omitempty"`
+	Socket   string            `json:"socket"` // where it serves /metrics and /health
+	Dir      string            `json:"dir"`    // its own directory, removed with the run
+	Listen   string            `json:"listen"` // IP address to listen on
+	Defences Defences          `json:"defences"`
+	Secrets  Secrets           `json:"secrets"`
+	Peers    map[string]string `json:"peers,omitempty"` // "redis:6379" → another address, for tests
+	Encoder  string            `json:"encoder,omitempty"`
+	Cgroup   Cgroup            `json:"cgroup"`          // of the encoders
+	OpenKeys bool              `json:"open_keys"`       // accept streams without a key: a range for hands-on work
+	Edges    []string          `json:"edges,omitempty"` // names of all edges
+	Chats    []string          `json:"chats,omitempty"` // names of all danmaku servers
+	Ingests  []string          `json:"ingests,omitempty"`
+}
+
+// ReadConfig reads a component's configuration.
+func ReadConfig(path string) (Config, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return Config{}, fmt.Errorf("component configuration: %w", err)
+	}
+	var c Config
+	if err := json.Unmarshal(data, &c); err != nil {
+		return Config{}, fmt.Errorf("component configuration %s: %w", path, err)
+	}
+	return c, nil
+}
+
+// Peer gives the address of another component's port.
+func (c Config) Peer(name string, port int) string {
+	addr := net.JoinHostPort(name, strconv.Itoa(port))
+	if other, ok := c.Peers[addr]; ok {
+		return other
+	}
+	return addr
+}
+
+// Bind gives the address to listen on.
+func (c Config) Bind(port int) string { return net.JoinHostPort(c.Listen, strconv.Itoa(port)) }
+
+// ServePort answers HTTP on one of the component's ports until ctx ends.
+func (c Config) ServePort(ctx context.Context, port int, handler http.Handler) error {
+	l, err := net.Listen("tcp", c.Bind(port))
+	if err != nil {
+		return fmt.Errorf("%s: %w", c.Name, err)
+	}
+	return record.ServeHTTP(ctx, l, handler)
+}
+
+// Wait sleeps for d or until ctx ends, and tells whether the whole time passed.
+func Wait(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
+	}
+}

@@ -1,0 +1,244 @@
+package stack
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/livedrill/livedrill/target"
+	"github.com/livedrill/livedrill/target/hosts"
+)
+
+// Options say which platform is wanted.
+type Options struct {
+	Profile  string
+	Defences target.Defences
+	Secrets  target.Secrets
+	Encoder  string // of ffmpeg; empty chooses
+	OpenKeys bool   // accept streams without a key
+	LogDir   string // one file per process
+	Notify   func(kind string, details map[string]any)
+}
+
+// healthLimit is how long a component may take to become healthy. MariaDB first makes its data.
+const healthLimit = 30 * time.Second
+
+// Stack is the bundled platform while it runs.
+type Stack struct {
+	options   Options
+	platform  target.Platform
+	mu        sync.Mutex
+	processes map[string]*hosts.Process
+	files     map[string]string
+	hosts     map[string]*hosts.Host
+	wg        sync.WaitGroup
+}
+
+// Up starts every component and returns when all are healthy. On error everything that was started is stopped again.
+func Up(ctx context.Context, r *hosts.Range, o Options) (_ *Stack, err error) {
+	s := &Stack{options: o, platform: target.Platform{Profile: o.Profile, Secrets: o.Secrets},
+		processes: map[string]*hosts.Process{}, files: map[string]string{}, hosts: map[string]*hosts.Host{}}
+	for _, p := range layout {
+		if s.hosts[p.name], err = r.AddHost(p.name); err != nil {
+			return nil, err
+		}
+	}
+	for _, region := range Regions {
+		if s.hosts[ViewerHost(region)], err = r.AddHost(ViewerHost(region)); err != nil {
+			return nil, err
+		}
+	}
+	if err := r.WriteNames(); err != nil {
+		return nil, err
+	}
+	encoders, err := r.Group("transcode-encoders")
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			s.Down()
+		}
+	}()
+	for _, p := range layout {
+		if err := s.start(p, encoders); err != nil {
+			return nil, err
+		}
+	}
+	return s, s.healthy(ctx)
+}
+
+// start makes a component's configuration and starts its process.
+func (s *Stack) start(p place, encoders target.Cgroup) error {
+	host := s.hosts[p.name]
+	kind, _ := FindKind(p.kind)
+	c, _ := s.options.Config(p.name)
+	c.Listen = host.Addr
+	c.Socket = filepath.Join(hosts.Base, "sock", p.name)
+	c.Dir = filepath.Join(hosts.Base, "data", p.name)
+	component := target.Component{Name: p.name, Kind: p.kind, Region: p.region, Addr: host.Addr, Ports: kind.Ports,
+		Socket: c.Socket, Handles: target.Handles{Network: host.Network()}}
+	switch p.kind {
+	case "transcode":
+		c.Cgroup = encoders
+		component.Handles.Encoder = &target.Encoder{Cgroup: encoders, Socket: c.Socket}
+	case "redis":
+		component.Handles.Redis = &target.Redis{Addr: net.JoinHostPort(host.Addr, fmt.Sprint(target.PortRedis)),
+			Password: s.options.Secrets.Redis}
+	}
+	if err := os.MkdirAll(c.Dir, 0o755); err != nil {
+		return fmt.Errorf("start %s: %w", p.name, err)
+	}
+	text, err := json.Marshal(c)
+	if err != nil {
+		return fmt.Errorf("start %s: %w", p.name, err)
+	}
+	file := filepath.Join(hosts.Base, "conf", p.name+".json")
+	if err := os.WriteFile(file, text, 0o600); err != nil {
+		return fmt.Errorf("start %s: %w", p.name, err)
+	}
+	s.files[p.name] = file
+	s.platform.Components = append(s.platform.Components, component)
+	return s.launch(p)
+}
+
+func (s *Stack) launch(p place) error {
+	process, err := s.hosts[p.name].Start(hosts.Command{Name: p.name, Path: "/proc/self/exe",
+		Args: []string{"serve", p.kind, "--config", s.files[p.name]}, Log: filepath.Join(s.options.LogDir, p.name+".log")})
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.processes[p.name] = process
+	return nil
+}
+
+// healthy waits until every component says that it is.
+func (s *Stack) healthy(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, healthLimit)
+	defer cancel()
+	errs := make([]error, len(layout))
+	var wg sync.WaitGroup
+	for i, c := range s.platform.Components {
+		wg.Go(func() {
+			if errs[i] = s.wait(ctx, c); errs[i] != nil {
+				errs[i] = fmt.Errorf("%s did not become healthy: %w%s", c.Name, errs[i], lastLines(s.logOf(c.Name)))
+				cancel()
+			}
+		})
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+func (s *Stack) wait(ctx context.Context, c target.Component) error {
+	s.mu.Lock()
+	process := s.processes[c.Name]
+	s.mu.Unlock()
+	for {
+		err := Healthy(ctx, c)
+		if err == nil {
+			return nil
+		}
+		if failed := process.Failed(); failed != nil {
+			return failed
+		}
+		if !target.Wait(ctx, 25*time.Millisecond) {
+			return err
+		}
+	}
+}
+
+// Healthy asks a component whether it can do its work.
+func Healthy(ctx context.Context, c target.Component) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", c.Socket)
+		}}}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://unix/health", nil)
+	if err != nil {
+		return err
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return errors.New(resp.Status)
+	}
+	return nil
+}
+
+// Keep starts components again that end by themselves, until ctx ends.
+func (s *Stack) Keep(ctx context.Context) {
+	for _, p := range layout {
+		s.wg.Go(func() {
+			for {
+				s.mu.Lock()
+				process := s.processes[p.name]
+				s.mu.Unlock()
+				select {
+				case <-ctx.Done():
+					return
+				case <-process.Done():
+				}
+				if err := process.Failed(); err != nil {
+					s.options.Notify("component.ended", map[string]any{"component": p.name, "error": err.Error()})
+				}
+				if !target.Wait(ctx, 200*time.Millisecond) {
+					return
+				}
+				if err := s.launch(p); err != nil {
+					s.options.Notify("component.lost", map[string]any{"component": p.name, "error": err.Error()})
+					return
+				}
+			}
+		})
+	}
+	s.wg.Wait()
+}
+
+// Platform is what loads and faults see.
+func (s *Stack) Platform() target.Platform { return s.platform }
+
+// Host finds a host of the platform's range.
+func (s *Stack) Host(name string) (*hosts.Host, bool) {
+	h, ok := s.hosts[name]
+	return h, ok
+}
+
+// Down stops every component.
+func (s *Stack) Down() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var wg sync.WaitGroup
+	for _, p := range s.processes {
+		wg.Go(func() { p.Stop(3 * time.Second) })
+	}
+	wg.Wait()
+}
+
+func (s *Stack) logOf(name string) string { return filepath.Join(s.options.LogDir, name+".log") }
+
+// lastLines gives the end of a log, to stand behind an error.
+func lastLines(path string) string {
+	data, err := os.ReadFile(path)
+	if err != nil || len(data) == 0 {
+		return ""
+	}
+	lines := bytes.Split(bytes.TrimRight(data, "\n"), []byte{'\n'})
+	lines = lines[max(0, len(lines)-12):]
+	return "\n  | " + string(bytes.Join(lines, []byte("\n  | ")))
+}

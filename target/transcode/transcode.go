@@ -1,0 +1,202 @@
+// Package transcode turns each stream into a ladder of renditions with one real ffmpeg per stream, and measures by the
+// stamps in the video how long a frame takes through it.
+package transcode
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/shirou/gopsutil/v3/process"
+
+	"github.com/livedrill/livedrill/reports/record"
+	"github.com/livedrill/livedrill/target"
+)
+
+// server is the component: all streams that are being transcoded.
+type server struct {
+	config  target.Config
+	encoder string
+	numbers numbers
+	client  *http.Client // streaming: no time limit of its own
+	mu      sync.Mutex
+	streams map[string]*stream
+	ended   map[string]float64 // media and CPU time of encoders that have ended
+	wg      sync.WaitGroup
+}
+
+// numbers are the metrics of all streams together.
+type numbers struct {
+	in, through *record.Histogram
+	restarts    prometheus.Counter
+	sheds       prometheus.Counter
+}
+
+// Serve runs the transcoder until ctx ends.
+func Serve(ctx context.Context, c target.Config) error {
+	encoder, err := chooseEncoder(ctx, c.Encoder)
+	if err != nil {
+		return err
+	}
+	metrics := record.NewMetrics()
+	s := &server{config: c, encoder: encoder, client: &http.Client{}, streams: map[string]*stream{}, ended: map[string]float64{},
+		numbers: numbers{
+			in:       metrics.Histogram("livedrill_transcode_input_delay_seconds", "Age of a frame, by its stamp, when it arrives.", nil),
+			through:  metrics.Histogram("livedrill_transcode_delay_seconds", "Time of a frame through the transcoder, by its stamp.", nil),
+			restarts: metrics.Counter("livedrill_transcode_restarts_total", "Encoders started again.", nil),
+			sheds:    metrics.Counter("livedrill_transcode_sheds_total", "Times a stream gave up its renditions.", nil),
+		}}
+	s.gauges(metrics)
+	defer s.client.CloseIdleConnections()
+	defer s.wg.Wait()
+
+	mux := http.NewServeMux()
+	mux.HandleFunc("PUT /streams/{channel}", func(w http.ResponseWriter, r *http.Request) { s.add(ctx, w, r) })
+	mux.HandleFunc("DELETE /streams/{channel}", s.remove)
+	inner := http.NewServeMux()
+	inner.HandleFunc("GET /encoders", func(w http.ResponseWriter, _ *http.Request) {
+		_ = json.NewEncoder(w).Encode(s.state()) // the reader has gone: nothing to do
+	})
+	return target.Together(ctx,
+		func(ctx context.Context) error { return c.ServePort(ctx, target.PortHTTP, mux) },
+		func(ctx context.Context) error {
+			return metrics.Serve(ctx, c.Socket, inner, func(context.Context) error { return nil })
+		})
+}
+
+// chooseEncoder takes the card where one can really encode, else the processor.
+func chooseEncoder(ctx context.Context, want string) (string, error) {
+	if want != "" {
+		return want, nil
+	}
+	if _, err := os.Stat("/dev/nvidia0"); err == nil {
+		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+		defer cancel()
+		try := exec.CommandContext(ctx, "ffmpeg", "-v", "error", "-f", "lavfi", "-i", "color=size=256x256:duration=0.1", "-c:v",
+			"h264_nvenc", "-f", "null", "-")
+		if try.Run() == nil {
+			return "h264_nvenc", nil
+		}
+	}
+	if _, err := exec.LookPath("ffmpeg"); err != nil {
+		return "", fmt.Errorf("transcode: %w", err)
+	}
+	return "libx264", nil
+}
+
+func (s *server) gauges(m *record.Metrics) {
+	m.GaugeFunc("livedrill_transcode_streams", "Streams that are being transcoded.", nil, func() float64 {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return float64(len(s.streams))
+	})
+	m.GaugeFunc("livedrill_transcode_backlog_seconds", "Media time that the slowest encoder is behind its input.", nil,
+		func() float64 {
+			worst := 0.0
+			for _, st := range s.all() {
+				worst = max(worst, st.backlog().Seconds())
+			}
+			return worst
+		})
+	m.GaugeFunc("livedrill_transcode_renditions", "Renditions that are being encoded; the others pass the source on.", nil,
+		func() float64 {
+			n := 0
+			for _, st := range s.all() {
+				n += st.renditions()
+			}
+			return float64(n)
+		})
+	m.CounterFunc("livedrill_transcode_media_total", "Media time encoded, in seconds: its rate per stream is the encoder's speed.",
+		nil, func() float64 { return s.state().Media })
+	m.CounterFunc("livedrill_transcode_encoder_cpu_seconds_total", "CPU time of all encoders.", nil,
+		func() float64 { return s.state().CPU })
+}
+
+func (s *server) all() []*stream {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := make([]*stream, 0, len(s.streams))
+	for _, st := range s.streams {
+		out = append(out, st)
+	}
+	return out
+}
+
+// state reads all encoders.
+func (s *server) state() target.EncoderState {
+	s.mu.Lock()
+	out := target.EncoderState{CPU: s.ended["cpu"], Media: s.ended["media"], Input: s.ended["input"]}
+	s.mu.Unlock()
+	for _, st := range s.all() {
+		pid, media, input := st.progress()
+		out.Media += media
+		out.Input += input
+		if pid == 0 {
+			continue
+		}
+		out.PIDs = append(out.PIDs, pid)
+		out.CPU += cpuOf(pid)
+	}
+	return out
+}
+
+func cpuOf(pid int) float64 {
+	p, err := process.NewProcess(int32(pid))
+	if err != nil {
+		return 0
+	}
+	times, err := p.Times()
+	if err != nil {
+		return 0
+	}
+	return times.User + times.System
+}
+
+// retire adds what an encoder had done when it ended.
+func (s *server) retire(key string, seconds float64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ended[key] += seconds
+}
+
+func (s *server) add(ctx context.Context, w http.ResponseWriter, r *http.Request) {
+	var order struct{ Source string }
+	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 4096)).Decode(&order); err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	channel := r.PathValue("channel")
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if old := s.streams[channel]; old != nil {
+		old.cancel()
+	}
+	streamCtx, cancel := context.WithCancel(ctx)
+	st := newStream(s, channel, order.Source, cancel)
+	s.streams[channel] = st
+	s.wg.Go(func() {
+		st.run(streamCtx)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.streams[channel] == st {
+			delete(s.streams, channel)
+		}
+		_, media, input := st.progress()
+		s.ended["media"] += media
+		s.ended["input"] += input
+	})
+}
+
+func (s *server) remove(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if st := s.streams[r.PathValue("channel")]; st != nil {
+		st.cancel()
+	}
+}
