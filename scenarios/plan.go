@@ -22,6 +22,7 @@ func (s *Scenario) Scale(factor float64) {
 	stretch := func(d time.Duration) time.Duration { return time.Duration(float64(d) * factor) }
 	s.Phases = Phases{WarmUp: unit.Duration(stretch(time.Duration(s.Phases.WarmUp))),
 		Steady: unit.Duration(stretch(time.Duration(s.Phases.Steady))), Recovery: unit.Duration(stretch(time.Duration(s.Phases.Recovery)))}
+	s.quiet = stretch(s.quiet)
 	for i := range s.Faults {
 		s.Faults[i].At, s.Faults[i].For = stretch(s.Faults[i].At), max(stretch(s.Faults[i].For), time.Second)
 	}

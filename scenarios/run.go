@@ -34,6 +34,7 @@ type Orders struct {
 	Profile   string      `json:"profile"` // empty: the scenario's
 	Seed      *uint64     `json:"seed"`    // nil: the scenario's
 	TimeScale float64     `json:"time_scale"`
+	NoFaults  bool        `json:"no_faults"`
 	Dir       string      `json:"dir"` // the run directory
 	Journal   string      `json:"journal"`
 	Cache     string      `json:"cache"`
@@ -43,6 +44,7 @@ type Orders struct {
 	Root      bool        `json:"root"`
 	Terminal  bool        `json:"terminal"` // progress may move
 	Keep      bool        `json:"keep"`     // no timeline: the platform stays until it is told to end
+	Try       bool        `json:"try"`      // only say what can be done here
 	Exposed   []string    `json:"exposed"`  // what the listeners from descriptor 4 on lead to
 }
 
@@ -60,6 +62,9 @@ func (o Orders) Resolve() (Scenario, error) {
 	}
 	if _, err := target.ProfileDefences(s.Target.Profile, s.Target.Defences); err != nil {
 		return s, err
+	}
+	if o.NoFaults {
+		s.LeaveFaultsOut()
 	}
 	if o.TimeScale != 1 {
 		s.Scale(o.TimeScale)

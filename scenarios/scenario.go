@@ -3,6 +3,7 @@
 package scenarios
 
 import (
+	"slices"
 	"time"
 
 	"github.com/livedrill/livedrill/injectors"
@@ -23,6 +24,8 @@ type Scenario struct {
 	Faults     []Fault
 	Objectives []reports.Objective
 	Verify     []string
+
+	quiet time.Duration // how long the fault phase is when its faults are left out
 }
 
 // Target says which platform.
@@ -62,11 +65,23 @@ const proofTime = 3 * time.Second
 
 // FaultTime is how long the fault phase is.
 func (s Scenario) FaultTime() time.Duration {
-	var end time.Duration
+	end := s.quiet
 	for _, f := range s.Faults {
 		end = max(end, f.At+f.For+proofTime)
 	}
 	return end
+}
+
+// LeaveFaultsOut makes the scenario its own control: the same load for the same time, and nothing goes wrong. Objectives
+// that speak of a fault speak of the whole run then.
+func (s *Scenario) LeaveFaultsOut() {
+	s.quiet = s.FaultTime()
+	for i, o := range s.Objectives {
+		if o.During != "fault" && slices.ContainsFunc(s.Faults, func(f Fault) bool { return o.During == f.Kind || o.During == f.ID }) {
+			s.Objectives[i].During = reports.WholeRun
+		}
+	}
+	s.Faults = nil
 }
 
 // Length is how long the whole run is, from the first load on.

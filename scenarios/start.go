@@ -136,19 +136,20 @@ func (l *Launch) Go(ctx context.Context, now <-chan struct{}) (code int, err err
 
 // finish removes what a run that has ended left on the machine, and its state last.
 func finish(ctx context.Context, s State) error {
-	var err error
-	for range 50 { // the kernel frees a dead process's cgroup a moment later
-		if err = hosts.RemoveGroup(s.Cgroup); err == nil {
-			break
-		}
-		if !target.Wait(ctx, 20*time.Millisecond) {
-			break
-		}
-	}
-	if err != nil {
+	if err := removeGroup(ctx, s.Cgroup); err != nil {
 		return err
 	}
 	return s.Remove()
+}
+
+// removeGroup waits for the kernel, which frees a dead process's cgroup a moment later.
+func removeGroup(ctx context.Context, g target.Cgroup) (err error) {
+	for range 50 {
+		if err = hosts.RemoveGroup(g); err == nil || !target.Wait(ctx, 20*time.Millisecond) {
+			break
+		}
+	}
+	return err
 }
 
 // Recovered is what Recover put back for one run.
@@ -218,8 +219,8 @@ func recoverOne(ctx context.Context, s State, r *Recovered) error {
 	return nil
 }
 
-// Expose makes a listener on a local address for something inside the range.
-func Expose(host string, port int) (*os.File, string, error) {
+// expose makes a listener on a local address for something inside the range.
+func expose(host string, port int) (*os.File, string, error) {
 	ip := net.ParseIP(host)
 	if ip == nil || !ip.IsLoopback() {
 		return nil, "", fmt.Errorf("%s is no loopback address: a range is not opened to a network", host)
@@ -234,4 +235,51 @@ func Expose(host string, port int) (*os.File, string, error) {
 	defer l.Close()
 	f, err := l.File()
 	return f, l.Addr().String(), err
+}
+
+// Keep makes the launch one of a range that stays: with a name, a control socket, and the endpoints that open gives it on a
+// loopback address, if there is one.
+func (l *Launch) Keep(name, host string, open func(expose func(to string, port int) (string, error)) (map[string]string, error)) (err error) {
+	defer func() {
+		if err != nil {
+			for _, f := range l.Listeners {
+				_ = f.Close()
+			}
+			err = errors.Join(err, hosts.RemoveGroup(l.State.Cgroup), l.State.Remove())
+		}
+	}()
+	path, err := l.State.ControlPath()
+	if err != nil {
+		return err
+	}
+	control, err := net.ListenUnix("unix", &net.UnixAddr{Name: path})
+	if err != nil {
+		return fmt.Errorf("control socket: %w", err)
+	}
+	control.SetUnlinkOnClose(false)
+	defer control.Close()
+	if err := os.Chmod(path, 0o600); err != nil {
+		return err
+	}
+	f, err := control.File()
+	if err != nil {
+		return err
+	}
+	l.Listeners = append(l.Listeners, f)
+	l.State.Name = name
+	if host != "" {
+		l.State.Endpoints, err = open(func(to string, port int) (string, error) {
+			f, addr, err := expose(host, port)
+			if err != nil {
+				return "", err
+			}
+			l.Listeners = append(l.Listeners, f)
+			l.Exposed = append(l.Exposed, to)
+			return addr, nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return l.State.Write()
 }

@@ -1,5 +1,95 @@
 package cli
 
-import "github.com/spf13/cobra"
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"text/tabwriter"
 
-func (a *app) doctor() *cobra.Command { return &cobra.Command{Use: "doctor"} }
+	"github.com/spf13/cobra"
+
+	faultkinds "github.com/livedrill/livedrill/injectors/kinds"
+	"github.com/livedrill/livedrill/scenarios"
+)
+
+// finding is one thing that the machine can or cannot do.
+type finding struct {
+	What string `json:"what"`
+	OK   bool   `json:"ok"`
+	How  string `json:"how"`            // the back end, or the version
+	Mend string `json:"mend,omitempty"` // what would help
+}
+
+func (a *app) doctor() *cobra.Command {
+	var asJSON bool
+	c := &cobra.Command{Use: "doctor", Short: "Say what this machine can do, and how to mend what it cannot", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			all, err := examine(c.Context())
+			if err != nil {
+				return internal(err)
+			}
+			if asJSON {
+				return a.writeJSON(all)
+			}
+			t := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
+			for _, f := range all {
+				state := "ok"
+				if !f.OK {
+					state = "no"
+				}
+				fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", state, f.What, f.How, f.Mend)
+			}
+			if err := t.Flush(); err != nil {
+				return internal(err)
+			}
+			return nil
+		}}
+	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return c
+}
+
+// examine tries everything that a drill needs; what it makes for that it takes away again.
+func examine(ctx context.Context) ([]finding, error) {
+	var out []finding
+	user := finding{What: "root", OK: os.Geteuid() == 0, How: "drills run in a user namespace"}
+	if user.OK {
+		user.How = "everything is allowed"
+	}
+	out = append(out, user)
+	missing := strings.Join(scenarios.MissingPrograms(), "\n")
+	for program, pkg := range sortedPairs(scenarios.Packages) {
+		f := finding{What: program, OK: !strings.Contains(missing, program+" ("), How: "package " + pkg}
+		if !f.OK {
+			f.Mend = "apt-get install " + pkg
+		}
+		out = append(out, f)
+	}
+	try, err := scenarios.Try(ctx)
+	rangeFinding := finding{What: "range", OK: try.Err == "", How: "PID, network, mount and, without root, user namespaces"}
+	rangeFinding.Mend = try.Err
+	out = append(out, rangeFinding)
+	group := finding{What: "cgroups", OK: try.Group.Version > 0, How: fmt.Sprintf("version %d", try.Group.Version)}
+	if !group.OK {
+		group.How, group.Mend = "none: encoders are slowed by stopping and continuing them", try.Group.Reason
+	}
+	out = append(out, group)
+	for _, k := range faultkinds.All {
+		f := finding{What: k.Name, OK: true, How: strings.Join(k.BackEnds, " or ")}
+		if problem, tried := try.Faults[k.Name]; tried && problem != "" {
+			f.OK, f.Mend = false, problem
+		}
+		out = append(out, f)
+	}
+	return out, err
+}
+
+func sortedPairs(m map[string]string) func(func(string, string) bool) {
+	return func(yield func(string, string) bool) {
+		for _, k := range sortedKeys(m) {
+			if !yield(k, m[k]) {
+				return
+			}
+		}
+	}
+}

@@ -1,5 +1,112 @@
 package cli
 
-import "github.com/spf13/cobra"
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
 
-func (a *app) inject() *cobra.Command { return &cobra.Command{Use: "inject"} }
+	"github.com/spf13/cobra"
+
+	faultkinds "github.com/livedrill/livedrill/injectors/kinds"
+	"github.com/livedrill/livedrill/reports"
+	"github.com/livedrill/livedrill/scenarios"
+)
+
+func (a *app) inject() *cobra.Command {
+	var on, name string
+	var with []string
+	var hold time.Duration
+	var asJSON bool
+	c := &cobra.Command{Use: "inject KIND --on COMPONENT", Short: "Inject one fault into a kept range by hand",
+		Long: "Inject puts one fault on a component of a range that livedrill target up keeps, proves it, holds it, and restores.\n" +
+			"Ctrl-C restores at once. Settings are given as --with NAME=VALUE; livedrill list faults shows them.",
+		Args: cobra.ExactArgs(1), ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+			var names []string
+			for _, k := range faultkinds.All {
+				names = append(names, k.Name)
+			}
+			return names, cobra.ShellCompDirectiveNoFileComp
+		},
+		RunE: func(c *cobra.Command, args []string) error {
+			settings, err := faultSettings(args[0], with)
+			if err != nil {
+				return usage(err)
+			}
+			if hold < time.Second || hold > time.Hour {
+				return usage(fmt.Errorf("--for %s: is not between 1s and 1h", hold))
+			}
+			s, err := scenarios.FindRange(name)
+			if err != nil {
+				return usage(err)
+			}
+			return a.injectOn(c.Context(), s, scenarios.InjectOrder{Kind: args[0], On: on, For: hold, Settings: settings}, asJSON)
+		}}
+	c.Flags().StringVar(&on, "on", "", "component")
+	c.Flags().StringVar(&name, "name", "default", "name of the range")
+	c.Flags().StringArrayVar(&with, "with", nil, "a setting, as in loss=20%")
+	c.Flags().DurationVar(&hold, "for", 10*time.Second, "how long")
+	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	_ = c.MarkFlagRequired("on") // the flag is there
+	return c
+}
+
+// faultSettings turns NAME=VALUE pairs into a fault's settings, checked.
+func faultSettings(kind string, with []string) (json.RawMessage, error) {
+	k, ok := faultkinds.Find(kind)
+	if !ok {
+		var names []string
+		for _, k := range faultkinds.All {
+			names = append(names, k.Name)
+		}
+		return nil, fmt.Errorf("no fault %q%s: livedrill list faults shows all", kind, reports.Nearest(kind, names))
+	}
+	values := map[string]string{}
+	for _, w := range with {
+		key, value, ok := strings.Cut(w, "=")
+		if !ok {
+			return nil, fmt.Errorf("--with %s: write it as NAME=VALUE", w)
+		}
+		values[key] = value
+	}
+	text, err := json.Marshal(values)
+	if err != nil {
+		return nil, err
+	}
+	return text, scenarios.ReadSettings(text, k.Default())
+}
+
+func (a *app) injectOn(ctx context.Context, s scenarios.State, o scenarios.InjectOrder, asJSON bool) error {
+	// The request outlives the first Ctrl-C: closing its connection is what makes the range restore.
+	answer, err := ask(ctx, s, http.MethodPost, "/inject", o)
+	if ctx.Err() != nil {
+		fmt.Fprintln(a.err, "interrupted: the range restores the fault")
+		return exitError{exitInterrupted, nil}
+	}
+	if err != nil {
+		return usage(err)
+	}
+	var result scenarios.InjectResult
+	if err := json.Unmarshal(answer, &result); err != nil {
+		return internal(err)
+	}
+	if asJSON {
+		err = a.writeJSON(result)
+	} else {
+		_, err = fmt.Fprintf(a.out, "%s on %s by %s: asked %s; measured %s (n %d); after %s: %s %s\n", result.Kind, result.On, result.BackEnd,
+			values(result.Asked), values(result.Measured), result.N, values(result.After), result.State, result.Error)
+	}
+	switch {
+	case err != nil:
+		return internal(err)
+	case result.State == "restored":
+		return nil
+	case result.State == "not-restored":
+		return exitError{5, errors.New(result.Error)}
+	default:
+		return exitError{4, fmt.Errorf("%s had no effect", result.Kind)}
+	}
+}

@@ -30,6 +30,9 @@ func (a *app) inside() *cobra.Command {
 			orders.Watch(func(string) { interrupt() })
 			os.Exit(exitInternal) // whoever made the range is gone: the kernel ends the rest
 		}()
+		if o.Try {
+			return a.writeJSON(scenarios.TryInside(ctx, o))
+		}
 		p := newProgress(a.err, o.Terminal)
 		defer p.end()
 		if err := scenarios.Run(ctx, o, p.event); err != nil {

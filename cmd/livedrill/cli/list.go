@@ -1,5 +1,130 @@
 package cli
 
-import "github.com/spf13/cobra"
+import (
+	"fmt"
+	"strings"
+	"text/tabwriter"
 
-func (a *app) list() *cobra.Command { return &cobra.Command{Use: "list"} }
+	"github.com/spf13/cobra"
+
+	faultkinds "github.com/livedrill/livedrill/injectors/kinds"
+	loadkinds "github.com/livedrill/livedrill/loadgen/kinds"
+	"github.com/livedrill/livedrill/reports"
+	"github.com/livedrill/livedrill/scenarios"
+	"github.com/livedrill/livedrill/target"
+	"github.com/livedrill/livedrill/target/stack"
+)
+
+// listed is one line of a list. Faults and loads have settings, faults back ends too.
+type listed struct {
+	Name     string              `json:"name"`
+	Summary  string              `json:"summary"`
+	Kind     string              `json:"kind,omitempty"`
+	Region   string              `json:"region,omitempty"`
+	Where    string              `json:"where,omitempty"`
+	Unit     string              `json:"unit,omitempty"`
+	BackEnds []string            `json:"back_ends,omitempty"`
+	Settings []scenarios.Setting `json:"settings,omitempty"`
+}
+
+// lists are what can be listed, by name.
+var lists = map[string]func() ([]listed, error){
+	"scenarios": func() ([]listed, error) {
+		var out []listed
+		for _, name := range scenarios.Names() {
+			file, text, err := scenarios.Read(name)
+			if err != nil {
+				return nil, err
+			}
+			s, err := scenarios.Parse(file, text, nil)
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, listed{Name: s.Name, Summary: s.Summary, Kind: s.Cause})
+		}
+		return out, nil
+	},
+	"faults": func() ([]listed, error) {
+		var out []listed
+		for _, k := range faultkinds.All {
+			out = append(out, listed{Name: k.Name, Summary: k.Summary, Where: k.On, BackEnds: k.BackEnds,
+				Settings: scenarios.SettingsOf(k.Default())})
+		}
+		return out, nil
+	},
+	"loads": func() ([]listed, error) {
+		var out []listed
+		for _, k := range loadkinds.All {
+			out = append(out, listed{Name: k.Name, Summary: k.Summary, Settings: scenarios.SettingsOf(k.Default())})
+		}
+		return out, nil
+	},
+	"components": func() ([]listed, error) {
+		var out []listed
+		for _, c := range stack.Components() {
+			kind, _ := stack.FindKind(c.Kind)
+			out = append(out, listed{Name: c.Name, Summary: kind.Summary, Kind: c.Kind, Region: c.Region})
+		}
+		return out, nil
+	},
+	"defences": func() ([]listed, error) {
+		var out []listed
+		for _, d := range target.AllDefences {
+			out = append(out, listed{Name: d.Name, Summary: d.Summary, Where: d.Where})
+		}
+		return out, nil
+	},
+	"reports": func() ([]listed, error) {
+		var out []listed
+		for _, f := range reports.Formats {
+			out = append(out, listed{Name: f.Name, Summary: f.Summary})
+		}
+		return out, nil
+	},
+	"slis": func() ([]listed, error) {
+		var out []listed
+		for _, s := range reports.SLIs {
+			out = append(out, listed{Name: s.Name, Summary: s.Definition, Unit: s.Unit})
+		}
+		return out, nil
+	},
+}
+
+func (a *app) list() *cobra.Command {
+	var asJSON bool
+	names := sortedKeys(lists)
+	c := &cobra.Command{Use: "list " + strings.Join(names, "|"), Short: "List what there is",
+		Args: cobra.MatchAll(cobra.ExactArgs(1), cobra.OnlyValidArgs), ValidArgs: names,
+		RunE: func(_ *cobra.Command, args []string) error {
+			items, err := lists[args[0]]()
+			if err != nil {
+				return internal(err)
+			}
+			if asJSON {
+				return a.writeJSON(items)
+			}
+			t := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
+			for _, i := range items {
+				fmt.Fprintf(t, "%s\t%s\t%s\n", i.Name, i.Summary, strings.Join(append(i.BackEnds, nonEmpty(i.Kind, i.Region, i.Where, i.Unit)...), " "))
+				for _, s := range i.Settings {
+					fmt.Fprintf(t, "  %s\t%s\tdefault %s\n", s.Name, s.Help, s.Default)
+				}
+			}
+			if err := t.Flush(); err != nil {
+				return internal(err)
+			}
+			return nil
+		}}
+	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return c
+}
+
+func nonEmpty(texts ...string) []string {
+	var out []string
+	for _, t := range texts {
+		if t != "" {
+			out = append(out, t)
+		}
+	}
+	return out
+}

@@ -1,5 +1,169 @@
 package cli
 
-import "github.com/spf13/cobra"
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
 
-func (a *app) load() *cobra.Command { return &cobra.Command{Use: "load"} }
+	"github.com/spf13/cobra"
+	"gopkg.in/yaml.v3"
+
+	loadkinds "github.com/livedrill/livedrill/loadgen/kinds"
+	"github.com/livedrill/livedrill/reports"
+	"github.com/livedrill/livedrill/scenarios"
+)
+
+// loadSettings are the flags that stand for a kind's setting of the same name.
+var loadSettings = []string{"rate", "connections", "publishers", "viewers", "users", "bitrate", "fps", "size"}
+
+func (a *app) load() *cobra.Command {
+	var hold time.Duration
+	var with, regions []string
+	var profile, out string
+	var seed uint64
+	var asJSON bool
+	c := &cobra.Command{Use: "load KIND", Short: "Put one kind of load alone on the bundled platform",
+		Args: cobra.ExactArgs(1), ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+			return loadNames(), cobra.ShellCompDirectiveNoFileComp
+		}}
+	c.Flags().DurationVar(&hold, "for", 20*time.Second, "how long")
+	for _, name := range loadSettings {
+		c.Flags().String(name, "", "the kind's setting "+name)
+	}
+	c.Flags().StringArrayVar(&with, "with", nil, "any other setting, as in stay=10s")
+	c.Flags().StringArrayVar(&regions, "region", nil, "share of a region, as in north=80%")
+	c.Flags().StringVar(&profile, "profile", "hardened", "weak or hardened")
+	c.Flags().StringVar(&out, "out", "", "run directory (default runs/TIME-load-KIND)")
+	c.Flags().Uint64Var(&seed, "seed", 1, "seed of everything random")
+	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	c.RunE = func(c *cobra.Command, args []string) error {
+		if !slices.Contains(loadNames(), args[0]) {
+			return usage(fmt.Errorf("no load %q%s: there are %s", args[0], reports.Nearest(args[0], loadNames()), strings.Join(loadNames(), ", ")))
+		}
+		if hold < time.Second || hold > 24*time.Hour {
+			return usage(fmt.Errorf("--for %s: is not between 1s and 24h", hold))
+		}
+		for _, name := range loadSettings {
+			if c.Flags().Changed(name) {
+				value, _ := c.Flags().GetString(name) // the flag is there
+				with = append(with, name+"="+value)
+			}
+		}
+		text, err := loadScenario(args[0], hold, with, regions)
+		if err != nil {
+			return usage(err)
+		}
+		o := scenarios.Orders{File: "load", Text: text, Profile: profile, Seed: &seed, TimeScale: 1, Ordered: time.Now(), Version: version(), Dir: out}
+		if _, err := o.Resolve(); err != nil {
+			return usage(err)
+		}
+		o.ID = scenarios.NewID("load-"+args[0], o.Ordered)
+		if o.Dir == "" {
+			o.Dir = filepath.Join("runs", o.ID)
+		}
+		if o.Cache, err = cacheDir(); err != nil {
+			return internal(err)
+		}
+		o.Terminal = terminal(a.err)
+		return a.loadAlone(c, o, asJSON)
+	}
+	return c
+}
+
+func loadNames() []string {
+	var out []string
+	for _, k := range loadkinds.All {
+		out = append(out, k.Name)
+	}
+	return out
+}
+
+// loadScenario writes a scenario with one load and no faults. Viewers get streams to watch.
+func loadScenario(kind string, hold time.Duration, with, regions []string) ([]byte, error) {
+	settings := map[string]any{"kind": kind}
+	shares := map[string]string{}
+	for _, w := range with {
+		key, value, ok := strings.Cut(w, "=")
+		if !ok {
+			return nil, fmt.Errorf("--with %s: write it as NAME=VALUE", w)
+		}
+		settings[key] = value
+	}
+	for _, r := range regions {
+		name, share, ok := strings.Cut(r, "=")
+		if !ok {
+			return nil, fmt.Errorf("--region %s: write it as NAME=SHARE", r)
+		}
+		shares[name] = share
+	}
+	if len(shares) > 0 {
+		settings["regions"] = shares
+	}
+	loads := map[string]any{kind: settings}
+	if kind == "hls" {
+		loads["streamers"] = map[string]any{"kind": "rtmp", "publishers": 1}
+	}
+	return yaml.Marshal(map[string]any{"name": "load-" + kind, "summary": "One load alone.", "load": loads,
+		"phases": map[string]string{"warm-up": "3s", "steady": hold.String(), "recovery": "0s"}})
+}
+
+// loadAlone runs the load and prints what it did and what it saw.
+func (a *app) loadAlone(c *cobra.Command, o scenarios.Orders, asJSON bool) error {
+	launch, err := scenarios.Prepare(c.Context(), o)
+	if err != nil {
+		return usage(err)
+	}
+	launch.Stdout, launch.Stderr = a.err, a.err
+	code, err := launch.Go(c.Context(), a.now)
+	if err != nil || code != 0 {
+		return exitError{max(code, exitInternal), err}
+	}
+	// What was measured is shown whatever the user asked to stop.
+	d, slis, err := reports.Everything(context.WithoutCancel(c.Context()), launch.Dir)
+	if err != nil {
+		return internal(err)
+	}
+	if asJSON {
+		err = a.writeJSON(struct {
+			Loads []reports.Load                 `json:"loads"`
+			SLIs  map[string]map[string]*float64 `json:"slis"`
+		}{d.Loads, slis})
+	} else {
+		err = a.loadTable(d, slis)
+	}
+	if err != nil {
+		return err
+	}
+	for _, l := range d.Loads {
+		if l.State == "saturated" {
+			return exitError{4, fmt.Errorf("%s: the load that was asked for could not be made", l.Name)}
+		}
+	}
+	if d.Verdict == reports.Interrupted {
+		return exitError{exitInterrupted, nil}
+	}
+	return nil
+}
+
+func (a *app) loadTable(d reports.Document, slis map[string]map[string]*float64) error {
+	t := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
+	fmt.Fprint(t, "LOAD\tASKED\tMADE\tFAILED\tLATE P99\tCPU\tSTATE\n")
+	for _, l := range d.Loads {
+		fmt.Fprintf(t, "%s\t%.1f/s\t%.1f/s\t%s\t%.1f ms\t%.1f s\t%s\n", l.Name, l.RateOffered, l.RateAchieved, reports.Count(l.Failed), l.LateP99, l.CPU, l.State)
+	}
+	fmt.Fprint(t, "\nSLI\tVALUE\tP50\tP95\tP99\tN\n")
+	for _, name := range sortedKeys(slis) {
+		v := slis[name]
+		sli, _ := reports.FindSLI(name)
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", name, reports.Quantity(v["value"], sli.Unit), reports.Quantity(v["p50"], sli.Unit),
+			reports.Quantity(v["p95"], sli.Unit), reports.Quantity(v["p99"], sli.Unit), reports.Count(*v["n"]))
+	}
+	if err := t.Flush(); err != nil {
+		return internal(err)
+	}
+	return nil
+}

@@ -1,5 +1,42 @@
 package cli
 
-import "github.com/spf13/cobra"
+import (
+	"fmt"
 
-func (a *app) plan() *cobra.Command { return &cobra.Command{Use: "plan"} }
+	"github.com/spf13/cobra"
+
+	faultkinds "github.com/livedrill/livedrill/injectors/kinds"
+	"github.com/livedrill/livedrill/scenarios"
+)
+
+func (a *app) plan() *cobra.Command {
+	var f runFlags
+	c := &cobra.Command{Use: "plan NAME|FILE", Short: "Check a scenario and print its timeline; nothing is started",
+		Args: cobra.ExactArgs(1), ValidArgsFunction: completeScenarios,
+		RunE: func(c *cobra.Command, args []string) error {
+			o, err := f.orders(args[0], c.Flags().Changed("seed"))
+			if err != nil {
+				return usage(err)
+			}
+			s, err := o.Resolve()
+			if err != nil {
+				return usage(err)
+			}
+			if err := s.WritePlan(a.out); err != nil {
+				return internal(err)
+			}
+			for _, fault := range s.Faults {
+				kind, _ := faultkinds.Find(fault.Kind)
+				fmt.Fprintf(a.out, "%s acts by %v\n", fault.ID, kind.BackEnds)
+			}
+			for _, p := range scenarios.MissingPrograms() {
+				fmt.Fprintf(a.out, "missing on this machine: %s\n", p)
+			}
+			return nil
+		}}
+	c.Flags().StringArrayVar(&f.sets, "set", nil, "change a value of the scenario, as in load.chat.rate=100/s")
+	c.Flags().StringVar(&f.profile, "profile", "", "weak or hardened (default: the scenario's)")
+	c.Flags().Float64Var(&f.timeScale, "time-scale", 1, "stretch (2) or shorten (0.5) the timeline")
+	c.Flags().BoolVar(&f.noFaults, "no-faults", false, "leave the faults out")
+	return c
+}

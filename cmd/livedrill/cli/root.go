@@ -58,6 +58,11 @@ type app struct {
 func Main(ctx context.Context, args []string, in io.Reader, out, errs io.Writer) int {
 	a := &app{in: in, out: out, err: errs, now: make(chan struct{})}
 	slog.SetDefault(slog.New(slog.NewTextHandler(errs, nil)))
+	// Servers live where ordinary users do not look.
+	if err := os.Setenv("PATH", os.Getenv("PATH")+":/usr/local/sbin:/usr/sbin:/sbin"); err != nil {
+		fmt.Fprintf(errs, "livedrill: %v\n", err)
+		return exitInternal
+	}
 	ctx, stop := a.signals(ctx)
 	defer stop()
 	root := a.root()

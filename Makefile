@@ -1,0 +1,55 @@
+# make help lists the targets.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+GOTESTSUM := go run gotest.tools/gotestsum@v1.13.0
+LINT      := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+
+# Program to look for, and the Debian package that holds it.
+NEEDS := redis-server:redis-server mariadbd:mariadb-server ffmpeg:ffmpeg nginx:nginx gcc:gcc
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+drill: setup build ## install what is missing, run the evening-peak drill on the hardened platform
+	bin/livedrill run evening-peak
+
+test: setup build ## install what is missing, run every test
+	$(GOTESTSUM) --format pkgname-and-test-fails --format-hide-empty-pkg -- -race -timeout 20m ./...
+
+build: ## bin/livedrill
+	CGO_ENABLED=0 go build -trimpath -o bin/livedrill ./cmd/livedrill
+
+check: ## format, vet, lint, import directions
+	@test -z "$$(gofmt -l cmd scenarios injectors loadgen target reports)" || { gofmt -l cmd scenarios injectors loadgen target reports; exit 1; }
+	go vet ./...
+	go mod tidy -diff
+	$(LINT) run ./...
+
+bench: build ## what livedrill itself costs: time to a ready platform, cores of the range, nanoseconds of a sample
+	go test -run '^$$' -bench . -benchtime 1s ./reports/record
+	bin/livedrill run evening-peak --no-faults --time-scale 0.5 --out "$$(mktemp -d)/bench" | grep '^cost'
+
+# Installs only what is missing, so that a second run is quick and needs no network. The servers are not started by their
+# packages: a drill starts its own.
+setup:
+	@missing=""; \
+	for need in $(NEEDS); do \
+	  PATH="$$PATH:/usr/sbin:/sbin" command -v "$${need%%:*}" >/dev/null || missing="$$missing $${need##*:}"; \
+	done; \
+	if [ -n "$$missing" ]; then \
+	  sudo=""; \
+	  if [ "$$(id -u)" != 0 ]; then \
+	    command -v sudo >/dev/null || { echo "these packages are missing, and there is neither root nor sudo to install them:$$missing" >&2; exit 1; }; \
+	    sudo=sudo; \
+	  fi; \
+	  echo "installing:$$missing"; \
+	  printf '#!/bin/sh\nexit 101\n' > /tmp/livedrill-policy && chmod +x /tmp/livedrill-policy; \
+	  kept=""; [ -e /usr/sbin/policy-rc.d ] && kept=yes; \
+	  [ -n "$$kept" ] || $$sudo install -m 755 /tmp/livedrill-policy /usr/sbin/policy-rc.d; \
+	  $$sudo apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$sudo apt-get install -y -qq --no-install-recommends $$missing < /dev/null > /tmp/livedrill-setup.log; code=$$?; \
+	  [ -n "$$kept" ] || $$sudo rm -f /usr/sbin/policy-rc.d; rm -f /tmp/livedrill-policy; \
+	  [ $$code = 0 ] || { tail -20 /tmp/livedrill-setup.log; exit $$code; }; \
+	fi
+
+.PHONY: help drill test build check bench setup

@@ -1,0 +1,90 @@
+package scenarios
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/livedrill/livedrill/injectors"
+	faultkinds "github.com/livedrill/livedrill/injectors/kinds"
+	"github.com/livedrill/livedrill/target"
+	"github.com/livedrill/livedrill/target/hosts"
+)
+
+// Trial is what a machine turned out to be able to do.
+type Trial struct {
+	Group  hosts.Group       `json:"group"`
+	Faults map[string]string `json:"faults"` // by kind, why it does not work; empty: it works
+	Err    string            `json:"err"`    // why there can be no range at all
+}
+
+// Try makes a small range, tries the faults in it that need no particular component, and takes it down again.
+func Try(ctx context.Context) (Trial, error) {
+	group := hosts.MakeGroup(fmt.Sprintf("livedrill-try-%d", time.Now().UnixNano()))
+	var out bytes.Buffer
+	session, err := hosts.Enter([]string{"inside"}, Orders{Try: true, Group: group}, &out, io.Discard)
+	if err != nil {
+		return Trial{Group: group, Err: err.Error()}, hosts.RemoveGroup(group.Cgroup)
+	}
+	select {
+	case <-session.Done():
+	case <-time.After(15 * time.Second):
+		err = session.Kill()
+	case <-ctx.Done():
+		err = session.Kill()
+	}
+	trial := Trial{Group: group}
+	if json.Unmarshal(out.Bytes(), &trial) != nil {
+		trial.Err = "the range ended before it could say what it can do"
+	}
+	if removeErr := removeGroup(context.WithoutCancel(ctx), group.Cgroup); removeErr != nil {
+		return trial, removeErr
+	}
+	return trial, err
+}
+
+// TryInside is the inner half of Try, in the first process of its range.
+func TryInside(ctx context.Context, o Orders) Trial {
+	trial := Trial{Group: o.Group, Faults: map[string]string{}}
+	r, err := hosts.Setup(o.Group)
+	if err != nil {
+		trial.Err = err.Error()
+		return trial
+	}
+	host, err := r.AddHost("try")
+	if err != nil {
+		trial.Err = err.Error()
+		return trial
+	}
+	on := target.Component{Name: "try", Handles: target.Handles{Network: host.Network()}}
+	for _, k := range faultkinds.All {
+		if !strings.HasPrefix(k.Name, "network.") {
+			continue
+		}
+		trial.Faults[k.Name] = ""
+		if err := tryFault(ctx, k.Default(), on); err != nil {
+			trial.Faults[k.Name] = err.Error()
+		}
+	}
+	return trial
+}
+
+func tryFault(ctx context.Context, f injectors.Fault, on target.Component) error {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	if err := f.Check(ctx, on); err != nil {
+		return err
+	}
+	was, err := f.Save(ctx, on)
+	if err != nil {
+		return err
+	}
+	if err := f.Inject(ctx, on); err != nil {
+		return err
+	}
+	return f.Restore(ctx, on, was)
+}
