@@ -53,6 +53,7 @@ const (
 	injectLimit  = 15 * time.Second
 	effectLimit  = 10 * time.Second
 	restoreLimit = 15 * time.Second
+	proofLimit   = 3 * time.Second // for the effect to be gone
 )
 
 // Run carries an order out and returns when the fault is restored, or could not be. When ctx ends, the fault is restored
@@ -122,11 +123,14 @@ func (r *Runner) restore(ctx context.Context, out *Outcome, was Original) {
 	out.Restored = time.Now()
 	r.note("fault.restore", o, nil)
 	err := o.Fault.Restore(limited, o.On, was)
-	if err == nil {
-		out.After, err = r.measure(ctx, o)
-	}
-	if err == nil && !out.After.Clean {
-		err = fmt.Errorf("the effect is still there: %s", out.After.Reason)
+	// What was broken may need a moment: a host behind a healed link is asked for its address again.
+	for proof := time.Now().Add(proofLimit); err == nil; target.Wait(limited, 100*time.Millisecond) {
+		if out.After, err = r.measure(ctx, o); err != nil || out.After.Clean {
+			break
+		}
+		if time.Now().After(proof) {
+			err = fmt.Errorf("the effect is still there: %s", out.After.Reason)
+		}
 	}
 	if err == nil {
 		err = r.Journal.Write(Entry{Fault: o.ID, Restored: true})

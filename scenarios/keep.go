@@ -135,6 +135,9 @@ func (d *drill) inject(ctx context.Context, o InjectOrder) (InjectResult, error)
 	}
 	id := fmt.Sprintf("by-hand-%d", time.Now().UnixNano())
 	out := d.runner.Run(ctx, injectors.Order{ID: id, Kind: o.Kind, Fault: fault, On: on, For: o.For})
+	if out.Injected.IsZero() { // it was refused, and nothing was changed
+		return InjectResult{}, out.Err
+	}
 	result := InjectResult{Kind: o.Kind, On: o.On, BackEnd: out.BackEnd, Asked: out.Measured.Asked, Measured: out.Measured.Is,
 		After: out.After.Is, N: out.Measured.N, State: out.State}
 	if out.Err != nil {

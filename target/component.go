@@ -55,7 +55,7 @@ type EncoderState struct {
 
 // Redis is a Redis server that a fault may reconfigure.
 type Redis struct {
-	Addr     string `json:"addr"`
+	Addr     string `json:"addr"` // host and port, or the path of a Unix socket
 	Password string `json:"password"`
 }
 

@@ -20,6 +20,7 @@ type Program struct {
 	Output  io.Writer  // standard output and error
 	Files   []*os.File // become descriptors 3, 4, ...
 	Started func(pid int)
+	Ended   func(*os.ProcessState)
 	Grace   time.Duration // between the request to end and the kill; zero: kill at once
 }
 
@@ -51,6 +52,9 @@ func (p Program) run(ctx context.Context) error {
 		p.Started(cmd.Process.Pid)
 	}
 	err := cmd.Wait()
+	if p.Ended != nil {
+		p.Ended(cmd.ProcessState)
+	}
 	if ctx.Err() != nil {
 		return nil
 	}

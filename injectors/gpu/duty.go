@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -14,57 +15,68 @@ import (
 	"github.com/livedrill/livedrill/target"
 )
 
-// duty slows the encoders down where there is no cgroup: in each period they are stopped once they have had their turn.
+// duty slows the encoders down where there is no cgroup: in each turn they are stopped once they have had their time. How
+// long that is follows from what they are seen to use.
 type duty struct {
 	socket  string
-	share   atomic.Uint64 // of a period in which they may run, in millionths
-	stopped atomic.Uint64 // periods in which they were held back
+	want    atomic.Uint64 // cores that they may use, in millionths
+	stopped atomic.Uint64 // turns in which they were held back
 	mu      sync.Mutex
 	stop    context.CancelFunc // ends the cycle; nil while there is none
 	done    chan struct{}
 }
 
-// turn is the period of the duty cycle.
-const turn = 40 * time.Millisecond
+const (
+	turn  = 40 * time.Millisecond
+	turns = 10 // between two readings of what they use
+)
 
 func (d *duty) save() (saved, error) { return saved{Quota: -1}, nil }
 
-// limit takes the share of their own use as the share of time: encoders at real time use the processor evenly.
-func (d *duty) limit(ctx context.Context, cores, baseline float64) error {
-	// One processor's worth of encoders would need a whole period for each second of work: what they used is what they need.
-	d.share.Store(uint64(1e6 * min(1, baseline) * cores / baseline))
+// slack is how far above what was asked the encoders may be seen: their own clocks tick in hundredths of a second.
+func (d *duty) slack() float64 { return 1.3 }
+
+func (d *duty) limit(ctx context.Context, cores float64) error {
+	d.want.Store(uint64(1e6 * cores))
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.stop != nil {
 		return nil
 	}
-	if _, err := d.state(ctx); err != nil {
+	first, err := d.state(ctx)
+	if err != nil {
 		return err
 	}
 	ctx, d.stop = context.WithCancel(context.WithoutCancel(ctx))
 	d.done = make(chan struct{})
-	go d.run(ctx, d.done)
+	go d.run(ctx, d.done, first)
 	return nil
 }
 
-func (d *duty) run(ctx context.Context, done chan struct{}) {
+// run begins with the share of time in which all processors together could not do more than is wanted, and goes on from
+// there by what is seen.
+func (d *duty) run(ctx context.Context, done chan struct{}, last target.EncoderState) {
 	defer close(done)
-	for ctx.Err() == nil {
-		state, err := d.state(ctx)
-		if err != nil {
-			target.Wait(ctx, turn)
-			continue
-		}
-		for range 10 { // the encoders may change: ask again ten turns later
-			on := turn * time.Duration(d.share.Load()) / 1e6
-			signal(state.PIDs, syscall.SIGSTOP)
+	share := float64(d.want.Load()) / 1e6 / float64(runtime.NumCPU())
+	for at := time.Now(); ctx.Err() == nil; {
+		for range turns {
+			on := time.Duration(share * float64(turn))
+			signal(last.PIDs, syscall.SIGSTOP)
 			target.Wait(ctx, turn-on)
-			signal(state.PIDs, syscall.SIGCONT)
+			signal(last.PIDs, syscall.SIGCONT)
 			d.stopped.Add(1)
 			if !target.Wait(ctx, on) {
 				return
 			}
 		}
+		now, err := d.state(ctx)
+		if err != nil {
+			continue
+		}
+		used := (now.CPU - last.CPU) / time.Since(at).Seconds()
+		last, at = now, time.Now()
+		change := float64(d.want.Load()) / 1e6 / max(used, 1e-3)
+		share = min(max(share*min(max(change, 0.7), 1.3), 0.005), 0.98)
 	}
 }
 

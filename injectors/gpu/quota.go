@@ -64,7 +64,10 @@ func (q quota) set(s saved) error {
 		os.WriteFile(q.file("cpu.cfs_quota_us"), strconv.AppendInt(nil, s.Quota, 10), 0))
 }
 
-func (q quota) limit(_ context.Context, cores, _ float64) error {
+// slack is how far above what was asked the encoders may be seen.
+func (q quota) slack() float64 { return 1.1 }
+
+func (q quota) limit(_ context.Context, cores float64) error {
 	return q.set(saved{Period: period, Quota: max(least, int64(cores*period))})
 }
 

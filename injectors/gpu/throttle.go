@@ -40,8 +40,10 @@ func (f *Throttle) Validate() error {
 type brake interface {
 	// save reads what release has to put back.
 	save() (saved, error)
-	// limit lets the encoders have so many cores, of the baseline that they used before.
-	limit(ctx context.Context, cores, baseline float64) error
+	// limit lets the encoders have so many cores.
+	limit(ctx context.Context, cores float64) error
+	// slack is the factor by which they may be seen above that.
+	slack() float64
 	// release puts back what was there.
 	release(ctx context.Context, was saved) error
 	// read gives the encoders' CPU time so far, and how often they were held back.
@@ -123,7 +125,7 @@ func (f *Throttle) Inject(ctx context.Context, on target.Component) error {
 		if left < 0.02 {
 			share = float64(f.To)
 		}
-		err := f.brake.limit(ctx, share*f.baseline, f.baseline)
+		err := f.brake.limit(ctx, share*f.baseline)
 		if err == nil && left >= 0.02 && !target.Wait(ctx, step) {
 			err = ctx.Err()
 		}
@@ -150,8 +152,8 @@ func (f *Throttle) use(ctx context.Context, over time.Duration) (float64, error)
 	return (b.cpu - a.cpu) / b.at.Sub(a.at).Seconds(), err
 }
 
-// Effect reads the kernel's own account of the encoders' CPU time for a second. It bites when they get no more than was
-// asked for, by a tenth, and were held back; it is clean when they are not held back any more.
+// Effect reads the kernel's own account of the encoders' CPU time for a second. It bites when they were held back and
+// get no more than was asked for, within the brake's slack; it is clean when they are not held back any more.
 func (f *Throttle) Effect(ctx context.Context, on target.Component) (injectors.Measured, error) {
 	b := f.brake
 	if b == nil {
@@ -176,7 +178,7 @@ func (f *Throttle) Effect(ctx context.Context, on target.Component) (injectors.M
 	m := injectors.Measured{Asked: map[string]float64{"speed_ratio": float64(f.To)},
 		Is: map[string]float64{"speed_ratio": cores / max(f.baseline, 1e-9), "cores": cores, "cores_before": f.baseline,
 			"throttled_periods": held}, N: uint64(held)}
-	m.Bites = held > 0 && cores <= 1.1*float64(f.To)*f.baseline+0.01
+	m.Bites = held > 0 && cores <= b.slack()*float64(f.To)*f.baseline+0.01
 	m.Clean = held == 0
 	switch {
 	case held == 0:

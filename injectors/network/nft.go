@@ -53,15 +53,19 @@ func drop(on *target.Network, share float64) error {
 			table := c.AddTable(&nftables.Table{Family: nftables.TableFamilyNetdev, Name: tableOf(e)})
 			chain := c.AddChain(&nftables.Chain{Name: "loss", Table: table, Type: nftables.ChainTypeFilter,
 				Hooknum: nftables.ChainHookIngress, Priority: nftables.ChainPriorityFilter, Device: e.device})
-			var match []expr.Any
+			// Address resolution is left alone: between two hosts that have not met, its loss would look like a second
+			// without any packet, whatever the share is.
+			match := []expr.Any{
+				&expr.Meta{Key: expr.MetaKeyPROTOCOL, Register: 1},
+				&expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: binary.BigEndian.AppendUint16(nil, unix.ETH_P_ARP)},
+			}
 			if share < 1 {
 				const parts = 1_000_000
 				limit := binary.BigEndian.AppendUint32(nil, uint32(share*parts+0.5))
-				match = []expr.Any{
+				match = append(match,
 					&expr.Numgen{Register: 1, Modulus: parts, Type: unix.NFT_NG_RANDOM},
 					&expr.Byteorder{SourceRegister: 1, DestRegister: 1, Op: expr.ByteorderHton, Len: 4, Size: 4},
-					&expr.Cmp{Op: expr.CmpOpLt, Register: 1, Data: limit},
-				}
+					&expr.Cmp{Op: expr.CmpOpLt, Register: 1, Data: limit})
 			}
 			c.AddRule(&nftables.Rule{Table: table, Chain: chain,
 				Exprs: append(match, &expr.Counter{}, &expr.Verdict{Kind: expr.VerdictDrop})})

@@ -47,7 +47,11 @@ func dial(on target.Component) (*redis.Client, error) {
 	if h == nil {
 		return nil, errors.New("it is no Redis")
 	}
-	return redis.NewClient(&redis.Options{Addr: h.Addr, Password: h.Password, MaxRetries: -1, DisableIdentity: true,
+	network := "tcp"
+	if strings.HasPrefix(h.Addr, "/") {
+		network = "unix"
+	}
+	return redis.NewClient(&redis.Options{Network: network, Addr: h.Addr, Password: h.Password, MaxRetries: -1, DisableIdentity: true,
 		DialTimeout: time.Second, ReadTimeout: 2 * time.Second, PoolSize: 2}), nil
 }
 

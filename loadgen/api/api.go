@@ -139,7 +139,8 @@ type pacer struct{ r *run }
 // slots is how finely requests are cut over regions and segments.
 const slots = 1000
 
-func (p pacer) Pace(elapsed time.Duration, hits uint64) (time.Duration, bool) {
+// Pace counts from the load's own start, not from the moment at which the attack got going.
+func (p pacer) Pace(_ time.Duration, hits uint64) (time.Duration, bool) {
 	r := p.r
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -154,7 +155,7 @@ func (p pacer) Pace(elapsed time.Duration, hits uint64) (time.Duration, bool) {
 		}
 		r.next++
 	}
-	return max(0, r.due[hits]-elapsed), false
+	return max(0, time.Until(r.m.Start.Add(r.due[hits]))), false
 }
 
 func (p pacer) Rate(elapsed time.Duration) float64 { return p.r.Load.Rate.Rate(elapsed) }
@@ -182,7 +183,7 @@ func (r *run) target(t *vegeta.Target) error {
 	case "gift":
 		t.URL = r.base + "/v1/gifts"
 		t.Header.Set("Authorization", "Bearer "+r.tokens[user])
-		t.Body = fmt.Appendf(nil, `{"key":"%s-%s-%d-%d-%d","room":%d,"amount":%d}`, r.m.Name, r.m.Region, r.m.Seed, r.m.Slice.Index,
+		t.Body = fmt.Appendf(nil, `{"key":"%s-%s-%d-%d-%d","room":%d,"amount":%d}`, r.m.Name, r.m.Region, r.m.Start.UnixMilli(), r.m.Slice.Index,
 			number, room, amount)
 	}
 	return nil
@@ -207,8 +208,11 @@ func (r *run) logIn(ctx context.Context) error {
 		}
 		var answer struct{ Token string }
 		err = json.NewDecoder(io.LimitReader(resp.Body, 4096)).Decode(&answer)
-		if err = errors.Join(err, resp.Body.Close()); err != nil || answer.Token == "" {
-			return fmt.Errorf("log in before the load: %s (%w)", resp.Status, err)
+		if err = errors.Join(err, resp.Body.Close()); err == nil && answer.Token == "" {
+			err = errors.New("no token in the answer")
+		}
+		if err != nil {
+			return fmt.Errorf("log in before the load: %s: %w", resp.Status, err)
 		}
 		r.tokens = append(r.tokens, answer.Token)
 	}

@@ -115,8 +115,7 @@ func (st *stream) encodeOnce(ctx context.Context) error {
 				_ = f.Close() // ffmpeg has its own
 			}
 			st.started(pid)
-		}}.Run(ctx)
-	st.stopped()
+		}, Ended: st.stopped}.Run(ctx)
 	cancel(nil)
 	feed.Close()
 	if cause := context.Cause(ctx); errors.Is(cause, errBehind) {
@@ -135,12 +134,13 @@ func (st *stream) started(pid int) {
 	st.mu.Unlock()
 }
 
-func (st *stream) stopped() {
+func (st *stream) stopped(state *os.ProcessState) {
 	st.mu.Lock()
-	pid := st.pid
 	st.pid = 0
 	st.mu.Unlock()
-	st.server.retire("cpu", cpuOf(pid))
+	if state != nil {
+		st.server.retire("cpu", (state.UserTime() + state.SystemTime()).Seconds())
+	}
 }
 
 // feed writes the queue to the encoder. While the encoder does not read, the queue grows.

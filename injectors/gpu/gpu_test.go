@@ -1,0 +1,111 @@
+package gpu
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/shirou/gopsutil/v3/process"
+
+	"github.com/livedrill/livedrill/injectors"
+	"github.com/livedrill/livedrill/injectors/injectortest"
+	"github.com/livedrill/livedrill/reports/record"
+	"github.com/livedrill/livedrill/target"
+	"github.com/livedrill/livedrill/target/hosts"
+	"github.com/livedrill/livedrill/target/hosts/hoststest"
+	"github.com/livedrill/livedrill/target/unit"
+)
+
+func TestMain(m *testing.M) { hoststest.Main(m) }
+
+func throttle() injectors.Fault {
+	return &Throttle{To: 0.4, Over: unit.Duration(100 * time.Millisecond)}
+}
+
+// busy is a process that uses one core, as an encoder would.
+func busy(t *testing.T) int {
+	t.Helper()
+	cmd := exec.Command("sh", "-c", "while :; do :; done")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() }) //nolint:errcheck // it is told to end
+	return cmd.Process.Pid
+}
+
+func TestConformanceWithCgroup(t *testing.T) {
+	group, err := hoststest.Range(t).Group("encoders")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if group.Version == 0 {
+		t.Skip("this machine gives no cgroups")
+	}
+	if err := hosts.AddToCgroup(group, busy(t)); err != nil {
+		t.Fatal(err)
+	}
+	on := target.Component{Name: "transcode", Handles: target.Handles{Encoder: &target.Encoder{Cgroup: group}}}
+	injectortest.Run(t, injectortest.Case{New: throttle, On: on, State: func() (any, error) { return quota{group}.save() }})
+}
+
+// TestConformanceWithoutCgroup serves the encoders' state as the transcoder does. What may be left behind is a stopped
+// process.
+func TestConformanceWithoutCgroup(t *testing.T) {
+	pid := busy(t)
+	socket := filepath.Join(t.TempDir(), "s")
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /encoders", func(w http.ResponseWriter, _ *http.Request) {
+		state := target.EncoderState{PIDs: []int{pid}}
+		if p, err := process.NewProcess(int32(pid)); err == nil {
+			if times, err := p.Times(); err == nil {
+				state.CPU = times.User + times.System
+			}
+		}
+		_ = json.NewEncoder(w).Encode(state)
+	})
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	served := make(chan error)
+	go func() { served <- record.ServeHTTP(ctx, l, mux) }()
+	t.Cleanup(func() { cancel(); <-served })
+
+	on := target.Component{Name: "transcode", Handles: target.Handles{Encoder: &target.Encoder{Socket: socket}}}
+	f := throttle()
+	was, err := f.Save(ctx, on)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Inject(ctx, on); err != nil {
+		t.Fatal(err)
+	}
+	m, err := f.Effect(ctx, on)
+	if err != nil || !m.Bites {
+		t.Errorf("in effect: %+v (%v)", m, err)
+	}
+	for range 2 {
+		if err := f.Restore(ctx, on, was); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if m, err = f.Effect(ctx, on); err != nil || !m.Clean {
+		t.Errorf("after the restoration: %+v (%v)", m, err)
+	}
+	text, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if state := text[bytes.LastIndexByte(text, ')')+2]; state == 'T' {
+		t.Error("the encoder is still stopped")
+	}
+}

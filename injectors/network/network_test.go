@@ -1,0 +1,64 @@
+package network
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/google/nftables"
+	"github.com/vishvananda/netlink"
+
+	"github.com/livedrill/livedrill/injectors"
+	"github.com/livedrill/livedrill/injectors/injectortest"
+	"github.com/livedrill/livedrill/target"
+	"github.com/livedrill/livedrill/target/hosts/hoststest"
+)
+
+func TestMain(m *testing.M) { hoststest.Main(m) }
+
+// TestConformance runs every network fault through the promises, on a link of its own.
+func TestConformance(t *testing.T) {
+	r := hoststest.Range(t)
+	for i, c := range []struct {
+		name string
+		make func() injectors.Fault
+	}{
+		{"loss", func() injectors.Fault { return &Loss{Share: 0.2} }},
+		{"partition", func() injectors.Fault { return &Partition{} }},
+		{"rate", func() injectors.Fault { return &Rate{To: 2e6} }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			host, err := r.AddHost(fmt.Sprintf("host%d", i))
+			if err != nil {
+				t.Fatal(err)
+			}
+			on := target.Component{Name: host.Name, Handles: target.Handles{Network: host.Network()}}
+			injectortest.Run(t, injectortest.Case{New: c.make, On: on, State: func() (any, error) { return linkState(on.Handles.Network) }})
+		})
+	}
+}
+
+// linkState is all that these faults may change: nftables' tables and queues at both ends.
+func linkState(n *target.Network) (any, error) {
+	state := map[string]string{}
+	for _, e := range ends(n) {
+		if err := e.nft(func(c *nftables.Conn) error {
+			tables, err := c.ListTables()
+			for _, t := range tables {
+				state[e.device+" table "+t.Name] = fmt.Sprint(t.Family)
+			}
+			return err
+		}); err != nil {
+			return nil, err
+		}
+		if err := e.inside(func(l netlink.Link) error {
+			list, err := netlink.QdiscList(l)
+			for _, q := range list {
+				state[e.device+" queue"] = q.Type()
+			}
+			return err
+		}); err != nil {
+			return nil, err
+		}
+	}
+	return state, nil
+}

@@ -1,0 +1,62 @@
+package redis
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/livedrill/livedrill/injectors"
+	"github.com/livedrill/livedrill/injectors/injectortest"
+	"github.com/livedrill/livedrill/target"
+)
+
+// server starts a real Redis on a Unix socket.
+func server(t *testing.T) target.Component {
+	t.Helper()
+	path, err := exec.LookPath("redis-server")
+	if err != nil {
+		t.Skip("redis-server is not on this machine")
+	}
+	dir, err := os.MkdirTemp("", "livedrill")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	socket := filepath.Join(dir, "s")
+	cmd := exec.Command(path, "--port", "0", "--unixsocket", socket, "--save", "", "--dir", dir, "--maxmemory", "100mb",
+		"--maxmemory-policy", "allkeys-lru")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() }) //nolint:errcheck // it is told to end
+	client := redis.NewClient(&redis.Options{Addr: socket, Network: "unix"})
+	defer client.Close()
+	for deadline := time.Now().Add(5 * time.Second); client.Ping(context.Background()).Err() != nil; {
+		if time.Now().After(deadline) {
+			t.Fatal("redis-server does not answer")
+		}
+	}
+	return target.Component{Name: "redis", Handles: target.Handles{Redis: &target.Redis{Addr: socket}}}
+}
+
+func TestConformance(t *testing.T) {
+	on := server(t)
+	injectortest.Run(t, injectortest.Case{New: func() injectors.Fault { return &OOM{Ballast: 4} }, On: on, State: func() (any, error) {
+		c, err := dial(on)
+		if err != nil {
+			return nil, err
+		}
+		defer c.Close()
+		settings, err := read(context.Background(), c)
+		if err != nil {
+			return nil, err
+		}
+		keys, err := c.Keys(context.Background(), ballastKey+"*").Result()
+		return map[string]any{"settings": settings, "ballast": len(keys)}, err
+	}})
+}

@@ -1,0 +1,109 @@
+package injectors_test
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/livedrill/livedrill/injectors"
+	"github.com/livedrill/livedrill/injectors/injectortest"
+)
+
+// TestRunnerIsHonest gives the runner faults that fail at every step of their life.
+func TestRunnerIsHonest(t *testing.T) {
+	for _, c := range []struct {
+		name     string
+		fault    injectortest.Broken
+		want     string
+		restores bool // it must have tried to restore
+		open     int  // faults left in the journal
+	}{
+		{"sound", injectortest.Broken{}, injectors.Restored, true, 0},
+		{"refused", injectortest.Broken{At: "check"}, injectors.NotInjected, false, 0},
+		{"nothing can be saved", injectortest.Broken{At: "save"}, injectors.NotInjected, false, 0},
+		{"fails half-way", injectortest.Broken{At: "inject"}, injectors.NotInjected, true, 0},
+		{"without effect", injectortest.Broken{Toothless: true}, injectors.NotInjected, true, 0},
+		{"effect cannot be read", injectortest.Broken{At: "effect"}, injectors.NotRestored, true, 1},
+		{"cannot be restored", injectortest.Broken{At: "restore"}, injectors.NotRestored, true, 1},
+		{"effect stays", injectortest.Broken{Sticky: true}, injectors.NotRestored, true, 1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				path := filepath.Join(t.TempDir(), "journal")
+				journal, err := injectors.OpenJournal(path)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer journal.Close()
+				fault := c.fault
+				r := &injectors.Runner{Journal: journal, Notify: func(string, map[string]any) {}}
+				out := r.Run(context.Background(), injectors.Order{ID: "f1", Fault: &fault, For: 10 * time.Second})
+				if out.State != c.want || fault.Restores > 0 != c.restores {
+					t.Errorf("%s after %d restores (%v), want %s", out.State, fault.Restores, out.Err, c.want)
+				}
+				left, err := injectors.Unfinished(path)
+				if err != nil || len(left) != c.open {
+					t.Errorf("%d faults left in the journal (%v), want %d", len(left), err, c.open)
+				}
+			})
+		})
+	}
+}
+
+// TestRunnerRestoresWhenTheRunEnds cuts a fault short.
+func TestRunnerRestoresWhenTheRunEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		journal, err := injectors.OpenJournal(filepath.Join(t.TempDir(), "journal"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer journal.Close()
+		g := &injectors.Group{Runner: &injectors.Runner{Journal: journal, Notify: func(string, map[string]any) {}}}
+		ctx, cancel := context.WithCancel(context.Background())
+		g.Start(ctx, injectors.Order{ID: "f1", Fault: &injectortest.Broken{}, For: time.Hour})
+		g.Start(ctx, injectors.Order{ID: "f2", Fault: &injectortest.Broken{}, For: time.Hour})
+		synctest.Wait()
+		cancel()
+		start := time.Now()
+		for _, o := range g.End() {
+			if o.State != injectors.Restored {
+				t.Errorf("%s is %s: %v", o.ID, o.State, o.Err)
+			}
+		}
+		if took := time.Since(start); took > time.Second {
+			t.Errorf("it took %s", took)
+		}
+	})
+}
+
+// TestTornJournal reads a journal whose writer died in the middle of a line.
+func TestTornJournal(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "journal")
+	journal, err := injectors.OpenJournal(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range []injectors.Entry{{Fault: "f1", Kind: "a"}, {Fault: "f2", Kind: "b"}, {Fault: "f1", Restored: true}} {
+		if err := journal.Write(e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := journal.Close(); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteString(`{"fault":"f3","ki`); err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+	open, err := injectors.Unfinished(path)
+	if err != nil || len(open) != 1 || open[0].Fault != "f2" {
+		t.Errorf("%+v (%v), want f2 alone", open, err)
+	}
+}
