@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"strings"
 )
 
 // A load is suspect when its arrivals come so late that latencies mean little, and saturated when it could not make the
@@ -136,60 +135,3 @@ var checks = map[string]struct {
 
 // CheckNames lists the proofs that a scenario can ask for.
 func CheckNames() []string { return []string{"danmaku-accounting", "gift-ledger"} }
-
-// impact finds what each fault did to each SLI that has an objective for it: two-second windows, one second apart, from the
-// injection to the next one or the end.
-func (j judge) impact(ctx context.Context) ([]Impact, error) {
-	const length, step, good = 2.0, 1.0, 3
-	out := []Impact{}
-	for i, f := range j.Faults {
-		w, ok := j.Windows[f.ID]
-		if !ok || f.Injected == nil {
-			continue
-		}
-		end := j.Run.Duration
-		for k, other := range j.Faults {
-			if from, ok := j.Windows[other.ID]; ok && k != i && from.From > w.From {
-				end = min(end, from.From)
-			}
-		}
-		for _, o := range j.Objectives {
-			sli, ok := FindSLI(o.SLI)
-			if !ok || sli.Value != "" || !(o.During == "fault" || o.During == WholeRun || o.During == f.Kind || o.During == f.ID) {
-				continue
-			}
-			im := Impact{Fault: f.ID, Objective: o.Name}
-			better, inRow := strings.HasPrefix(o.Op, ">"), 0
-			for t := *f.Injected; t+length <= end; t += step {
-				m, err := j.measure(ctx, o, sli, Window{j.abs(t), j.abs(t + length)})
-				if err != nil {
-					return nil, err
-				}
-				if math.IsNaN(m.value) || m.n == 0 {
-					continue
-				}
-				if o.Holds(m.value) {
-					if inRow++; inRow == good && im.Detected != nil && im.Whole == nil {
-						at := t + length - *f.Injected - (good-1)*step
-						im.Whole = &at
-					}
-					continue
-				}
-				inRow, im.Whole = 0, nil
-				if im.Detected == nil {
-					at := t + length - *f.Injected
-					im.Detected, im.Worst = &at, m.value
-				}
-				if better {
-					im.Worst = min(im.Worst, m.value)
-				} else {
-					im.Worst = max(im.Worst, m.value)
-				}
-			}
-			if im.Detected != nil {
-				out = append(out, im)
-			}
-		}
-	}
-	return out, nil
-}

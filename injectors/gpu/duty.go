@@ -53,6 +53,25 @@ func (d *duty) limit(ctx context.Context, cores float64) error {
 	return nil
 }
 
+// settle waits until the cycle has found the share of time that it takes.
+func (d *duty) settle(ctx context.Context, cores float64) error {
+	last, err := d.read(ctx)
+	for range 10 {
+		if err != nil {
+			return err
+		}
+		if !target.Wait(ctx, 2*turns*turn) {
+			return ctx.Err()
+		}
+		var now reading
+		if now, err = d.read(ctx); err == nil && (now.cpu-last.cpu)/now.at.Sub(last.at).Seconds() <= 1.1*cores {
+			return nil
+		}
+		last = now
+	}
+	return nil // the effect is measured next, and says what there is
+}
+
 // run begins with the share of time in which all processors together could not do more than is wanted, and goes on from
 // there by what is seen.
 func (d *duty) run(ctx context.Context, done chan struct{}, last target.EncoderState) {

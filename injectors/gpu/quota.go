@@ -71,6 +71,9 @@ func (q quota) limit(_ context.Context, cores float64) error {
 	return q.set(saved{Period: period, Quota: max(least, int64(cores*period))})
 }
 
+// settle has nothing to wait for: the kernel holds a quota from its next period on.
+func (q quota) settle(context.Context, float64) error { return nil }
+
 func (q quota) release(_ context.Context, was saved) error {
 	err := q.set(was)
 	if errors.Is(err, os.ErrNotExist) { // the group is gone, and the quota with it

@@ -42,6 +42,8 @@ type brake interface {
 	save() (saved, error)
 	// limit lets the encoders have so many cores.
 	limit(ctx context.Context, cores float64) error
+	// settle returns when the limit is what the encoders really get.
+	settle(ctx context.Context, cores float64) error
 	// slack is the factor by which they may be seen above that.
 	slack() float64
 	// release puts back what was there.
@@ -135,6 +137,9 @@ func (f *Throttle) Inject(ctx context.Context, on target.Component) error {
 		if left < 0.02 {
 			break
 		}
+	}
+	if err := f.brake.settle(ctx, float64(f.To)*f.baseline); err != nil {
+		return errors.Join(err, f.brake.release(context.WithoutCancel(ctx), was))
 	}
 	return nil
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	dto "github.com/prometheus/client_model/go"
 )
 
 // Metrics are the numbers that one process offers, under the prefix livedrill_. Every series exists from the start with
@@ -117,3 +118,6 @@ func ServeHTTP(ctx context.Context, l net.Listener, handler http.Handler) error 
 	<-done
 	return nil
 }
+
+// Gather reads all metrics once, for tests.
+func (m *Metrics) Gather() ([]*dto.MetricFamily, error) { return m.registry.Gather() }

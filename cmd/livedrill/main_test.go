@@ -1,0 +1,272 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/livedrill/livedrill/reports"
+	"github.com/livedrill/livedrill/scenarios"
+	"github.com/livedrill/livedrill/target"
+)
+
+// binary is livedrill as users get it, built once for all tests: a range starts its own program again, which a test binary
+// is not.
+var binary string
+
+func TestMain(m *testing.M) { os.Exit(run(m)) }
+
+func run(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "livedrill-bin")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	binary = filepath.Join(dir, "livedrill")
+	build := exec.Command("go", "build", "-o", binary, ".")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "%v\n%s", err, out)
+		return 1
+	}
+	return m.Run()
+}
+
+// TestScripts runs the command line as its users do.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{Dir: "testdata", RequireExplicitExec: true, Setup: func(e *testscript.Env) error {
+		e.Setenv("PATH", filepath.Dir(binary)+string(filepath.ListSeparator)+os.Getenv("PATH"))
+		e.Setenv("HOME", e.WorkDir)
+		e.Setenv("XDG_STATE_HOME", filepath.Join(e.WorkDir, "state"))
+		return nil
+	}})
+}
+
+// needRange skips where drills cannot run.
+func needRange(t *testing.T) {
+	t.Helper()
+	if missing := scenarios.MissingPrograms(); len(missing) > 0 {
+		t.Skipf("missing on this machine: %v", missing)
+	}
+	out, err := exec.Command(binary, "doctor", "--json").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var findings []struct {
+		What, Mend string
+		OK         bool
+	}
+	if err := json.Unmarshal(out, &findings); err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range findings {
+		if f.What == "range" && !f.OK {
+			t.Skipf("this machine allows no range: %s", f.Mend)
+		}
+	}
+}
+
+// drill runs livedrill with a state of its own and returns its exit code, its output and its run directory.
+func drill(t *testing.T, args ...string) (int, reports.Result, string) {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "run")
+	cmd := exec.Command(binary, append(args, "--out", dir, "--json")...)
+	cmd.Env = append(os.Environ(), "XDG_STATE_HOME="+t.TempDir())
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	var r reports.Result
+	if err := json.Unmarshal(out.Bytes(), &r); err != nil {
+		t.Fatalf("stdout is no JSON (%v):\n%s\n%s", err, out.Bytes(), errs.Bytes())
+	}
+	t.Logf("%v: %s %v", args, r.Verdict, r.Reasons)
+	return cmd.ProcessState.ExitCode(), r, dir
+}
+
+// TestEveningPeakDiscriminates is the promise of every scenario: it passes on the hardened platform, misses on the weak one,
+// each fault for its own reason, and with no faults the weak one passes too.
+func TestEveningPeakDiscriminates(t *testing.T) {
+	if testing.Short() {
+		t.Skip("three whole drills take six minutes")
+	}
+	needRange(t)
+	t.Run("hardened", func(t *testing.T) {
+		code, r, dir := drill(t, "run", "evening-peak")
+		if code != 0 || r.Verdict != reports.Passed {
+			t.Errorf("exit code %d, %s: %v", code, r.Verdict, r.Reasons)
+		}
+		for _, f := range r.Faults {
+			if f.State != "restored" || f.Clean == nil || len(f.Asked) == 0 || f.Measured["n"] == 0 {
+				t.Errorf("fault without proof: %+v", f)
+			}
+		}
+		for _, o := range r.Objectives {
+			if o.N == 0 || o.Low == nil || o.Expr == "" {
+				t.Errorf("objective without n, bounds or expression: %+v", o)
+			}
+		}
+		for _, file := range []string{"result.json", "events.jsonl", "scenario.yaml", "report.html", "report.md", "junit.xml", "MANIFEST.sha256",
+			"tsdb", "logs"} {
+			if _, err := os.Stat(filepath.Join(dir, file)); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	t.Run("weak", func(t *testing.T) {
+		code, r, _ := drill(t, "run", "evening-peak", "--profile", "weak")
+		if code != 3 {
+			t.Errorf("exit code %d, %s", code, r.Verdict)
+		}
+		for fault, objective := range map[string]string{"f1": "stall-network-loss", "f2": "e2e-latency-p95-gpu-throttle", "f3": "api-error-redis-oom"} {
+			missed := slices.ContainsFunc(r.Objectives, func(o reports.Judged) bool { return o.Name == objective && o.Verdict == reports.Missed })
+			hurt := slices.ContainsFunc(r.Impact, func(i reports.Impact) bool { return i.Fault == fault && i.Objective == objective })
+			if !missed || !hurt {
+				t.Errorf("%s: missed %v, in the impact of %s %v", objective, missed, fault, hurt)
+			}
+		}
+	})
+	t.Run("weak without faults", func(t *testing.T) {
+		code, r, _ := drill(t, "run", "evening-peak", "--profile", "weak", "--no-faults")
+		if code != 0 {
+			t.Errorf("exit code %d, %s: %v", code, r.Verdict, r.Reasons)
+		}
+	})
+}
+
+// start begins a drill that the test will cut short.
+func start(t *testing.T, state string) (*exec.Cmd, string, *bytes.Buffer) {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "run")
+	cmd := exec.Command(binary, "run", "evening-peak", "--profile", "weak", "--time-scale", "0.2", "--out", dir, "--json")
+	cmd.Env = append(os.Environ(), "XDG_STATE_HOME="+state)
+	var out bytes.Buffer
+	cmd.Stdout = &out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return cmd, dir, &out
+}
+
+// processes lists every process of this binary and of the servers that it started, by the run directory or the binary in
+// their command line, or the range's own directory.
+func processes(t *testing.T) []string {
+	t.Helper()
+	files, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []string
+	for _, f := range files {
+		text, err := os.ReadFile(f)
+		if err != nil {
+			continue // it has ended
+		}
+		line := strings.ReplaceAll(string(text), "\x00", " ")
+		if exe, _ := os.Readlink(filepath.Join(filepath.Dir(f), "exe")); exe == binary || strings.Contains(line, "/run/livedrill/") {
+			out = append(out, line)
+		}
+	}
+	return out
+}
+
+// TestKillLeavesNothing ends the command by kill -9 at random moments: a second later the kernel has ended everything, and
+// after recover no cgroup and no state is left.
+func TestKillLeavesNothing(t *testing.T) {
+	needRange(t)
+	for round := range 4 {
+		after := time.Duration(200+rand.IntN(12_000)) * time.Millisecond
+		if round == 0 {
+			after = 150 * time.Millisecond // while it starts
+		}
+		t.Run(after.String(), func(t *testing.T) {
+			state := t.TempDir()
+			before := cgroups()
+			cmd, _, _ := start(t, state)
+			target.Wait(context.Background(), after)
+			if err := cmd.Process.Kill(); err != nil {
+				t.Fatal(err)
+			}
+			_ = cmd.Wait() // it was killed
+			target.Wait(context.Background(), time.Second)
+			if left := processes(t); len(left) > 0 {
+				t.Errorf("still running a second later: %q", left)
+			}
+			recovery := exec.Command(binary, "recover", "--json")
+			recovery.Env = append(os.Environ(), "XDG_STATE_HOME="+state)
+			if out, err := recovery.CombinedOutput(); err != nil {
+				t.Errorf("recover: %v\n%s", err, out)
+			}
+			if now := cgroups(); !slices.Equal(now, before) {
+				t.Errorf("cgroups %v, before %v", now, before)
+			}
+			files, err := filepath.Glob(filepath.Join(state, "livedrill", "*"))
+			if err != nil || len(files) > 0 {
+				t.Errorf("state is left: %v (%v)", files, err)
+			}
+		})
+	}
+}
+
+func cgroups() []string {
+	var out []string
+	for _, pattern := range []string{"/sys/fs/cgroup/livedrill-*", "/sys/fs/cgroup/*/livedrill-*"} {
+		found, err := filepath.Glob(pattern)
+		if err == nil {
+			out = append(out, found...)
+		}
+	}
+	return out
+}
+
+// TestInterrupt stops a drill as Ctrl-C does while a fault is in effect: it restores, reports and ends with 130.
+func TestInterrupt(t *testing.T) {
+	needRange(t)
+	cmd, dir, out := start(t, t.TempDir())
+	inEffect := func() bool {
+		text, err := os.ReadFile(filepath.Join(dir, "events.jsonl"))
+		return err == nil && bytes.Contains(text, []byte("fault.proven"))
+	}
+	for range 600 {
+		if inEffect() {
+			break
+		}
+		target.Wait(context.Background(), 50*time.Millisecond)
+	}
+	if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait() // its exit code is looked at
+	if code := cmd.ProcessState.ExitCode(); code != 130 {
+		t.Errorf("exit code %d", code)
+	}
+	var r reports.Result
+	if err := json.Unmarshal(out.Bytes(), &r); err != nil || r.Verdict != reports.Interrupted || len(r.Faults) == 0 {
+		t.Errorf("%s, %d faults (%v)", r.Verdict, len(r.Faults), err)
+	}
+	for _, f := range r.Faults {
+		if f.State != "restored" {
+			t.Errorf("%s is %s: %s", f.ID, f.State, f.Error)
+		}
+	}
+	if left := processes(t); len(left) > 0 {
+		t.Errorf("still running: %q", left)
+	}
+}

@@ -1,0 +1,65 @@
+package kinds
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/livedrill/livedrill/loadgen"
+	"github.com/livedrill/livedrill/loadgen/api"
+	"github.com/livedrill/livedrill/loadgen/danmaku"
+	"github.com/livedrill/livedrill/loadgen/hls"
+	"github.com/livedrill/livedrill/loadgen/loadgentest"
+	"github.com/livedrill/livedrill/loadgen/rtmp"
+)
+
+// TestConformance runs every kind of load through the promises.
+func TestConformance(t *testing.T) {
+	cache := filepath.Join(os.TempDir(), "livedrill-test-cache") // kept: the camera's film is the same every time
+	for _, k := range All {
+		t.Run(k.Name, func(t *testing.T) {
+			loadgentest.Run(t, func() loadgen.Generator {
+				g := k.Default()
+				switch g := g.(type) {
+				case *rtmp.Load:
+					g.Publishers, g.Width, g.Height = 2, 160, 90
+				case *hls.Load:
+					g.Viewers = 4
+				case *danmaku.Load:
+					g.Connections, g.Rooms.Count = 8, 2
+				case *api.Load:
+					g.Users = 2
+				}
+				return g
+			}, cache)
+		})
+	}
+}
+
+// TestEveryFolderIsListed fails when somebody adds a kind and forgets the list.
+func TestEveryFolderIsListed(t *testing.T) {
+	entries, err := os.ReadDir("..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	listed := map[string]bool{"http": true}
+	for _, k := range All {
+		listed[k.Name] = true
+		if err := validate(k.Default()); err != nil {
+			t.Errorf("the defaults of %s: %v", k.Name, err)
+		}
+	}
+	other := map[string]bool{"media": true, "kinds": true, "loadgentest": true, "api": listed["http"], "flv": true}
+	for _, e := range entries {
+		if e.IsDir() && !listed[e.Name()] && !other[e.Name()] {
+			t.Errorf("loadgen/%s is no kind in the list", e.Name())
+		}
+	}
+}
+
+func validate(g loadgen.Generator) error {
+	if v, ok := g.(interface{ Validate() error }); ok {
+		return v.Validate()
+	}
+	return nil
+}
