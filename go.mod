@@ -33,6 +33,7 @@ require github.com/prometheus/common v0.72.0
 require go.uber.org/goleak v1.3.0
 
 require (
+	github.com/NVIDIA/go-nvml v0.13.0-1
 	github.com/prometheus/client_model v0.6.3
 	github.com/rogpeppe/go-internal v1.14.1
 	golang.org/x/sys v0.48.0

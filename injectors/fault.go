@@ -55,8 +55,8 @@ type Measured struct {
 // BackEnded is a fault that can say by what means it acts here. It is asked after Check.
 type BackEnded interface{ BackEnd() string }
 
-// Lasting is a fault whose changes outlive the range it was made in.
-type Lasting interface{ Lasts() bool }
+// Lasting is a fault whose changes can outlive the range that they were made in. What it found tells whether they do.
+type Lasting interface{ Lasts(was Original) bool }
 
 // BackEnd is the means by which a fault acts.
 func BackEnd(f Fault) string {

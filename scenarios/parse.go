@@ -65,14 +65,14 @@ type form struct {
 	Seed       uint64   `json:"seed"`
 	Target     Target   `json:"target"`
 	Phases     Phases   `json:"phases"`
-	Load       raw      `json:"load"`
-	Faults     raw      `json:"faults"`
-	Objectives raw      `json:"objectives"`
+	Load       later    `json:"load"`
+	Faults     later    `json:"faults"`
+	Objectives later    `json:"objectives"`
 	Verify     []string `json:"verify"`
 }
 
-// raw keeps a part of the file for later.
-type raw struct{ node *yaml.Node }
+// later is a part that is read apart, as its form depends on its kinds.
+type later struct{}
 
 // Parse reads a scenario strictly. All mistakes are found at once and returned as Problems. sets are changes of the form
 // KEY=VALUE, made before anything is read.
@@ -339,7 +339,8 @@ func plainName(s string) bool {
 		return false
 	}
 	for _, c := range s {
-		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-') {
+		letter := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
+		if !letter && (c < '0' || c > '9') && c != '-' {
 			return false
 		}
 	}

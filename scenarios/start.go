@@ -197,7 +197,7 @@ func recoverOne(ctx context.Context, s State, r *Recovered) error {
 			return fmt.Errorf("the journal has a fault of kind %q, which this version does not know", e.Kind)
 		}
 		fault := kind.Default()
-		if lasting, ok := fault.(injectors.Lasting); !ok || !lasting.Lasts() {
+		if lasting, ok := fault.(injectors.Lasting); !ok || !lasting.Lasts(e.Was) {
 			r.Did = append(r.Did, fmt.Sprintf("%s on %s ended with its range", e.Kind, e.On.Name))
 			continue
 		}
@@ -211,6 +211,11 @@ func recoverOne(ctx context.Context, s State, r *Recovered) error {
 	}
 	if s.Cgroup.Version > 0 {
 		r.Did = append(r.Did, "cgroups removed")
+	}
+	if s.Name != "" { // a kept range's directory holds nothing but its logs
+		if err := os.RemoveAll(s.Dir); err != nil {
+			return err
+		}
 	}
 	if err := finish(ctx, s); err != nil {
 		return err

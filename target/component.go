@@ -42,7 +42,8 @@ type Network struct {
 // Encoder is what runs the video encoders: a cgroup where the machine has one, and the processes themselves.
 type Encoder struct {
 	Cgroup Cgroup `json:"cgroup"`
-	Socket string `json:"socket"` // GET /encoders answers with EncoderState
+	Socket string `json:"socket"`        // GET /encoders answers with EncoderState
+	GPU    *int   `json:"gpu,omitempty"` // number of the card, where one encodes
 }
 
 // EncoderState is a reading of all encoders of a component.

@@ -56,7 +56,7 @@ func (p Program) run(ctx context.Context) error {
 		p.Ended(cmd.ProcessState)
 	}
 	if ctx.Err() != nil {
-		return nil
+		return nil //nolint:nilerr // it was told to end
 	}
 	if err == nil {
 		err = errors.New("it ended")

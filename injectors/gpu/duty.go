@@ -33,11 +33,14 @@ const (
 
 func (d *duty) save() (saved, error) { return saved{Quota: -1}, nil }
 
-// slack is how far above what was asked the encoders may be seen: their own clocks tick in hundredths of a second.
-func (d *duty) slack() float64 { return 1.3 }
+func (*duty) name() string { return "emulated" }
+func (*duty) unit() string { return "cores" }
 
-func (d *duty) limit(ctx context.Context, cores float64) error {
-	d.want.Store(uint64(1e6 * cores))
+// slack is wider than a quota's: processes' own clocks tick in hundredths of a second.
+func (*duty) slack() float64 { return 1.3 }
+
+func (d *duty) limit(ctx context.Context, share, before float64) error {
+	d.want.Store(uint64(1e6 * share * before))
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.stop != nil {
@@ -53,23 +56,16 @@ func (d *duty) limit(ctx context.Context, cores float64) error {
 	return nil
 }
 
-// settle waits until the cycle has found the share of time that it takes.
-func (d *duty) settle(ctx context.Context, cores float64) error {
-	last, err := d.read(ctx)
+// settle waits until the cycle has found the share of time that it takes. If it does not, the effect, which is measured
+// next, says what there is.
+func (d *duty) settle(ctx context.Context, share, before float64) error {
 	for range 10 {
-		if err != nil {
+		cores, err := d.speed(ctx, 2*turns*turn)
+		if err != nil || cores <= 1.1*share*before {
 			return err
 		}
-		if !target.Wait(ctx, 2*turns*turn) {
-			return ctx.Err()
-		}
-		var now reading
-		if now, err = d.read(ctx); err == nil && (now.cpu-last.cpu)/now.at.Sub(last.at).Seconds() <= 1.1*cores {
-			return nil
-		}
-		last = now
 	}
-	return nil // the effect is measured next, and says what there is
+	return nil
 }
 
 // run begins with the share of time in which all processors together could not do more than is wanted, and goes on from
@@ -122,9 +118,18 @@ func (d *duty) release(ctx context.Context, _ saved) error {
 	return err
 }
 
-func (d *duty) read(ctx context.Context) (reading, error) {
-	state, err := d.state(ctx)
-	return reading{at: time.Now(), cpu: state.CPU, throttled: float64(d.stopped.Load())}, err
+// speed is the cores that the encoders use, by their own account.
+func (d *duty) speed(ctx context.Context, over time.Duration) (float64, error) {
+	return rate(ctx, over, func(ctx context.Context) (float64, error) {
+		state, err := d.state(ctx)
+		return state.CPU, err
+	})
+}
+
+// held is the turns in which the encoders were stopped.
+func (d *duty) held(ctx context.Context) (float64, error) {
+	_, err := d.state(ctx)
+	return float64(d.stopped.Load()), err
 }
 
 func (d *duty) state(ctx context.Context) (target.EncoderState, error) {

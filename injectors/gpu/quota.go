@@ -64,15 +64,16 @@ func (q quota) set(s saved) error {
 		os.WriteFile(q.file("cpu.cfs_quota_us"), strconv.AppendInt(nil, s.Quota, 10), 0))
 }
 
-// slack is how far above what was asked the encoders may be seen.
-func (q quota) slack() float64 { return 1.1 }
+func (quota) name() string   { return "emulated" }
+func (quota) unit() string   { return "cores" }
+func (quota) slack() float64 { return 1.1 }
 
-func (q quota) limit(_ context.Context, cores float64) error {
-	return q.set(saved{Period: period, Quota: max(least, int64(cores*period))})
+func (q quota) limit(_ context.Context, share, before float64) error {
+	return q.set(saved{Period: period, Quota: max(least, int64(share*before*period))})
 }
 
 // settle has nothing to wait for: the kernel holds a quota from its next period on.
-func (q quota) settle(context.Context, float64) error { return nil }
+func (quota) settle(context.Context, float64, float64) error { return nil }
 
 func (q quota) release(_ context.Context, was saved) error {
 	err := q.set(was)
@@ -89,20 +90,36 @@ func (q quota) release(_ context.Context, was saved) error {
 	return err
 }
 
-func (q quota) read(context.Context) (reading, error) {
-	r := reading{at: time.Now()}
+// speed is the cores that the encoders use, by the kernel's own account.
+func (q quota) speed(ctx context.Context, over time.Duration) (float64, error) {
+	return rate(ctx, over, func(context.Context) (float64, error) {
+		if q.group.Version == 2 {
+			stat, err := fields(q.file("cpu.stat"))
+			return stat["usage_usec"] / 1e6, err
+		}
+		nanos, err := readInt(filepath.Join(q.group.Usage, "cpuacct.usage"))
+		return float64(nanos) / 1e9, err
+	})
+}
+
+// held is the periods in which the quota was used up.
+func (q quota) held(context.Context) (float64, error) {
 	stat, err := fields(q.file("cpu.stat"))
+	return stat["nr_throttled"], err
+}
+
+// rate measures how fast a counter grows.
+func rate(ctx context.Context, over time.Duration, read func(context.Context) (float64, error)) (float64, error) {
+	start := time.Now()
+	before, err := read(ctx)
 	if err != nil {
-		return r, err
+		return 0, err
 	}
-	r.throttled = stat["nr_throttled"]
-	if q.group.Version == 2 {
-		r.cpu = stat["usage_usec"] / 1e6
-		return r, nil
+	if !target.Wait(ctx, over) {
+		return 0, ctx.Err()
 	}
-	nanos, err := readInt(filepath.Join(q.group.Usage, "cpuacct.usage"))
-	r.cpu = float64(nanos) / 1e9
-	return r, err
+	after, err := read(ctx)
+	return (after - before) / time.Since(start).Seconds(), err
 }
 
 func readInt(path string) (int64, error) {

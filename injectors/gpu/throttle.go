@@ -38,62 +38,88 @@ func (f *Throttle) Validate() error {
 
 // brake is a way to slow the encoders down.
 type brake interface {
+	// name is the back end as reports show it.
+	name() string
 	// save reads what release has to put back.
 	save() (saved, error)
-	// limit lets the encoders have so many cores.
-	limit(ctx context.Context, cores float64) error
+	// limit leaves the encoders a share of the speed that they had before.
+	limit(ctx context.Context, share, before float64) error
 	// settle returns when the limit is what the encoders really get.
-	settle(ctx context.Context, cores float64) error
-	// slack is the factor by which they may be seen above that.
-	slack() float64
+	settle(ctx context.Context, share, before float64) error
 	// release puts back what was there.
 	release(ctx context.Context, was saved) error
-	// read gives the encoders' CPU time so far, and how often they were held back.
-	read(ctx context.Context) (reading, error)
+	// speed measures for a time how fast the encoders are, in the brake's own unit.
+	speed(ctx context.Context, over time.Duration) (float64, error)
+	// held counts how often the encoders were held back so far.
+	held(ctx context.Context) (float64, error)
+	// unit is that of speed.
+	unit() string
+	// slack is the factor by which speed may be seen above its limit.
+	slack() float64
 }
 
 // saved is what a brake found.
 type saved struct {
-	Period int64 `json:"period_us"`
-	Quota  int64 `json:"quota_us"` // -1: none
-}
-
-type reading struct {
-	at        time.Time
-	cpu       float64 // seconds
-	throttled float64 // periods in which the encoders were held back
+	Period int64  `json:"period_us,omitempty"`
+	Quota  int64  `json:"quota_us,omitempty"` // -1: none
+	Card   bool   `json:"card,omitempty"`     // it is a real card's power limit, which outlives a range
+	Power  uint32 `json:"power_mw,omitempty"`
 }
 
 // BackEnd is part of injectors.BackEnded.
-func (*Throttle) BackEnd() string { return "emulated" }
+func (f *Throttle) BackEnd() string {
+	if f.brake == nil {
+		return "emulated"
+	}
+	return f.brake.name()
+}
+
+// Lasts is part of injectors.Lasting.
+func (*Throttle) Lasts(was injectors.Original) bool {
+	var s saved
+	return was.Read(&s) == nil && s.Card
+}
 
 var errNoEncoder = errors.New("it has no encoders")
 
-// choose takes the cgroup where there is one.
+// choose takes the card that encodes, else the encoders' cgroup, else their processes.
 func choose(on target.Component) (brake, error) {
 	e := on.Handles.Encoder
-	if e == nil {
+	switch {
+	case e == nil:
 		return nil, errNoEncoder
-	}
-	if e.Cgroup.Version > 0 {
+	case e.GPU != nil:
+		return openCard(*e.GPU)
+	case e.Cgroup.Version > 0:
 		return quota{e.Cgroup}, nil
+	default:
+		return &duty{socket: e.Socket}, nil
 	}
-	return &duty{socket: e.Socket}, nil
+}
+
+// use gives the brake that this fault has chosen, or chooses one.
+func (f *Throttle) use(on target.Component) (brake, error) {
+	if f.brake != nil {
+		return f.brake, nil
+	}
+	return choose(on)
 }
 
 // Check is part of injectors.Fault.
 func (f *Throttle) Check(ctx context.Context, on target.Component) error {
 	b, err := choose(on)
-	if err != nil {
-		return err
+	if err == nil {
+		_, err = b.held(ctx)
 	}
-	_, err = b.read(ctx)
+	if err == nil {
+		f.brake = b
+	}
 	return err
 }
 
 // Save is part of injectors.Fault.
 func (f *Throttle) Save(_ context.Context, on target.Component) (injectors.Original, error) {
-	b, err := choose(on)
+	b, err := f.use(on)
 	if err != nil {
 		return nil, err
 	}
@@ -104,107 +130,90 @@ func (f *Throttle) Save(_ context.Context, on target.Component) (injectors.Origi
 	return injectors.Keep(was)
 }
 
-// Inject measures for a second what the encoders use, and cuts it step by step as the thermal model says.
+// Inject measures for a second how fast the encoders are, and cuts that step by step as the thermal model says.
 func (f *Throttle) Inject(ctx context.Context, on target.Component) error {
-	var err error
-	if f.brake, err = choose(on); err != nil {
-		return err
-	}
-	if f.baseline, err = f.use(ctx, time.Second); err != nil {
-		return err
-	}
-	if f.baseline < 0.005 {
-		return fmt.Errorf("the encoders use %.3f cores: nothing is being encoded", f.baseline)
-	}
-	was, err := f.brake.save()
+	b, err := f.use(on)
 	if err != nil {
 		return err
 	}
-	const step = 50 * time.Millisecond
-	for t := step; ; t += step {
-		left := math.Exp(-t.Seconds() / max(f.Over.Seconds(), 0.01))
-		share := float64(f.To) + (1-float64(f.To))*left
-		if left < 0.02 {
-			share = float64(f.To)
-		}
-		err := f.brake.limit(ctx, share*f.baseline)
-		if err == nil && left >= 0.02 && !target.Wait(ctx, step) {
-			err = ctx.Err()
-		}
-		if err != nil {
-			return errors.Join(err, f.brake.release(context.WithoutCancel(ctx), was))
-		}
-		if left < 0.02 {
-			break
-		}
+	f.brake = b
+	if f.baseline, err = b.speed(ctx, time.Second); err != nil {
+		return err
 	}
-	if err := f.brake.settle(ctx, float64(f.To)*f.baseline); err != nil {
-		return errors.Join(err, f.brake.release(context.WithoutCancel(ctx), was))
+	if f.baseline < 0.005 {
+		return fmt.Errorf("the encoders use %.3f %s: nothing is being encoded", f.baseline, b.unit())
+	}
+	was, err := b.save()
+	if err != nil {
+		return err
+	}
+	if err := f.cool(ctx); err != nil {
+		return errors.Join(err, b.release(context.WithoutCancel(ctx), was))
 	}
 	return nil
 }
 
-// use measures the cores that the encoders use.
-func (f *Throttle) use(ctx context.Context, over time.Duration) (float64, error) {
-	a, err := f.brake.read(ctx)
-	if err != nil {
-		return 0, err
-	}
-	if !target.Wait(ctx, over) {
-		return 0, ctx.Err()
-	}
-	b, err := f.brake.read(ctx)
-	return (b.cpu - a.cpu) / b.at.Sub(a.at).Seconds(), err
-}
-
-// Effect reads the kernel's own account of the encoders' CPU time for a second. It bites when they were held back and
-// get no more than was asked for, within the brake's slack; it is clean when they are not held back any more.
-func (f *Throttle) Effect(ctx context.Context, on target.Component) (injectors.Measured, error) {
-	b := f.brake
-	if b == nil {
-		var err error
-		if b, err = choose(on); err != nil {
-			return injectors.Measured{}, err
+// cool brings the speed down: what is above the target shrinks by the factor e in each time constant.
+func (f *Throttle) cool(ctx context.Context) error {
+	const step = 50 * time.Millisecond
+	for t := step; ; t += step {
+		left := math.Exp(-t.Seconds() / max(f.Over.Seconds(), 0.01))
+		if left < 0.02 {
+			break
+		}
+		if err := f.brake.limit(ctx, float64(f.To)+(1-float64(f.To))*left, f.baseline); err != nil {
+			return err
+		}
+		if !target.Wait(ctx, step) {
+			return ctx.Err()
 		}
 	}
-	before, err := b.read(ctx)
+	if err := f.brake.limit(ctx, float64(f.To), f.baseline); err != nil {
+		return err
+	}
+	return f.brake.settle(ctx, float64(f.To), f.baseline)
+}
+
+// Effect reads for a second what the kernel or the card itself says of the encoders. It bites when they were held back and
+// are no faster than was asked for, within the brake's slack; it is clean when they are not held back any more.
+func (f *Throttle) Effect(ctx context.Context, on target.Component) (injectors.Measured, error) {
+	b, err := f.use(on)
 	if err != nil {
 		return injectors.Measured{}, err
 	}
-	if !target.Wait(ctx, time.Second) {
-		return injectors.Measured{}, ctx.Err()
-	}
-	after, err := b.read(ctx)
+	before, err := b.held(ctx)
 	if err != nil {
 		return injectors.Measured{}, err
 	}
-	cores := (after.cpu - before.cpu) / after.at.Sub(before.at).Seconds()
-	held := after.throttled - before.throttled
-	m := injectors.Measured{Asked: map[string]float64{"speed_ratio": float64(f.To)},
-		Is: map[string]float64{"speed_ratio": cores / max(f.baseline, 1e-9), "cores": cores, "cores_before": f.baseline,
-			"throttled_periods": held}, N: uint64(held)}
-	m.Bites = held > 0 && cores <= b.slack()*float64(f.To)*f.baseline+0.01
+	speed, err := b.speed(ctx, time.Second)
+	if err != nil {
+		return injectors.Measured{}, err
+	}
+	after, err := b.held(ctx)
+	if err != nil {
+		return injectors.Measured{}, err
+	}
+	held := after - before
+	m := injectors.Measured{N: uint64(held), Asked: map[string]float64{"speed_ratio": float64(f.To)},
+		Is: map[string]float64{"speed_ratio": speed / max(f.baseline, 1e-9), b.unit(): speed, b.unit() + "_before": f.baseline, "held_back": held}}
 	m.Clean = held == 0
+	m.Bites = held > 0 && speed <= b.slack()*float64(f.To)*f.baseline+0.01
 	switch {
-	case held == 0:
+	case m.Clean:
 		m.Reason = "the encoders were never held back: they need less than is left"
 	case !m.Bites:
-		m.Reason = fmt.Sprintf("the encoders still get %.2f of %.2f cores", cores, f.baseline)
-	}
-	if !m.Clean && f.brake != nil {
-		m.Reason = fmt.Sprintf("held back in %.0f periods", held)
+		m.Reason = fmt.Sprintf("the encoders have %.3g of %.3g %s", speed, f.baseline, b.unit())
+	default:
+		m.Reason = fmt.Sprintf("the encoders were held back %.0f times in a second", held)
 	}
 	return m, nil
 }
 
 // Restore is part of injectors.Fault.
 func (f *Throttle) Restore(ctx context.Context, on target.Component, was injectors.Original) error {
-	b := f.brake
-	if b == nil {
-		var err error
-		if b, err = choose(on); err != nil {
-			return err
-		}
+	b, err := f.use(on)
+	if err != nil {
+		return err
 	}
 	var s saved
 	if err := was.Read(&s); err != nil {

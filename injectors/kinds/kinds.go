@@ -19,7 +19,7 @@ var All = []injectors.Kind{
 		On: "any component", Default: func() injectors.Fault { return &network.Partition{} }},
 	{Name: "network.rate", Summary: "a link becomes narrow, in both directions", BackEnds: []string{"tbf"},
 		On: "any component", Default: func() injectors.Fault { return &network.Rate{To: unit.Bitrate(2e6)} }},
-	{Name: "gpu.throttle", Summary: "the encoders lose speed, as on a card that has grown too hot", BackEnds: []string{"emulated"},
+	{Name: "gpu.throttle", Summary: "the encoders lose speed, as on a card that has grown too hot", BackEnds: []string{"nvml", "emulated"},
 		On: "transcode", Default: func() injectors.Fault {
 			return &gpu.Throttle{To: 0.4, Over: unit.Duration(200 * time.Millisecond)}
 		}},

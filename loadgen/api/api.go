@@ -145,7 +145,7 @@ func (p pacer) Pace(_ time.Duration, hits uint64) (time.Duration, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for uint64(len(r.due)) <= hits {
-		due := r.Load.Rate.Due(r.next)
+		due := r.Rate.Due(r.next)
 		if due >= time.Duration(r.m.For) {
 			return 0, true
 		}
@@ -158,7 +158,11 @@ func (p pacer) Pace(_ time.Duration, hits uint64) (time.Duration, bool) {
 	return max(0, time.Until(r.m.Start.Add(r.due[hits]))), false
 }
 
-func (p pacer) Rate(elapsed time.Duration) float64 { return p.r.Load.Rate.Rate(elapsed) }
+// Rate is the load's own.
+func (p pacer) Rate(elapsed time.Duration) float64 {
+	shape := p.r.Rate
+	return shape.Rate(elapsed)
+}
 
 // target makes the next request up.
 func (r *run) target(t *vegeta.Target) error {

@@ -93,8 +93,9 @@ func (m *member) connect(ctx context.Context) (*gws.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	conn, _, err := gws.NewClient(m, &gws.ClientOption{Addr: url, HandshakeTimeout: 5 * time.Second,
-		ReadMaxPayloadSize: 8 << 20, Recovery: gws.Recovery})
+	conn, _, err := gws.NewClient( //nolint:bodyclose // the answer to an upgrade has no body
+		m, &gws.ClientOption{Addr: url, HandshakeTimeout: 5 * time.Second,
+			ReadMaxPayloadSize: 8 << 20, Recovery: gws.Recovery})
 	return conn, err
 }
 

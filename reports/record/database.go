@@ -9,6 +9,7 @@ import (
 	"time"
 
 	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql"
@@ -154,7 +155,7 @@ func (d *Database) labels(ref storage.SeriesRef, name, instance string, pairs []
 		return labels.EmptyLabels()
 	}
 	b := labels.NewBuilder(labels.EmptyLabels())
-	b.Set(labels.MetricName, name)
+	b.Set(model.MetricNameLabel, name)
 	b.Set("instance", instance)
 	for _, p := range pairs {
 		b.Set(p.GetName(), p.GetValue())

@@ -112,12 +112,18 @@ func ServeHTTP(ctx context.Context, l net.Listener, handler http.Handler) error 
 	defer cancel()
 	if err := server.Shutdown(last); err != nil {
 		err = server.Close()
-		<-done
-		return err
+		return errors.Join(err, served(<-done))
 	}
-	<-done
-	return nil
+	return served(<-done)
 }
 
 // Gather reads all metrics once, for tests.
 func (m *Metrics) Gather() ([]*dto.MetricFamily, error) { return m.registry.Gather() }
+
+// served is what became of Serve: that it was closed is what was wanted.
+func served(err error) error {
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return err
+}

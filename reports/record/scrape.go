@@ -167,7 +167,7 @@ func (s *Scraper) Handler() http.Handler {
 				}
 			}
 		}
-		format := expfmt.Negotiate(r.Header)
+		format := expfmt.NegotiateAccept(r.Header, expfmt.DefaultAcceptedFormats()...)
 		w.Header().Set("Content-Type", string(format))
 		encoder := expfmt.NewEncoder(w, format)
 		for _, name := range slices.Sorted(maps.Keys(merged)) {

@@ -3,6 +3,7 @@ package flv
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"testing"
 )
@@ -28,7 +29,7 @@ func TestRoundTrip(t *testing.T) {
 			t.Fatalf("tag %d: %+v (%v), want %+v", i, got, err, want)
 		}
 	}
-	if _, err := r.Next(); err != io.EOF {
+	if _, err := r.Next(); !errors.Is(err, io.EOF) {
 		t.Fatalf("at the end: %v", err)
 	}
 }

@@ -10,11 +10,13 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/livedrill/livedrill/target"
 	"github.com/livedrill/livedrill/target/hosts"
+	"github.com/livedrill/livedrill/target/transcode"
 )
 
 // Options say which platform is wanted.
@@ -59,6 +61,9 @@ func Up(ctx context.Context, r *hosts.Range, o Options) (_ *Stack, err error) {
 	if err := r.WriteNames(); err != nil {
 		return nil, err
 	}
+	if s.options.Encoder, err = transcode.ChooseEncoder(ctx, o.Encoder); err != nil {
+		return nil, err
+	}
 	encoders, err := r.Group("transcode-encoders")
 	if err != nil {
 		return nil, err
@@ -90,6 +95,9 @@ func (s *Stack) start(p place, encoders target.Cgroup) error {
 	case "transcode":
 		c.Cgroup = encoders
 		component.Handles.Encoder = &target.Encoder{Cgroup: encoders, Socket: c.Socket}
+		if strings.HasSuffix(c.Encoder, "_nvenc") {
+			component.Handles.Encoder.GPU = new(int) // ffmpeg encodes on the first card
+		}
 	case "redis":
 		component.Handles.Redis = &target.Redis{Addr: net.JoinHostPort(host.Addr, fmt.Sprint(target.PortRedis)),
 			Password: s.options.Secrets.Redis}

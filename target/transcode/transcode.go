@@ -40,7 +40,7 @@ type numbers struct {
 
 // Serve runs the transcoder until ctx ends.
 func Serve(ctx context.Context, c target.Config) error {
-	encoder, err := chooseEncoder(ctx, c.Encoder)
+	encoder, err := ChooseEncoder(ctx, c.Encoder)
 	if err != nil {
 		return err
 	}
@@ -70,8 +70,8 @@ func Serve(ctx context.Context, c target.Config) error {
 		})
 }
 
-// chooseEncoder takes the card where one can really encode, else the processor.
-func chooseEncoder(ctx context.Context, want string) (string, error) {
+// ChooseEncoder takes the card where one can really encode, else the processor.
+func ChooseEncoder(ctx context.Context, want string) (string, error) {
 	if want != "" {
 		return want, nil
 	}

@@ -28,7 +28,7 @@ func (a *app) inside() *cobra.Command {
 		defer interrupt()
 		go func() {
 			orders.Watch(func(string) { interrupt() })
-			os.Exit(exitInternal) // whoever made the range is gone: the kernel ends the rest
+			os.Exit(exitInternal) //nolint:forbidigo // whoever made the range is gone: the kernel ends the rest
 		}()
 		if o.Try {
 			return a.writeJSON(scenarios.TryInside(ctx, o))
