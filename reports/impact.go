@@ -50,7 +50,7 @@ func (j judge) follow(ctx context.Context, f Fault, o Objective, sli SLI) (im Im
 		if err != nil {
 			return im, false, err
 		}
-		if math.IsNaN(m.value) || m.n == 0 {
+		if math.IsNaN(m.value) || !(m.n > 0) {
 			continue
 		}
 		since := t + windowLength - *f.Injected

@@ -93,11 +93,12 @@ func (j judge) objective(ctx context.Context, o Objective) (Judged, error) {
 	if err != nil {
 		return out, err
 	}
-	out.Expr, out.N = m.expr, m.n
-	if math.IsNaN(m.value) || m.n == 0 {
+	out.Expr = m.expr
+	if math.IsNaN(m.value) || !(m.n > 0) {
 		out.Why = "there was nothing to measure"
 		return out, nil
 	}
+	out.N = m.n
 	out.Measured = finite(m.value)
 	out.Low, out.High = finite(m.low), finite(m.high)
 	switch holds := o.Holds(m.value); {

@@ -105,7 +105,7 @@ func parseLimit(text, unit string) (float64, error) {
 		if err != nil || v < 0 || v > 100 {
 			return 0, fmt.Errorf("%q is no share between 0%% and 100%%", text)
 		}
-		return v / 100, nil
+		return math.Round(v*1e10) / 1e12, nil // 99.9 / 100 is not 0.999 in binary
 	}
 	if d, err := time.ParseDuration(text); err == nil && text != "0" && unit != "ratio" && unit != "count" {
 		return d.Seconds(), nil

@@ -83,12 +83,23 @@ func needRange(t *testing.T) {
 // drill runs livedrill with a state of its own and returns its exit code, its output and its run directory.
 func drill(t *testing.T, args ...string) (int, reports.Result, string) {
 	t.Helper()
-	dir := filepath.Join(t.TempDir(), "run")
+	temp, err := os.MkdirTemp("", "livedrill-run") // kept when the test fails
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("the run is in %s", temp)
+			return
+		}
+		os.RemoveAll(temp)
+	})
+	dir := filepath.Join(temp, "run")
 	cmd := exec.Command(binary, append(args, "--out", dir, "--json")...)
 	cmd.Env = append(os.Environ(), "XDG_STATE_HOME="+t.TempDir())
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
-	err := cmd.Run()
+	err = cmd.Run()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
 		t.Fatal(err)

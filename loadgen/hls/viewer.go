@@ -16,9 +16,11 @@ import (
 )
 
 const (
-	heartbeat    = 2 * time.Second // how often a player tells the platform that it lives, and hears which edge to use
-	holdBack     = 3               // segments behind the live edge at which a player begins (RFC 8216, 6.3.3)
-	tooFar       = 8               // segments behind the live edge at which it jumps forward
+	heartbeat    = 2 * time.Second        // how often a player tells the platform that it lives, and hears which edge to use
+	urgent       = 500 * time.Millisecond // the same while its buffer runs low
+	low          = time.Second            // a buffer below this runs low
+	holdBack     = 3                      // segments behind the live edge at which a player begins (RFC 8216, 6.3.3)
+	tooFar       = 8                      // segments behind the live edge at which it jumps forward
 	pollEvery    = 500 * time.Millisecond
 	fetchLimit   = 4 * time.Second
 	segmentLimit = 32 << 20
@@ -67,8 +69,11 @@ func (v *viewer) watch(ctx context.Context, stay time.Duration) error {
 	defer cancel()
 	v.assign(planned)
 	wg.Go(func() {
-		for target.Wait(planned, heartbeat) {
-			v.assign(planned)
+		for last := time.Now(); target.Wait(planned, urgent); {
+			if now := time.Now(); now.Sub(last) >= heartbeat || v.player.left(now) < low {
+				v.assign(planned)
+				last = now
+			}
 		}
 	})
 	progress := time.Now()

@@ -25,9 +25,9 @@ type Assignment struct {
 }
 
 const (
-	probeEvery = 500 * time.Millisecond
-	probeLimit = 400 * time.Millisecond // an edge that needs longer for 100 KB is sick
-	sickAfter  = 2                      // bad probes in a row
+	probeEvery = 300 * time.Millisecond
+	probeLimit = 300 * time.Millisecond // an edge that needs longer for 100 KB is sick
+	sickAfter  = 2                      // bad probes of the last three: a lucky one in between proves nothing
 	wellAfter  = 10                     // good probes in a row
 )
 
@@ -37,15 +37,15 @@ type dispatch struct {
 	config target.Config
 	client *http.Client
 	mu     sync.Mutex
-	bad    map[string]int // bad probes in a row, by edge
-	good   map[string]int
+	bad    map[string][3]bool // the last probes of each edge, the newest first: was it bad?
+	good   map[string]int     // good probes in a row
 	sick   map[string]bool
 	gauges map[string]prometheus.Gauge
 }
 
 func newDispatch(c target.Config, m *record.Metrics) *dispatch {
 	d := &dispatch{config: c, client: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}},
-		bad: map[string]int{}, good: map[string]int{}, sick: map[string]bool{}, gauges: map[string]prometheus.Gauge{}}
+		bad: map[string][3]bool{}, good: map[string]int{}, sick: map[string]bool{}, gauges: map[string]prometheus.Gauge{}}
 	for _, e := range c.Edges {
 		d.gauges[e] = m.Gauge("livedrill_dispatch_edge_sick", "1 while viewers are sent away from this edge.",
 			prometheus.Labels{"edge": e})
@@ -117,15 +117,20 @@ func (d *dispatch) probe(ctx context.Context, edge string) error {
 func (d *dispatch) note(edge string, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if err != nil {
-		d.bad[edge]++
+	last := d.bad[edge]
+	last = [3]bool{err != nil, last[0], last[1]}
+	d.bad[edge] = last
+	bad := 0
+	for _, b := range last {
+		if b {
+			bad++
+		}
+	}
+	if d.good[edge]++; err != nil {
 		d.good[edge] = 0
-	} else {
-		d.good[edge]++
-		d.bad[edge] = 0
 	}
 	switch {
-	case !d.sick[edge] && d.bad[edge] >= sickAfter:
+	case !d.sick[edge] && bad >= sickAfter:
 		slog.Warn("edge is sick", "edge", edge, "err", err)
 		d.sick[edge] = true
 		d.gauges[edge].Set(1)

@@ -176,6 +176,7 @@ func (st *stream) measure(t flv.Tag) {
 	if !ok {
 		return
 	}
+	st.server.numbers.out.Observe(time.Since(at).Seconds())
 	if in, ok := st.seen[at.UnixMicro()]; ok {
 		st.server.numbers.through.Observe(time.Since(in).Seconds())
 		delete(st.seen, at.UnixMicro())

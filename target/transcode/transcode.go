@@ -33,9 +33,9 @@ type server struct {
 
 // numbers are the metrics of all streams together.
 type numbers struct {
-	in, through *record.Histogram
-	restarts    prometheus.Counter
-	sheds       prometheus.Counter
+	in, through, out *record.Histogram
+	restarts         prometheus.Counter
+	sheds            prometheus.Counter
 }
 
 // Serve runs the transcoder until ctx ends.
@@ -49,6 +49,7 @@ func Serve(ctx context.Context, c target.Config) error {
 		numbers: numbers{
 			in:       metrics.Histogram("livedrill_transcode_input_delay_seconds", "Age of a frame, by its stamp, when it arrives.", nil),
 			through:  metrics.Histogram("livedrill_transcode_delay_seconds", "Time of a frame through the transcoder, by its stamp.", nil),
+			out:      metrics.Histogram("livedrill_transcode_output_delay_seconds", "Age of a frame, by its stamp, when it goes on to the origin.", nil),
 			restarts: metrics.Counter("livedrill_transcode_restarts_total", "Encoders started again.", nil),
 			sheds:    metrics.Counter("livedrill_transcode_sheds_total", "Times a stream gave up its renditions.", nil),
 		}}

@@ -1,0 +1,144 @@
+package hosts_test
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/livedrill/livedrill/target/hosts"
+	"github.com/livedrill/livedrill/target/hosts/hoststest"
+)
+
+func TestMain(m *testing.M) { hoststest.Main(m) }
+
+// TestHostsReachEachOtherAndNothingElse sends a byte from one host to another, and tries to leave the range.
+func TestHostsReachEachOtherAndNothingElse(t *testing.T) {
+	r := hoststest.Range(t)
+	a, err := r.AddHost("a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := r.AddHost("b")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var l net.Listener
+	if err := b.Do(func() (err error) { l, err = net.Listen("tcp", b.Addr+":7000"); return err }); err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	got := make(chan string, 1)
+	go func() {
+		c, err := l.Accept()
+		if err != nil {
+			got <- err.Error()
+			return
+		}
+		defer c.Close()
+		text, _ := io.ReadAll(c)
+		got <- string(text)
+	}()
+	dial := func(addr string) (net.Conn, error) {
+		var c net.Conn
+		// The dialer's own goroutines would be on other threads: the socket is made here.
+		err := a.Do(func() error {
+			fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+			if err != nil {
+				return err
+			}
+			f := os.NewFile(uintptr(fd), addr)
+			defer f.Close()
+			to, err := net.ResolveTCPAddr("tcp4", addr)
+			if err != nil {
+				return err
+			}
+			if err := syscall.Connect(fd, &syscall.SockaddrInet4{Port: to.Port, Addr: [4]byte(to.IP.To4())}); err != nil {
+				return err
+			}
+			c, err = net.FileConn(f)
+			return err
+		})
+		return c, err
+	}
+	c, err := dial(b.Addr + ":7000")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Write([]byte("hello")); err != nil {
+		t.Fatal(err)
+	}
+	c.Close()
+	select {
+	case text := <-got:
+		if text != "hello" {
+			t.Errorf("got %q", text)
+		}
+	case <-time.After(5 * time.Second):
+		t.Error("nothing arrived")
+	}
+	for _, outside := range []string{"192.0.2.1:80", "10.0.0.1:80", "169.254.169.254:80"} {
+		if _, err := dial(outside); !errors.Is(err, syscall.ENETUNREACH) {
+			t.Errorf("%s: %v, want no way there", outside, err)
+		}
+	}
+	if _, err := dial("127.0.0.1:7000"); !errors.Is(err, syscall.ECONNREFUSED) {
+		t.Errorf("the loopback of a host is its own: %v", err)
+	}
+}
+
+// TestProcessRunsOnItsHost starts a program and looks at what it sees.
+func TestProcessRunsOnItsHost(t *testing.T) {
+	r := hoststest.Range(t)
+	h, err := r.AddHost("c")
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := filepath.Join(t.TempDir(), "log")
+	p, err := h.Start(hosts.Command{Name: "look", Path: "/bin/sh", Args: []string{"-c", "cat /proc/net/fib_trie; exit 3"}, Log: log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-p.Done():
+	case <-time.After(5 * time.Second):
+		t.Fatal("it does not end")
+	}
+	if err := p.Failed(); err == nil || !strings.Contains(err.Error(), "exit status 3") {
+		t.Errorf("it ended with %v", err)
+	}
+	text, err := os.ReadFile(log)
+	if err != nil || !strings.Contains(string(text), h.Addr) {
+		t.Errorf("it does not see its host's address %s (%v):\n%s", h.Addr, err, text)
+	}
+	if _, err := h.Start(hosts.Command{Name: "../x", Path: "/bin/true", Log: log}); err == nil {
+		t.Error("a name with a path in it was accepted")
+	}
+	if _, err := h.Start(hosts.Command{Name: "missing", Path: "/no/such/program", Log: log}); err == nil {
+		t.Error("a missing program was started")
+	}
+}
+
+// TestStop ends a program that does not want to.
+func TestStop(t *testing.T) {
+	r := hoststest.Range(t)
+	h, err := r.AddHost("d")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := h.Start(hosts.Command{Name: "stubborn", Path: "/bin/sh", Args: []string{"-c", "trap '' TERM; while :; do sleep 1; done"},
+		Log: filepath.Join(t.TempDir(), "log")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Stop(200 * time.Millisecond)
+	if err := p.Failed(); err != nil {
+		t.Errorf("it was told to end, and yet: %v", err)
+	}
+	hosts.Reap()
+}
