@@ -6,7 +6,7 @@ GOTESTSUM := go run gotest.tools/gotestsum@v1.13.0
 LINT      := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 # Program to look for, and the Debian package that holds it.
-NEEDS := redis-server:redis-server mariadbd:mariadb-server ffmpeg:ffmpeg nginx:nginx gcc:gcc
+NEEDS := redis-server:redis-server mariadbd:mariadb-server ffmpeg:ffmpeg nginx:nginx iptables:iptables gcc:gcc
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

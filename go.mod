@@ -34,6 +34,7 @@ require go.uber.org/goleak v1.3.0
 
 require (
 	github.com/NVIDIA/go-nvml v0.13.0-1
+	github.com/florianl/go-nfqueue/v2 v2.0.2
 	github.com/prometheus/client_model v0.6.3
 	github.com/rogpeppe/go-internal v1.14.1
 	golang.org/x/sys v0.48.0

@@ -185,6 +185,22 @@ func (g *Group) Start(ctx context.Context, o Order) {
 	})
 }
 
+// Wait returns when every fault is over, after a limit, or when ctx ends.
+func (g *Group) Wait(ctx context.Context, limit time.Duration) {
+	g.mu.Lock()
+	done := g.done
+	g.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	for _, d := range done {
+		select {
+		case <-d:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
 // End restores every fault that is still there, the newest first, and returns what became of all.
 func (g *Group) End() []Outcome {
 	g.mu.Lock()

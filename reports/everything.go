@@ -19,7 +19,7 @@ func Everything(ctx context.Context, dir string) (Document, map[string]map[strin
 	if err != nil {
 		return d, nil, err
 	}
-	db, err := record.OpenDatabase(filepath.Join(dir, "tsdb"))
+	db, err := record.ReadDatabase(filepath.Join(dir, "tsdb"))
 	if err != nil {
 		return d, nil, err
 	}

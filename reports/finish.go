@@ -45,7 +45,7 @@ func Open(ctx context.Context, dir, lang string) (Document, error) {
 		sum := sha256.Sum256(text)
 		facts.Run.ScenarioSHA256 = hex.EncodeToString(sum[:])
 	}
-	d := Document{Lang: lang, Notes: facts.Notes}
+	d := Document{Lang: lang, Notes: facts.Notes, Problems: facts.Problems}
 	d.Result, d.Charts, err = judgeFacts(ctx, dir, facts)
 	return d, err
 }

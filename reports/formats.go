@@ -18,6 +18,8 @@ type Document struct {
 	Lang   string   // en or zh
 	Charts []Chart  // the main curves, where the run's time series could be read
 	Notes  []string // stated lesser modes
+
+	Problems []string // what went wrong in the run itself
 }
 
 // Formats lists every format.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/livedrill/livedrill/reports/record"
@@ -19,7 +20,7 @@ type judge struct {
 
 // judgeFacts computes the result of the run in dir from its facts and its time series, and the curves of its report.
 func judgeFacts(ctx context.Context, dir string, facts Facts) (Result, []Chart, error) {
-	db, err := record.OpenDatabase(filepath.Join(dir, "tsdb"))
+	db, err := record.ReadDatabase(filepath.Join(dir, "tsdb"))
 	if err != nil {
 		return Result{}, nil, err
 	}
@@ -90,8 +91,12 @@ func (j judge) objective(ctx context.Context, o Objective) (Judged, error) {
 		return out, nil
 	}
 	m, err := j.measure(ctx, o, sli, w)
-	if err != nil {
+	if err != nil && ctx.Err() != nil {
 		return out, err
+	}
+	if err != nil { // the user's own PromQL, say: the report is written all the same
+		out.Why = err.Error()
+		return out, nil
 	}
 	out.Expr = m.expr
 	if math.IsNaN(m.value) || !(m.n > 0) {
@@ -129,21 +134,46 @@ type measurement struct {
 func (j judge) measure(ctx context.Context, o Objective, sli SLI, w Window) (measurement, error) {
 	switch {
 	case o.Expr != "":
-		v, err := j.number(ctx, o.Expr, w.To)
-		return measurement{v, v, v, 1, o.Expr}, err
+		return j.worst(ctx, o, w)
 	case sli.Histogram != "":
 		return j.quantile(ctx, sli, o.Quantile, w)
 	case sli.Value != "":
-		value, count := sli.ValueExpr(w)
-		v, err := j.number(ctx, value, w.To)
+		// Books are compared when nothing moves any more, after the drain; n is what happened up to then.
+		end := max(w.To, j.abs(j.Run.Duration))
+		value, count := sli.ValueExpr(Window{From: w.From, To: end})
+		v, err := j.number(ctx, value, end)
 		if err != nil {
 			return measurement{}, err
 		}
-		n, err := j.number(ctx, count, w.To)
+		n, err := j.number(ctx, count, end)
 		return measurement{v, v, v, n, value}, err
 	default:
 		return j.ratio(ctx, sli, w)
 	}
+}
+
+// worst evaluates PromQL at each second of a window and takes the value that is furthest from what the objective asks.
+func (j judge) worst(ctx context.Context, o Objective, w Window) (measurement, error) {
+	m := measurement{expr: o.Expr, value: math.NaN()}
+	at := func(s float64) time.Time { return time.UnixMilli(int64(math.Round(s * 1000))) }
+	matrix, err := j.db.QueryRange(ctx, o.Expr, at(w.From), at(w.To), time.Second)
+	if err != nil {
+		return m, err
+	}
+	for _, series := range matrix {
+		for _, p := range series.Floats {
+			if math.IsNaN(p.F) {
+				continue
+			}
+			m.n++
+			lower := strings.HasPrefix(o.Op, ">")
+			if math.IsNaN(m.value) || (p.F < m.value) == lower || o.Op == "==" && !o.Holds(p.F) {
+				m.value = p.F
+			}
+		}
+	}
+	m.low, m.high = m.value, m.value
+	return m, nil
 }
 
 func (j judge) ratio(ctx context.Context, sli SLI, w Window) (measurement, error) {

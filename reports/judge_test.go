@@ -34,6 +34,7 @@ func played(t *testing.T, change func(*Facts)) (Result, string) {
 	accepted := m.Counter("livedrill_danmaku_published_total", "x", labels("result", "accepted"))
 	rejected := m.Counter("livedrill_danmaku_published_total", "x", labels("result", "rejected"))
 	latency := m.Histogram("livedrill_api_latency_seconds", "x", labels("route", "room"))
+	due := m.Counter("livedrill_danmaku_due_total", "x", labels())
 	offered := m.Counter("livedrill_load_offered_total", "x", labels())
 	achieved := m.Counter("livedrill_load_achieved_total", "x", labels())
 	m.Counter("livedrill_load_failed_total", "x", labels())
@@ -72,7 +73,8 @@ func played(t *testing.T, change func(*Facts)) (Result, string) {
 	}
 	steady := boundary()
 	accepted.Add(970)
-	rejected.Add(30)
+	rejected.Add(20) // and ten without an answer
+	due.Add(1000)
 	offered.Add(1000)
 	achieved.Add(1000)
 	for i := range 1000 {
@@ -80,6 +82,7 @@ func played(t *testing.T, change func(*Facts)) (Result, string) {
 	}
 	fault := boundary()
 	accepted.Add(500)
+	due.Add(500)
 	end := boundary()
 	f.Phases = []Phase{{"warm-up", begin, steady}, {"fault", steady, fault}, {"recovery", fault, end}}
 	f.Faults = []Fault{{ID: "f1", Kind: "redis.oom", On: "redis", Injected: &steady, State: "restored"}}

@@ -25,7 +25,7 @@ func seconds(v *float64) string {
 
 // Mean is the number that stands for a fault's effect in tables: the first of what was asked, and its measured value.
 func (f Fault) Mean() (name string, asked, measured *float64) {
-	for _, key := range []string{"loss_ratio", "bits_per_second", "speed_ratio", "refused_write_ratio"} {
+	for _, key := range []string{"loss_ratio", "delay_seconds", "bits_per_second", "speed_ratio", "refused_write_ratio"} {
 		if a, ok := f.Asked[key]; ok {
 			m, measuredToo := f.Measured[key]
 			if !measuredToo {
@@ -38,8 +38,10 @@ func (f Fault) Mean() (name string, asked, measured *float64) {
 }
 
 func effectUnit(name string) string {
-	if strings.HasSuffix(name, "_ratio") {
-		return "ratio"
+	for _, unit := range []string{"ratio", "seconds"} {
+		if strings.HasSuffix(name, "_"+unit) {
+			return unit
+		}
 	}
 	return ""
 }

@@ -99,6 +99,8 @@ func (d *drill) control(ctx context.Context, down context.CancelFunc) http.Handl
 		_ = json.NewEncoder(w).Encode(out) // the client has gone: nothing to do
 	})
 	mux.HandleFunc("POST /down", func(http.ResponseWriter, *http.Request) { down() })
+	byHand := &hands{}
+	mux.HandleFunc("POST /restore", func(http.ResponseWriter, *http.Request) { byHand.restore() })
 	mux.HandleFunc("POST /inject", func(w http.ResponseWriter, r *http.Request) {
 		var o InjectOrder
 		if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<16)).Decode(&o); err != nil {
@@ -110,6 +112,7 @@ func (d *drill) control(ctx context.Context, down context.CancelFunc) http.Handl
 		defer cancel()
 		stop := context.AfterFunc(r.Context(), cancel)
 		defer stop()
+		defer byHand.hold(cancel)()
 		result, err := d.inject(ctx, o)
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusBadRequest)
@@ -118,6 +121,39 @@ func (d *drill) control(ctx context.Context, down context.CancelFunc) http.Handl
 		_ = json.NewEncoder(w).Encode(result) // as above
 	})
 	return mux
+}
+
+// hands are the faults that were injected by hand and are still there.
+type hands struct {
+	mu   sync.Mutex
+	next int
+	live map[int]context.CancelFunc
+}
+
+// hold notes a fault; the function that it returns forgets it.
+func (h *hands) hold(end context.CancelFunc) func() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.live == nil {
+		h.live = map[int]context.CancelFunc{}
+	}
+	h.next++
+	n := h.next
+	h.live[n] = end
+	return func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		delete(h.live, n)
+	}
+}
+
+// restore ends them all before their time.
+func (h *hands) restore() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, end := range h.live {
+		end()
+	}
 }
 
 func (d *drill) inject(ctx context.Context, o InjectOrder) (InjectResult, error) {

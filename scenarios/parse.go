@@ -120,8 +120,8 @@ func (d *decoder) scenario(root *yaml.Node) Scenario {
 	}
 	d.decode(&top, reflect.ValueOf(&f).Elem(), "")
 	s := Scenario{Name: f.Name, Summary: f.Summary, Cause: f.Cause, Seed: f.Seed, Target: f.Target, Phases: f.Phases, Verify: f.Verify}
-	if s.Name == "" {
-		d.problem(root, "name", "is missing")
+	if !PlainName(s.Name) {
+		d.problem(root, "name", "%q is no name: 1 to 32 letters, digits and dashes", s.Name)
 	}
 	if s.Cause != "" && !slices.Contains(Causes, s.Cause) {
 		d.problem(root, "cause", "no root cause %q: there are %s", s.Cause, strings.Join(Causes, ", "))
@@ -148,7 +148,7 @@ func (d *decoder) load(n, root *yaml.Node) []Workload {
 	var out []Workload
 	for key, value := range d.pairs(n, "load") {
 		at := join("load", key.Value)
-		if !plainName(key.Value) {
+		if !PlainName(key.Value) {
 			d.problem(key, at, "a load's name is 1 to 32 letters, digits and dashes")
 			continue
 		}
@@ -239,7 +239,7 @@ func (d *decoder) faults(n *yaml.Node) []Fault {
 		with, rest := split(item, "with")
 		f := faultForm{ID: fmt.Sprintf("f%d", i+1), For: unit.Duration(10 * time.Second)}
 		d.decode(rest, reflect.ValueOf(&f).Elem(), at)
-		if !plainName(f.ID) || ids[f.ID] {
+		if !PlainName(f.ID) || ids[f.ID] {
 			d.problem(item, at, "%q is no id, or stands twice", f.ID)
 		}
 		ids[f.ID] = true
@@ -322,6 +322,9 @@ func (d *decoder) objectives(n *yaml.Node, s Scenario) []reports.Objective {
 		if err == nil && !slices.Contains(during, o.During) {
 			err = fmt.Errorf("no phase and no fault %q%s", o.During, reports.Nearest(o.During, during))
 		}
+		if kinds := slices.Collect(kindsOf(s.Faults, o.During)); err == nil && len(kinds) > 1 {
+			err = fmt.Errorf("there are %d faults of kind %s: name one by its id", len(kinds), o.During)
+		}
 		if err == nil && o.During == "fault" && len(s.Faults) == 0 {
 			err = errors.New("there is no fault in this scenario")
 		}
@@ -334,7 +337,19 @@ func (d *decoder) objectives(n *yaml.Node, s Scenario) []reports.Objective {
 	return out
 }
 
-func plainName(s string) bool {
+// kindsOf walks the faults of a kind.
+func kindsOf(faults []Fault, kind string) func(func(Fault) bool) {
+	return func(yield func(Fault) bool) {
+		for _, f := range faults {
+			if f.Kind == kind && !yield(f) {
+				return
+			}
+		}
+	}
+}
+
+// PlainName tells whether a name is fit for paths and series: 1 to 32 letters, digits and dashes.
+func PlainName(s string) bool {
 	if s == "" || len(s) > 32 || s[0] == '-' {
 		return false
 	}

@@ -2,15 +2,16 @@ package scenarios
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
+	"reflect"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -23,6 +24,7 @@ import (
 	"github.com/livedrill/livedrill/target"
 	"github.com/livedrill/livedrill/target/hosts"
 	"github.com/livedrill/livedrill/target/stack"
+	"github.com/livedrill/livedrill/target/unit"
 )
 
 // Orders are what the first process of a range is told.
@@ -131,7 +133,7 @@ func Run(ctx context.Context, o Orders, watch func(record.Event)) (err error) {
 	if o.Keep {
 		return d.keep(ctx)
 	}
-	if err := d.timeline(ctx); err != nil {
+	if err := d.timeline(ctx); err != nil && ctx.Err() == nil {
 		return err
 	}
 	d.facts.Interrupted = ctx.Err() != nil
@@ -183,7 +185,7 @@ func (d *drill) describe() error {
 			on = append(on, name)
 		}
 	}
-	machine := reports.Machine{Cores: runtime.NumCPU(), Root: d.Root, Cgroup: fmt.Sprintf("version %d", d.Group.Version)}
+	machine := reports.Machine{Cores: runtime.NumCPU(), GPU: card(), Root: d.Root, Cgroup: fmt.Sprintf("version %d", d.Group.Version)}
 	if v, err := mem.VirtualMemory(); err == nil {
 		machine.Memory = v.Total
 	}
@@ -259,13 +261,41 @@ func (d *drill) finish() error {
 	return d.facts.Write(d.Dir)
 }
 
-// settingsOf gives a fault's settings as the report shows them.
+// settingsOf gives a fault's settings in base units: shares 0 to 1, seconds, bits per second, bytes.
 func settingsOf(f injectors.Fault) map[string]any {
 	out := map[string]any{}
-	if text, err := json.Marshal(f); err == nil {
-		_ = json.Unmarshal(text, &out) // settings that are no object have no names
+	for name, v := range settingFields(reflect.ValueOf(f).Elem()) {
+		switch value := v.Interface().(type) {
+		case unit.Duration:
+			out[name] = value.Seconds()
+		default:
+			if v.CanFloat() {
+				out[name] = v.Float()
+			} else {
+				out[name] = value
+			}
+		}
 	}
 	return out
+}
+
+// card names the graphics card that encodes, if there is one.
+func card() *string {
+	names, err := filepath.Glob("/proc/driver/nvidia/gpus/*/information")
+	if err != nil || len(names) == 0 {
+		return nil
+	}
+	text, err := os.ReadFile(names[0])
+	if err != nil {
+		return nil
+	}
+	for line := range strings.Lines(string(text)) {
+		if model, ok := strings.CutPrefix(line, "Model:"); ok {
+			model = strings.TrimSpace(model)
+			return &model
+		}
+	}
+	return nil
 }
 
 // lastLines gives the end of a process's log.

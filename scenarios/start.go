@@ -36,6 +36,9 @@ func MissingPrograms() []string {
 	return out
 }
 
+// groupName is the name of a run's cgroup.
+func groupName(id string) string { return "livedrill-" + strings.ReplaceAll(id, ".", "-") }
+
 // prepared is a load that can make what it needs before the run.
 type prepared interface {
 	Prepare(ctx context.Context, cache string) error
@@ -97,7 +100,7 @@ func Prepare(ctx context.Context, o Orders) (_ *Launch, err error) {
 	if err := state.Write(); err != nil {
 		return nil, fmt.Errorf("state: %w", err)
 	}
-	o.Group = hosts.MakeGroup("livedrill-" + strings.ReplaceAll(o.ID, ".", "-"))
+	o.Group = hosts.MakeGroup(groupName(o.ID))
 	state.Cgroup, state.Profile = o.Group.Cgroup, s.Target.Profile
 	if err := state.Write(); err != nil {
 		return nil, errors.Join(fmt.Errorf("state: %w", err), hosts.RemoveGroup(o.Group.Cgroup))
@@ -163,11 +166,8 @@ type Recovered struct {
 // Recover finishes every run of this user whose process has died.
 func Recover(ctx context.Context) ([]Recovered, error) {
 	states, err := States()
-	if err != nil {
-		return nil, err
-	}
 	out := []Recovered{}
-	var errs []error
+	errs := []error{err} // a state that cannot be read does not keep the others from being finished
 	for _, s := range states {
 		if s.Alive() {
 			continue
@@ -209,16 +209,19 @@ func recoverOne(ctx context.Context, s State, r *Recovered) error {
 		}
 		r.Did = append(r.Did, fmt.Sprintf("%s on %s restored", e.Kind, e.On.Name))
 	}
-	if s.Cgroup.Version > 0 {
-		r.Did = append(r.Did, "cgroups removed")
+	if s.Cgroup.Version == 0 {
+		s.Cgroup = hosts.GroupOf(groupName(s.ID))
 	}
-	if s.Name != "" { // a kept range's directory holds nothing but its logs
+	if s.Name != "" { // a kept range has no report: its directory goes with it
 		if err := os.RemoveAll(s.Dir); err != nil {
 			return err
 		}
 	}
 	if err := finish(ctx, s); err != nil {
 		return err
+	}
+	if s.Cgroup.Version > 0 {
+		r.Did = append(r.Did, "cgroups removed")
 	}
 	r.Did = append(r.Did, "state removed")
 	return nil

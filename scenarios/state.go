@@ -9,8 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/shirou/gopsutil/v3/process"
-
 	"github.com/livedrill/livedrill/target"
 )
 
@@ -19,7 +17,7 @@ type State struct {
 	ID        string            `json:"id"`
 	Name      string            `json:"name,omitempty"` // of a kept range
 	PID       int               `json:"pid"`            // of the process outside the range
-	Started   int64             `json:"started"`        // when that process was started, ms: numbers are used again
+	Started   string            `json:"started"`        // when that process was started: numbers are used again
 	Dir       string            `json:"dir"`
 	Cgroup    target.Cgroup     `json:"cgroup"`
 	Endpoints map[string]string `json:"endpoints,omitempty"`
@@ -52,12 +50,22 @@ func NewState(id, dir string) (State, error) {
 	return s, err
 }
 
-func startOf(pid int) (int64, error) {
-	p, err := process.NewProcess(int32(pid))
+// startOf tells one process from a later one of the same number: the boot, and the kernel's own count of when in it the
+// process was started (proc(5), field 22 of stat).
+func startOf(pid int) (string, error) {
+	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {
-		return 0, err
+		return "", err
 	}
-	return p.CreateTime()
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return "", err
+	}
+	fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
+	if len(fields) < 20 {
+		return "", fmt.Errorf("/proc/%d/stat: %d fields", pid, len(fields))
+	}
+	return strings.TrimSpace(string(boot)) + "/" + fields[19], nil
 }
 
 // Alive tells whether the process that made the run still lives.
@@ -87,7 +95,14 @@ func (s State) Write() error {
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(path+".new", text, 0o600); err != nil {
+	f, err := os.OpenFile(path+".new", os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	if _, err := f.Write(text); err != nil {
+		return errors.Join(err, f.Close())
+	}
+	if err := errors.Join(f.Sync(), f.Close()); err != nil {
 		return err
 	}
 	return os.Rename(path+".new", path)

@@ -30,6 +30,9 @@ func (d *drill) timeline(ctx context.Context) error {
 			d.injectAll(ctx, group, begin.Add(p.From))
 		}
 		reached := target.Wait(ctx, time.Until(begin.Add(p.To)))
+		if p.Name == "fault" && reached {
+			group.Wait(ctx, overtime)
+		}
 		if p.Name == "fault" || !reached {
 			d.collect(group.End())
 		}
@@ -49,6 +52,9 @@ func (d *drill) timeline(ctx context.Context) error {
 	d.facts.Run.Duration = d.boundary()
 	return nil
 }
+
+// overtime is how long the fault phase waits for a fault that was slow to take effect or to be proven gone.
+const overtime = 30 * time.Second
 
 // auditTime is what the gateway's audit of the ledger needs to see the last gift.
 const auditTime = 1200 * time.Millisecond

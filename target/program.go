@@ -65,15 +65,15 @@ func (p Program) run(ctx context.Context) error {
 }
 
 // Keep runs a program again whenever it ends by itself, until ctx ends. restarted is told of each end.
-func (p Program) Keep(ctx context.Context, restarted func(error)) {
+func (p Program) Keep(ctx context.Context, restarted func(error)) error {
 	for {
 		err := p.Run(ctx)
 		if ctx.Err() != nil {
-			return
+			return nil
 		}
 		restarted(err)
 		if !Wait(ctx, 200*time.Millisecond) {
-			return
+			return nil
 		}
 	}
 }

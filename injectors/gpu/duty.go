@@ -1,11 +1,14 @@
 package gpu
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
+	"os"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -126,10 +129,27 @@ func (d *duty) speed(ctx context.Context, over time.Duration) (float64, error) {
 	})
 }
 
-// held is the turns in which the encoders were stopped.
+// held is the turns in which the encoders were stopped; an encoder that is found stopped outside of them counts too.
 func (d *duty) held(ctx context.Context) (float64, error) {
-	_, err := d.state(ctx)
+	state, err := d.state(ctx)
+	d.mu.Lock()
+	turning := d.stop != nil
+	d.mu.Unlock()
+	if !turning {
+		for _, pid := range state.PIDs {
+			if stopped(pid) {
+				d.stopped.Add(1)
+			}
+		}
+	}
 	return float64(d.stopped.Load()), err
+}
+
+// stopped tells whether the kernel has a process as stopped by a signal.
+func stopped(pid int) bool {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	end := bytes.LastIndexByte(text, ')')
+	return err == nil && end >= 0 && len(text) > end+2 && text[end+2] == 'T'
 }
 
 func (d *duty) state(ctx context.Context) (target.EncoderState, error) {

@@ -193,7 +193,7 @@ func (f *Throttle) Effect(ctx context.Context, on target.Component) (injectors.M
 	if err != nil {
 		return injectors.Measured{}, err
 	}
-	held := after - before
+	held := after - before // in the second of the measurement
 	m := injectors.Measured{N: uint64(held), Asked: map[string]float64{"speed_ratio": float64(f.To)},
 		Is: map[string]float64{"speed_ratio": speed / max(f.baseline, 1e-9), b.unit(): speed, b.unit() + "_before": f.baseline, "held_back": held}}
 	m.Clean = held == 0

@@ -2,7 +2,6 @@ package network
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math"
 	"time"
@@ -20,8 +19,8 @@ type Loss struct {
 
 // Validate finds settings that cannot work.
 func (f *Loss) Validate() error {
-	if f.Share <= 0 {
-		return errors.New("loss: 0% loses nothing")
+	if f.Share < leastLoss {
+		return fmt.Errorf("loss: below %s it cannot be proven with %d packets", unit.Ratio(leastLoss), probePackets)
 	}
 	return nil
 }
@@ -31,11 +30,14 @@ func (f *Loss) Inject(_ context.Context, on target.Component) error {
 	return drop(on.Handles.Network, float64(f.Share))
 }
 
-// Effect sends packets over the link and counts them at the other end. It bites when what was asked for is within five
-// standard errors of what was seen in each direction, and is clean when at most 1 % is lost.
+// Effect sends packets over the link and counts them at the other end. It bites when what was asked for is within four
+// standard errors of what was seen in each direction, and is clean when at most 1 % is lost, and a quarter of what was asked.
 func (f *Loss) Effect(ctx context.Context, on target.Component) (injectors.Measured, error) {
 	return lossEffect(ctx, on, float64(f.Share))
 }
+
+// leastLoss is so much that a probe without a single loss would be a miracle: (1 - 2 %)^1000 = 2e-9.
+const leastLoss = 0.02
 
 const (
 	probePackets = 1000
@@ -57,12 +59,12 @@ func lossEffect(ctx context.Context, on target.Component, asked float64) (inject
 		name string
 		flow
 	}{{"to the host", toHost}, {"from the host", fromHost}} {
-		bound := 5*math.Sqrt(asked*(1-asked)/float64(max(d.sent, 1))) + 0.002
-		if math.Abs(d.loss()-asked) > bound {
+		bound := 4 * math.Sqrt(asked*(1-asked)/float64(max(d.sent, 1)))
+		if math.Abs(d.loss()-asked) > bound+0.002 || d.loss() == 0 {
 			m.Bites = false
 			m.Reason = fmt.Sprintf("%.1f%% of %d packets %s were lost, asked were %.1f%%", d.loss()*100, d.sent, d.name, asked*100)
 		}
-		if d.loss() > 0.01 {
+		if d.loss() > min(0.01, asked/4) {
 			m.Clean = false
 		}
 	}

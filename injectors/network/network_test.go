@@ -1,8 +1,11 @@
 package network
 
 import (
+	"context"
 	"fmt"
+	"os/exec"
 	"testing"
+	"time"
 
 	"github.com/google/nftables"
 	"github.com/vishvananda/netlink"
@@ -11,6 +14,7 @@ import (
 	"github.com/livedrill/livedrill/injectors/injectortest"
 	"github.com/livedrill/livedrill/target"
 	"github.com/livedrill/livedrill/target/hosts/hoststest"
+	"github.com/livedrill/livedrill/target/unit"
 )
 
 func TestMain(m *testing.M) { hoststest.Main(m) }
@@ -25,8 +29,12 @@ func TestConformance(t *testing.T) {
 		{"loss", func() injectors.Fault { return &Loss{Share: 0.2} }},
 		{"partition", func() injectors.Fault { return &Partition{} }},
 		{"rate", func() injectors.Fault { return &Rate{To: 2e6} }},
+		{"delay", func() injectors.Fault { return &Delay{By: unit.Duration(50 * time.Millisecond)} }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			if _, err := exec.LookPath("iptables"); c.name == "delay" && err != nil {
+				t.Skip("iptables is not on this machine")
+			}
 			host, err := r.AddHost(fmt.Sprintf("host%d", i))
 			if err != nil {
 				t.Fatal(err)
@@ -42,7 +50,7 @@ func linkState(n *target.Network) (any, error) {
 	state := map[string]string{}
 	for _, e := range ends(n) {
 		if err := e.nft(func(c *nftables.Conn) error {
-			tables, err := c.ListTables()
+			tables, err := c.ListTablesOfFamily(nftables.TableFamilyNetdev)
 			for _, t := range tables {
 				state[e.device+" table "+t.Name] = fmt.Sprint(t.Family)
 			}
@@ -60,5 +68,10 @@ func linkState(n *target.Network) (any, error) {
 			return nil, err
 		}
 	}
-	return state, nil
+	if _, err := exec.LookPath("iptables"); err != nil {
+		return state, nil
+	}
+	list, err := rules(context.Background(), n)
+	state["queue rules"] = fmt.Sprint(list)
+	return state, err
 }

@@ -17,6 +17,7 @@ type flow struct {
 	sent, received uint64
 	bytes          uint64
 	took           time.Duration // from the first to the last packet that arrived
+	delays         []time.Duration
 }
 
 func (f flow) loss() float64 {
@@ -37,6 +38,11 @@ func (f flow) rate() float64 {
 // probe sends UDP packets of a size over the link both ways, evenly over a time, and counts what arrives. toHost and
 // fromHost are the two directions, as seen from the bridge.
 func probe(ctx context.Context, on *target.Network, packets, size int, over time.Duration) (toHost, fromHost flow, err error) {
+	return probeFor(ctx, on, packets, size, over, grace)
+}
+
+// probeFor is a probe whose last packets may take longer than usual.
+func probeFor(ctx context.Context, on *target.Network, packets, size int, over, last time.Duration) (toHost, fromHost flow, err error) {
 	atBridge, err := socket(on.Bridge, on.Peer)
 	if err != nil {
 		return flow{}, flow{}, err
@@ -48,16 +54,17 @@ func probe(ctx context.Context, on *target.Network, packets, size int, over time
 	}
 	defer atHost.Close()
 	var wg sync.WaitGroup
-	wg.Go(func() { toHost.received, toHost.bytes, toHost.took = count(atHost, over+grace) })
-	wg.Go(func() { fromHost.received, fromHost.bytes, fromHost.took = count(atBridge, over+grace) })
+	var there, back flow
+	wg.Go(func() { there = count(atHost, over+last) })
+	wg.Go(func() { back = count(atBridge, over+last) })
 	body := make([]byte, max(size-28, 8)) // 28: IPv4 and UDP headers
 	start := time.Now()
 	for i := range packets {
-		binary.BigEndian.PutUint64(body, uint64(i))
 		if !target.Wait(ctx, time.Until(start.Add(over*time.Duration(i)/time.Duration(packets)))) {
 			err = ctx.Err()
 			break
 		}
+		binary.BigEndian.PutUint64(body, uint64(time.Now().UnixNano()))
 		// A packet that the kernel refuses to take was not sent, and is not counted as lost.
 		if _, werr := atBridge.WriteTo(body, atHost.LocalAddr()); werr == nil {
 			toHost.sent++
@@ -67,7 +74,8 @@ func probe(ctx context.Context, on *target.Network, packets, size int, over time
 		}
 	}
 	wg.Wait()
-	return toHost, fromHost, err
+	there.sent, back.sent = toHost.sent, fromHost.sent
+	return there, back, err
 }
 
 // grace is how long the last packets may take.
@@ -87,21 +95,25 @@ func socket(namespace, addr string) (*net.UDPConn, error) {
 }
 
 // count reads packets for a time.
-func count(conn *net.UDPConn, over time.Duration) (received, bytes uint64, took time.Duration) {
+func count(conn *net.UDPConn, over time.Duration) (f flow) {
 	if err := conn.SetReadDeadline(time.Now().Add(over)); err != nil {
-		return 0, 0, 0
+		return f
 	}
 	buf := make([]byte, 2048)
 	var first, last time.Time
 	for {
 		n, _, err := conn.ReadFromUDP(buf)
 		if err != nil {
-			return received, bytes, last.Sub(first)
+			f.took = last.Sub(first)
+			return f
 		}
-		if last = time.Now(); received == 0 {
+		if last = time.Now(); f.received == 0 {
 			first = last
 		}
-		received++
-		bytes += uint64(n + 28)
+		f.received++
+		f.bytes += uint64(n + 28)
+		if n >= 8 {
+			f.delays = append(f.delays, last.Sub(time.Unix(0, int64(binary.BigEndian.Uint64(buf)))))
+		}
 	}
 }

@@ -23,8 +23,8 @@ type Rate struct {
 
 // Validate finds settings that cannot work.
 func (f *Rate) Validate() error {
-	if f.To < 8000 || f.To > 10e9 {
-		return fmt.Errorf("rate: %s is not between 8k and 10G", f.To)
+	if f.To < 100e3 || f.To > 50e6 {
+		return fmt.Errorf("rate: %s is not between 100k and 50M, which a probe can prove", f.To)
 	}
 	return nil
 }

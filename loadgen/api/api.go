@@ -71,11 +71,19 @@ type run struct {
 	base   string
 	tokens []string
 
-	mu   sync.Mutex
-	rng  *rand.Rand
-	next uint64          // number of the next arrival of the whole load
-	due  []time.Duration // of this worker's requests, by vegeta's sequence number
-	made int             // requests made up
+	mu    sync.Mutex
+	rng   *rand.Rand
+	next  uint64    // number of the next arrival of the whole load
+	plan  []request // this worker's own, in the order in which they are due
+	taken int       // requests that were handed to vegeta
+}
+
+// request is one arrival, drawn from the seeded plan of the whole load.
+type request struct {
+	number     uint64
+	due        time.Duration
+	pick       float64 // which of the mix
+	user, room int
 }
 
 // Run is part of loadgen.Generator.
@@ -98,7 +106,7 @@ func (l *Load) Run(ctx context.Context, on target.Platform, m *loadgen.Meter) er
 	defer stop()
 	for result := range attacker.Attack(r.target, pacer{r}, 0, "") {
 		r.mu.Lock()
-		due := m.Start.Add(r.due[result.Seq])
+		due := m.Start.Add(r.plan[result.Seq].due)
 		r.mu.Unlock()
 		m.Achieved.Inc()
 		m.Late.Observe(result.Timestamp.Sub(due).Seconds())
@@ -144,36 +152,34 @@ func (p pacer) Pace(_ time.Duration, hits uint64) (time.Duration, bool) {
 	r := p.r
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for uint64(len(r.due)) <= hits {
-		due := r.Rate.Due(r.next)
-		if due >= time.Duration(r.m.For) {
+	for uint64(len(r.plan)) <= hits {
+		q := request{number: r.next, due: r.Rate.Due(r.next), pick: r.rng.Float64(), user: r.rng.IntN(r.Users), room: r.rng.IntN(rooms)}
+		if q.due >= time.Duration(r.m.For) {
 			return 0, true
 		}
-		if r.m.Slice.Mine(int(r.next*617%slots), slots) {
-			r.due = append(r.due, due)
+		if r.m.Slice.Mine(int(q.number*617%slots), slots) {
+			r.plan = append(r.plan, q)
 			r.m.Offered.Inc()
 		}
 		r.next++
 	}
-	return max(0, time.Until(r.m.Start.Add(r.due[hits]))), false
+	return max(0, time.Until(r.m.Start.Add(r.plan[hits].due))), false
 }
 
 // Rate is the load's own.
 func (p pacer) Rate(elapsed time.Duration) float64 {
-	shape := p.r.Rate
-	return shape.Rate(elapsed)
+	return p.r.Rate.Rate(elapsed)
 }
 
 // target makes the next request up.
 func (r *run) target(t *vegeta.Target) error {
 	r.mu.Lock()
-	pick, user, room := r.rng.Float64(), r.rng.IntN(r.Users), r.rng.IntN(rooms)
-	r.made++
-	number := r.made
+	q := r.plan[r.taken]
+	r.taken++
 	r.mu.Unlock()
 	name := requests[len(requests)-1]
 	for _, candidate := range requests {
-		if pick -= float64(r.Mix[candidate]); pick < 0 {
+		if q.pick -= float64(r.Mix[candidate]); q.pick < 0 {
 			name = candidate
 			break
 		}
@@ -181,14 +187,13 @@ func (r *run) target(t *vegeta.Target) error {
 	*t = vegeta.Target{Method: http.MethodPost, Header: http.Header{"Content-Type": {"application/json"}}}
 	switch name {
 	case "room":
-		t.Method, t.URL = http.MethodGet, fmt.Sprintf("%s/v1/rooms/%d", r.base, room)
+		t.Method, t.URL = http.MethodGet, fmt.Sprintf("%s/v1/rooms/%d", r.base, q.room)
 	case "login":
-		t.URL, t.Body = r.base+"/v1/login", credentials(user)
+		t.URL, t.Body = r.base+"/v1/login", credentials(q.user)
 	case "gift":
 		t.URL = r.base + "/v1/gifts"
-		t.Header.Set("Authorization", "Bearer "+r.tokens[user])
-		t.Body = fmt.Appendf(nil, `{"key":"%s-%s-%d-%d-%d","room":%d,"amount":%d}`, r.m.Name, r.m.Region, r.m.Start.UnixMilli(), r.m.Slice.Index,
-			number, room, amount)
+		t.Header.Set("Authorization", "Bearer "+r.tokens[q.user])
+		t.Body = fmt.Appendf(nil, `{"key":"%s-%d-%d","room":%d,"amount":%d}`, r.m.Name, r.m.Start.UnixMilli(), q.number, q.room, amount)
 	}
 	return nil
 }

@@ -55,9 +55,9 @@ func (l *Load) Validate() error {
 	return errors.Join(errs...)
 }
 
-// plan gives every member a room, and every room its members, the same in every worker.
-func (l *Load) plan(rng *rand.Rand) (roomOf []int, size []int) {
-	roomOf, size = make([]int, l.Connections), make([]int, l.Rooms.Count)
+// plan gives every member a room and a place in it, and every room its size, the same in every worker.
+func (l *Load) plan(rng *rand.Rand) (roomOf, placeOf, size []int) {
+	roomOf, placeOf, size = make([]int, l.Connections), make([]int, l.Connections), make([]int, l.Rooms.Count)
 	hot := int(math.Round(float64(l.Rooms.Hottest) * float64(l.Connections)))
 	weights, sum := make([]float64, l.Rooms.Count), 0.0
 	for r := 1; r < l.Rooms.Count; r++ {
@@ -73,10 +73,10 @@ func (l *Load) plan(rng *rand.Rand) (roomOf []int, size []int) {
 				x -= weights[room]
 			}
 		}
-		roomOf[i] = room
+		roomOf[i], placeOf[i] = room, size[room]
 		size[room]++
 	}
-	return roomOf, size
+	return roomOf, placeOf, size
 }
 
 type numbers struct {
@@ -120,8 +120,9 @@ type house struct {
 	m      *loadgen.Meter
 	n      *numbers
 	client *http.Client
-	roomOf []int
-	size   []int
+	roomOf []int          // of each member
+	place  []int          // of each member in its room
+	size   []int          // of each room
 	away   []atomic.Int64 // members of this worker who are not connected now, by room
 	text   []byte
 }
@@ -135,7 +136,7 @@ func (l *Load) Run(ctx context.Context, on target.Platform, m *loadgen.Meter) er
 	h := &house{Load: l, on: on, m: m, n: newNumbers(m), away: make([]atomic.Int64, l.Rooms.Count), text: make([]byte, l.Size),
 		client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 16}}}
 	defer h.client.CloseIdleConnections()
-	h.roomOf, h.size = l.plan(rng)
+	h.roomOf, h.place, h.size = l.plan(rng)
 	for i := range h.text {
 		h.text[i] = 'a' + byte(i%26)
 	}
@@ -148,7 +149,7 @@ func (l *Load) Run(ctx context.Context, on target.Platform, m *loadgen.Meter) er
 	gate := make(chan struct{}, 64) // members who may be connecting at once
 	for i := range members {
 		if m.Slice.Mine(i, l.Connections) {
-			members[i] = &member{house: h, number: i, room: h.roomOf[i], last: make([]uint32, l.Connections)}
+			members[i] = &member{house: h, number: i, room: h.roomOf[i], last: make([]uint32, h.size[h.roomOf[i]])}
 			h.away[h.roomOf[i]].Add(1)
 			wg.Go(func() { members[i].stay(stay, gate) })
 		}

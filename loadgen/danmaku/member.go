@@ -27,7 +27,7 @@ type member struct {
 	house  *house
 	number int
 	room   int
-	last   []uint32 // the newest message seen of every other member, by number
+	last   []uint32 // the newest message seen of every member of the room, by place
 
 	mu   sync.Mutex
 	conn *gws.Conn
@@ -159,11 +159,11 @@ func (m *member) delivered(args []byte, now time.Time) uint64 {
 	sender, okSender := number(from[1:])
 	seq, okID := number(id)
 	micros, okTime := number(at)
-	if !okSender || !okID || !okTime || sender >= uint64(len(m.last)) {
+	if !okSender || !okID || !okTime || sender >= uint64(len(m.house.roomOf)) || m.house.roomOf[sender] != m.room {
 		n.foreign.Inc()
 		return 0
 	}
-	last := &m.last[sender]
+	last := &m.last[m.house.place[sender]]
 	switch {
 	case uint32(seq) > *last:
 		*last = uint32(seq)

@@ -6,17 +6,20 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/livedrill/livedrill/loadgen"
 	"github.com/livedrill/livedrill/target"
 	"github.com/livedrill/livedrill/target/flv"
+	"github.com/livedrill/livedrill/target/stamp"
 )
 
 // Tag is a unit of media.
 type Tag = flv.Tag
 
-// FirstPicture watches a channel at the viewer's edge until the whole of a first key frame has come in.
-func FirstPicture(ctx context.Context, client *http.Client, on target.Platform, region, channel string) error {
+// FirstPicture watches a channel at the viewer's edge until the whole of a key frame has come in that was sent after a time:
+// what an edge still has of an earlier stream proves nothing.
+func FirstPicture(ctx context.Context, client *http.Client, on target.Platform, region, channel string, after time.Time) error {
 	assigned, err := loadgen.Dispatch(ctx, client, on, region)
 	if err != nil {
 		return err
@@ -45,7 +48,7 @@ func FirstPicture(ctx context.Context, client *http.Client, on target.Platform, 
 			return err
 		}
 		configured = configured || t.IsVideoHeader()
-		if configured && t.IsKey() {
+		if at, ok := stamp.Find(t.Data); ok && configured && t.IsKey() && at.After(after) {
 			return nil
 		}
 	}

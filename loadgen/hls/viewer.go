@@ -76,6 +76,11 @@ func (v *viewer) watch(ctx context.Context, stay time.Duration) error {
 			}
 		}
 	})
+	defer func() {
+		if !v.seen && ctx.Err() == nil { // whatever ended the session: it never had a picture
+			n.starts["failed"].Inc()
+		}
+	}()
 	progress := time.Now()
 	for planned.Err() == nil {
 		got, err := v.step(planned)
@@ -85,9 +90,6 @@ func (v *viewer) watch(ctx context.Context, stay time.Duration) error {
 		now := time.Now()
 		if now.Sub(progress) > time.Duration(v.house.Patience) && v.player.left(now) == 0 {
 			n.dropped.Inc()
-			if !v.seen {
-				n.starts["failed"].Inc()
-			}
 			return errLost
 		}
 		if err != nil {

@@ -24,7 +24,7 @@ func TestConformance(t *testing.T) {
 				case *rtmp.Load:
 					g.Publishers, g.Width, g.Height = 2, 160, 90
 				case *hls.Load:
-					g.Viewers = 4
+					g.Viewers = 30 // the house fills over three seconds
 				case *danmaku.Load:
 					g.Connections, g.Rooms.Count = 8, 2
 				case *api.Load:

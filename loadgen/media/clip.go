@@ -11,11 +11,11 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"time"
 
+	"github.com/livedrill/livedrill/target"
 	"github.com/livedrill/livedrill/target/flv"
 	"github.com/livedrill/livedrill/target/stamp"
 	"github.com/livedrill/livedrill/target/unit"
@@ -70,27 +70,24 @@ func (f Format) args(out string) []string {
 		"-flvflags", "no_duration_filesize", "-f", "flv", out}
 }
 
-// render makes a clip and puts it in its place whole or not at all.
+// render makes a clip and puts it in its place whole or not at all. ffmpeg dies with this process.
 func render(ctx context.Context, f Format, path string) ([]byte, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return nil, err
 	}
-	temp, err := os.CreateTemp(filepath.Dir(path), "clip-*.tmp")
+	temp := path + ".part" // one that a dead process left is written over
+	defer os.Remove(temp)
+	var said bytes.Buffer
+	var state *os.ProcessState
+	err := target.Program{Path: "ffmpeg", Args: f.args(temp), Output: &said, Ended: func(s *os.ProcessState) { state = s }}.Run(ctx)
+	if state == nil || !state.Success() {
+		return nil, errors.Join(err, ctx.Err(), errors.New(said.String()))
+	}
+	data, err := os.ReadFile(temp)
 	if err != nil {
 		return nil, err
 	}
-	defer os.Remove(temp.Name())
-	if err := temp.Close(); err != nil {
-		return nil, err
-	}
-	if out, err := exec.CommandContext(ctx, "ffmpeg", f.args(temp.Name())...).CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("ffmpeg: %w\n%s", err, out)
-	}
-	data, err := os.ReadFile(temp.Name())
-	if err != nil {
-		return nil, err
-	}
-	return data, os.Rename(temp.Name(), path)
+	return data, os.Rename(temp, path)
 }
 
 func parse(data []byte) (*Clip, error) {

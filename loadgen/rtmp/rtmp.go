@@ -197,6 +197,7 @@ func (r *run) send(ctx context.Context, conn *rtmp.Conn, until time.Time) error 
 		return err
 	}
 	start := time.Now()
+	free := start // when the connection took the last frame
 	for n := 0; ; n++ {
 		t := r.clip.At(n)
 		due := start.Add(time.Duration(t.Timestamp) * time.Millisecond)
@@ -208,12 +209,16 @@ func (r *run) send(ctx context.Context, conn *rtmp.Conn, until time.Time) error 
 		}
 		now := time.Now()
 		if t.IsFrame() {
+			if free.After(due) { // the server did not take the frame before: that is not the publisher's doing
+				due = free
+			}
 			r.m.Late.Observe(now.Sub(due).Seconds())
 			t = media.Stamped(t, now)
 		}
 		if err := conn.WriteTags([]flv.Tag{t}); err != nil {
 			return err
 		}
+		free = time.Now()
 	}
 }
 
@@ -223,7 +228,7 @@ func (r *run) probe(ctx context.Context, channel string) {
 	ctx, cancel := context.WithTimeout(ctx, firstPicture)
 	defer cancel()
 	for {
-		err := flv.FirstPicture(ctx, r.client, r.on, r.m.Region, channel)
+		err := flv.FirstPicture(ctx, r.client, r.on, r.m.Region, channel, start)
 		if err == nil {
 			r.push["seen"].Inc()
 			r.first.Observe(time.Since(start).Seconds())

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"strings"
 	"time"
 
@@ -19,7 +20,9 @@ import (
 
 // Database is the run's time series, a Prometheus TSDB on disk. Prometheus itself can read it.
 type Database struct {
-	db     *tsdb.DB
+	db     *tsdb.DB // nil when it is only read
+	data   storage.Queryable
+	close  func() error
 	engine *promql.Engine
 	refs   map[string]storage.SeriesRef
 }
@@ -38,20 +41,35 @@ func OpenDatabase(dir string) (*Database, error) {
 	if err != nil {
 		return nil, fmt.Errorf("time series in %s: %w", dir, err)
 	}
-	engine := promql.NewEngine(promql.EngineOpts{MaxSamples: 50_000_000, Timeout: time.Minute, LookbackDelta: lookback,
-		EnableAtModifier: true, EnableNegativeOffset: true})
-	return &Database{db: db, engine: engine, refs: map[string]storage.SeriesRef{}}, nil
+	return &Database{db: db, data: db, close: db.Close, engine: newEngine(), refs: map[string]storage.SeriesRef{}}, nil
 }
 
-// Close writes everything out as one block and closes the database.
-func (d *Database) Close() error { return errors.Join(d.engine.Close(), d.db.Close()) }
+// ReadDatabase opens the database of a run that has ended, without changing anything in dir.
+func ReadDatabase(dir string) (*Database, error) {
+	scratch, err := os.MkdirTemp("", "livedrill-read")
+	if err != nil {
+		return nil, err
+	}
+	db, err := tsdb.OpenDBReadOnly(dir, scratch, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("time series in %s: %w", dir, err), os.RemoveAll(scratch))
+	}
+	return &Database{data: db, engine: newEngine(), close: func() error {
+		return errors.Join(db.Close(), os.RemoveAll(scratch))
+	}}, nil
+}
 
-// Storage gives rules and other readers Prometheus' own interface.
-func (d *Database) Storage() storage.Storage { return d.db }
+func newEngine() *promql.Engine {
+	return promql.NewEngine(promql.EngineOpts{MaxSamples: 50_000_000, Timeout: time.Minute, LookbackDelta: lookback,
+		EnableAtModifier: true, EnableNegativeOffset: true})
+}
+
+// Close closes the database.
+func (d *Database) Close() error { return errors.Join(d.engine.Close(), d.close()) }
 
 // Query evaluates a PromQL expression at a time.
 func (d *Database) Query(ctx context.Context, expr string, at time.Time) (promql.Vector, error) {
-	q, err := d.engine.NewInstantQuery(ctx, d.db, nil, expr, at)
+	q, err := d.engine.NewInstantQuery(ctx, d.data, nil, expr, at)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", expr, err)
 	}
@@ -74,7 +92,7 @@ func (d *Database) Query(ctx context.Context, expr string, at time.Time) (promql
 
 // QueryRange evaluates a PromQL expression from one time to another in steps.
 func (d *Database) QueryRange(ctx context.Context, expr string, from, to time.Time, step time.Duration) (promql.Matrix, error) {
-	q, err := d.engine.NewRangeQuery(ctx, d.db, nil, expr, from, to, step)
+	q, err := d.engine.NewRangeQuery(ctx, d.data, nil, expr, from, to, step)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", expr, err)
 	}

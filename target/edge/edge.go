@@ -12,7 +12,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -40,19 +39,18 @@ func Serve(ctx context.Context, c target.Config) error {
 	}
 	counts := newCounts(metrics)
 	relay := newRelay(c, metrics)
-	var wg sync.WaitGroup
-	defer wg.Wait()
-	wg.Go(func() {
-		target.Program{Path: "nginx", Args: []string{"-c", filepath.Join(c.Dir, "nginx.conf"), "-p", c.Dir, "-e", "stderr"},
-			Output: os.Stderr, Grace: 2 * time.Second}.Keep(ctx, func(err error) {
-			slog.Error("nginx ended", "err", err)
-			restarts.Inc()
-		})
-	})
+	nginx := target.Program{Path: "nginx", Args: []string{"-c", filepath.Join(c.Dir, "nginx.conf"), "-p", c.Dir, "-e", "stderr"},
+		Output: os.Stderr, Grace: 2 * time.Second}
 	healthy := func(ctx context.Context) error {
 		return get(ctx, "http://"+c.Bind(target.PortHTTP)+"/health")
 	}
 	return target.Together(ctx,
+		func(ctx context.Context) error {
+			return nginx.Keep(ctx, func(err error) {
+				slog.Error("nginx ended", "err", err)
+				restarts.Inc()
+			})
+		},
 		func(ctx context.Context) error { return counts.read(ctx, log) },
 		func(ctx context.Context) error { return c.ServePort(ctx, target.PortRelay, relay) },
 		func(ctx context.Context) error { return metrics.Serve(ctx, c.Socket, http.NewServeMux(), healthy) })

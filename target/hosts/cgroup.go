@@ -62,7 +62,12 @@ func makeV2(name string) (Group, error) {
 	return Group{}, errors.New("no cpu and memory controller")
 }
 
+// enable gives the groups below dir the controllers that they need, where they do not have them already.
 func enable(dir string) error {
+	have, err := os.ReadFile(filepath.Join(dir, "cgroup.subtree_control"))
+	if fields := strings.Fields(string(have)); err == nil && slices.Contains(fields, "cpu") && slices.Contains(fields, "memory") {
+		return nil
+	}
 	return os.WriteFile(filepath.Join(dir, "cgroup.subtree_control"), []byte("+cpu +memory"), 0)
 }
 
@@ -110,6 +115,27 @@ func (g Group) Sub(name string) (target.Cgroup, error) {
 		}
 	}
 	return sub, nil
+}
+
+// GroupOf finds what there is of a run's cgroup by its name alone, for a run that died before it could note more.
+func GroupOf(name string) target.Cgroup {
+	var g target.Cgroup
+	if !safeName(name) {
+		return g
+	}
+	for _, c := range []struct {
+		into *string
+		dirs []string
+	}{{&g.CPU, []string{"cpu", "unified", ""}}, {&g.Usage, []string{"cpuacct", "unified", ""}}, {&g.Memory, []string{"memory", "unified", ""}}} {
+		for _, dir := range c.dirs {
+			path := filepath.Join(cgroupRoot, dir, name)
+			if _, err := os.Stat(path); err == nil {
+				*c.into, g.Version = path, 1
+				break
+			}
+		}
+	}
+	return g
 }
 
 // RemoveGroup removes a group and all below it. Its processes must be gone.

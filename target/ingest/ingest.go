@@ -25,6 +25,9 @@ import (
 	"github.com/livedrill/livedrill/target/rtmp"
 )
 
+// tellEvery is how often the transcoder hears of every stream.
+const tellEvery = 2 * time.Second
+
 // idle is how long a publisher may send nothing.
 const idle = 10 * time.Second
 
@@ -115,9 +118,12 @@ func (s *server) handle(ctx context.Context, nc net.Conn) error {
 		return err
 	}
 	s.accepted.Inc()
-	if err := s.tell(ctx, http.MethodPut, channel); err != nil {
-		return fmt.Errorf("transcoder: %w", err)
-	}
+	// The transcoder is told again and again: it may have been started anew.
+	ctx, end := context.WithCancel(ctx)
+	var telling sync.WaitGroup
+	telling.Go(func() { s.keepTelling(ctx, channel) })
+	defer telling.Wait()
+	defer end()
 	defer func() {
 		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 		defer cancel()
@@ -182,6 +188,17 @@ func (s *server) tell(ctx context.Context, method, channel string) error {
 		return errors.New(resp.Status)
 	}
 	return nil
+}
+
+func (s *server) keepTelling(ctx context.Context, channel string) {
+	for ctx.Err() == nil {
+		wait := tellEvery
+		if err := s.tell(ctx, http.MethodPut, channel); err != nil && ctx.Err() == nil {
+			slog.Warn("transcoder", "channel", channel, "err", err)
+			wait = 250 * time.Millisecond
+		}
+		target.Wait(ctx, wait)
+	}
 }
 
 func (s *server) open(channel string) (*flv.Hub, error) {

@@ -43,16 +43,17 @@ func Serve(ctx context.Context, c target.Config) error {
 	db.SetMaxOpenConns(2)
 	status(metrics, &reader{ctx: ctx, db: db})
 
-	var wg sync.WaitGroup
-	defer wg.Wait()
-	wg.Go(func() {
-		target.Program{Path: "mariadbd", Args: []string{"--defaults-file=" + file}, Output: os.Stderr,
-			Grace: 3 * time.Second}.Keep(ctx, func(err error) {
-			slog.Error("mariadbd ended", "err", err)
-			restarts.Inc()
+	server := target.Program{Path: "mariadbd", Args: []string{"--defaults-file=" + file}, Output: os.Stderr, Grace: 3 * time.Second}
+	return target.Together(ctx,
+		func(ctx context.Context) error {
+			return server.Keep(ctx, func(err error) {
+				slog.Error("mariadbd ended", "err", err)
+				restarts.Inc()
+			})
+		},
+		func(ctx context.Context) error {
+			return metrics.Serve(ctx, c.Socket, http.NewServeMux(), db.PingContext)
 		})
-	})
-	return metrics.Serve(ctx, c.Socket, http.NewServeMux(), db.PingContext)
 }
 
 // DSN is the gateway's address of the server; timeout bounds connecting, and each read and write where it is not zero.

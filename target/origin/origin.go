@@ -40,6 +40,8 @@ type rendition struct {
 	last  uint32 // newest time stamp, to pass over what a returning transcoder sends twice
 	begun bool
 	feeds int
+	turn  int // of the newest feed: an older one that is not gone yet has nothing more to say
+	mu    sync.Mutex
 }
 
 // Serve runs the origin until ctx ends.
@@ -62,7 +64,7 @@ func Serve(ctx context.Context, c target.Config) error {
 }
 
 // attach finds or makes a rendition for a feed.
-func (s *server) attach(channel, name string) *rendition {
+func (s *server) attach(channel, name string) (*rendition, int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.channels[channel] == nil {
@@ -74,7 +76,8 @@ func (s *server) attach(channel, name string) *rendition {
 		s.channels[channel][name] = r
 	}
 	r.feeds++
-	return r
+	r.turn++
+	return r, r.turn
 }
 
 // detach takes a feed off, and the rendition with it when none came back in time.
@@ -112,7 +115,7 @@ func (s *server) feed(w http.ResponseWriter, req *http.Request) {
 		return
 	}
 	control := http.NewResponseController(w)
-	r := s.attach(channel, name)
+	r, turn := s.attach(channel, name)
 	defer func() { go s.detach(context.WithoutCancel(req.Context()), channel, name, r) }()
 	in := flv.NewReader(bufio.NewReaderSize(req.Body, 32<<10))
 	for {
@@ -126,8 +129,24 @@ func (s *server) feed(w http.ResponseWriter, req *http.Request) {
 			}
 			return
 		}
-		r.put(tag)
+		if !s.put(r, turn, tag) {
+			return
+		}
 	}
+}
+
+// put takes a tag of a feed in, unless a newer feed has taken its place.
+func (s *server) put(r *rendition, turn int, tag flv.Tag) bool {
+	s.mu.Lock()
+	newest := r.turn == turn
+	s.mu.Unlock()
+	if !newest {
+		return false
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.put(tag)
+	return true
 }
 
 func (r *rendition) put(t flv.Tag) {

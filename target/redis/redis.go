@@ -33,16 +33,17 @@ func Serve(ctx context.Context, c target.Config) error {
 	defer client.Close()
 	gauges(metrics, &info{ctx: ctx, client: client})
 
-	var wg sync.WaitGroup
-	defer wg.Wait()
-	wg.Go(func() {
-		target.Program{Path: "redis-server", Args: []string{file}, Output: os.Stderr, Grace: 2 * time.Second}.Keep(ctx,
-			func(err error) {
+	server := target.Program{Path: "redis-server", Args: []string{file}, Output: os.Stderr, Grace: 2 * time.Second}
+	return target.Together(ctx,
+		func(ctx context.Context) error {
+			return server.Keep(ctx, func(err error) {
 				slog.Error("redis-server ended", "err", err)
 				restarts.Inc()
 			})
-	})
-	return metrics.Serve(ctx, c.Socket, http.NewServeMux(), func(ctx context.Context) error { return client.Ping(ctx).Err() })
+		},
+		func(ctx context.Context) error {
+			return metrics.Serve(ctx, c.Socket, http.NewServeMux(), func(ctx context.Context) error { return client.Ping(ctx).Err() })
+		})
 }
 
 // Conf is the server's configuration. Both profiles run Redis as it comes; the password is replaced in what users see.

@@ -93,12 +93,18 @@ func (st *stream) encodeOnce(ctx context.Context) error {
 	}
 	defer feed.Close()
 	var files []*os.File
+	shut := sync.OnceFunc(func() {
+		for _, f := range append(files, in) {
+			_ = f.Close() // ours alone is left to close
+		}
+	})
 	var wg sync.WaitGroup
 	defer wg.Wait()
+	defer shut()
 	for _, r := range ladder {
 		read, write, err := os.Pipe()
 		if err != nil {
-			return errors.Join(err, in.Close())
+			return err
 		}
 		files = append(files, write)
 		wg.Go(func() {
@@ -111,11 +117,10 @@ func (st *stream) encodeOnce(ctx context.Context) error {
 
 	err = target.Program{Path: "ffmpeg", Args: Args(st.server.encoder), Stdin: in, Output: os.Stderr, Files: files,
 		Started: func(pid int) {
-			for _, f := range append(files, in) {
-				_ = f.Close() // ffmpeg has its own
-			}
+			shut() // ffmpeg has its own
 			st.started(pid)
 		}, Ended: st.stopped}.Run(ctx)
+	shut() // if it could not be started, they are still open
 	cancel(nil)
 	feed.Close()
 	if cause := context.Cause(ctx); errors.Is(cause, errBehind) {

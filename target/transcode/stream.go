@@ -19,6 +19,8 @@ import (
 const (
 	// behind is the backlog at which an encoder counts as slower than real time.
 	behind = 1500 * time.Millisecond
+	// sourceLimit is how long a source may stay away.
+	sourceLimit = 30 * time.Second
 	// firstRest is how long a stream that gave its renditions up waits before it tries them again; it doubles each time.
 	firstRest = 10 * time.Second
 )
@@ -82,9 +84,19 @@ func (st *stream) run(ctx context.Context) {
 		defer hub.Close()
 	}
 	wg.Go(func() { st.encode(ctx) })
-	err := st.pull(ctx)
-	if err != nil && ctx.Err() == nil {
-		slog.Info("source ended", "channel", st.channel, "err", err)
+	// The ingest says when a stream has ended. Until then a source that breaks off is fetched again; one that stays away for
+	// long is given up.
+	for lost := time.Now(); ctx.Err() == nil && time.Since(lost) < sourceLimit; {
+		begun := time.Now()
+		err := st.pull(ctx)
+		if ctx.Err() != nil {
+			break
+		}
+		slog.Info("source broke off", "channel", st.channel, "err", err)
+		if time.Since(begun) > time.Second {
+			lost = time.Now()
+		}
+		target.Wait(ctx, 250*time.Millisecond)
 	}
 	target.Wait(ctx, 200*time.Millisecond) // what is in the encoder may still come out
 	cancel()

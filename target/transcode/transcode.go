@@ -176,6 +176,9 @@ func (s *server) add(ctx context.Context, w http.ResponseWriter, r *http.Request
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if old := s.streams[channel]; old != nil {
+		if old.source == order.Source { // it is known already
+			return
+		}
 		old.cancel()
 	}
 	streamCtx, cancel := context.WithCancel(ctx)

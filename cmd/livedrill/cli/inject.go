@@ -80,11 +80,26 @@ func faultSettings(kind string, with []string) (json.RawMessage, error) {
 }
 
 func (a *app) injectOn(ctx context.Context, s scenarios.State, o scenarios.InjectOrder, asJSON bool) error {
-	// The request outlives the first Ctrl-C: closing its connection is what makes the range restore.
-	answer, err := ask(ctx, s, http.MethodPost, "/inject", o)
-	if ctx.Err() != nil {
-		fmt.Fprintln(a.err, "interrupted: the range restores the fault")
-		return exitError{exitInterrupted, nil}
+	// The request outlives the first Ctrl-C: the range is asked to restore, and its answer says whether it could.
+	waiting, leave := context.WithCancel(context.WithoutCancel(ctx))
+	defer leave()
+	stop := context.AfterFunc(ctx, func() {
+		fmt.Fprintln(a.err, "restoring")
+		if _, err := ask(waiting, s, http.MethodPost, "/restore", nil); err != nil {
+			leave() // closing the connection makes the range restore too
+		}
+	})
+	defer stop()
+	go func() {
+		select {
+		case <-a.now:
+			leave()
+		case <-waiting.Done():
+		}
+	}()
+	answer, err := ask(waiting, s, http.MethodPost, "/inject", o)
+	if waiting.Err() != nil {
+		return exitError{exitInterrupted, errors.New("left; the range restores the fault")}
 	}
 	if err != nil {
 		return usage(err)
@@ -102,6 +117,8 @@ func (a *app) injectOn(ctx context.Context, s scenarios.State, o scenarios.Injec
 	switch {
 	case err != nil:
 		return internal(err)
+	case result.State == "restored" && ctx.Err() != nil:
+		return exitError{exitInterrupted, nil}
 	case result.State == "restored":
 		return nil
 	case result.State == "not-restored":

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -119,8 +120,11 @@ func (a *app) loadAlone(c *cobra.Command, o scenarios.Orders, asJSON bool) error
 	}
 	launch.Stdout, launch.Stderr = a.err, a.err
 	code, err := launch.Go(c.Context(), a.now)
-	if err != nil || code != 0 {
+	if err != nil {
 		return exitError{max(code, exitInternal), err}
+	}
+	if err := ended(code); err != nil {
+		return err
 	}
 	// What was measured is shown whatever the user asked to stop.
 	d, slis, err := reports.Everything(context.WithoutCancel(c.Context()), launch.Dir)
@@ -138,13 +142,19 @@ func (a *app) loadAlone(c *cobra.Command, o scenarios.Orders, asJSON bool) error
 	if err != nil {
 		return err
 	}
-	for _, l := range d.Loads {
-		if l.State == "saturated" {
-			return exitError{4, fmt.Errorf("%s: the load that was asked for could not be made", l.Name)}
-		}
-	}
 	if d.Verdict == reports.Interrupted {
 		return exitError{exitInterrupted, nil}
+	}
+	for _, l := range d.Loads {
+		switch {
+		case l.State == "saturated":
+			return exitError{4, fmt.Errorf("%s: the load that was asked for could not be made", l.Name)}
+		case l.Achieved > 0 && l.Failed >= l.Achieved:
+			return exitError{4, fmt.Errorf("%s: every single arrival failed", l.Name)}
+		}
+	}
+	if len(d.Problems) > 0 {
+		return exitError{4, errors.New(strings.Join(d.Problems, "; "))}
 	}
 	return nil
 }

@@ -90,8 +90,8 @@ func (a *app) drill(ctx context.Context, o scenarios.Orders, asJSON bool) error 
 	if err != nil {
 		return exitError{max(code, exitInternal), err}
 	}
-	if code != 0 {
-		return exitError{code, nil}
+	if err := ended(code); err != nil {
+		return err
 	}
 	// The report is written whatever the user asked to stop.
 	d, err := reports.Finish(context.WithoutCancel(ctx), launch.Dir, "en")
@@ -107,6 +107,20 @@ func (a *app) drill(ctx context.Context, o scenarios.Orders, asJSON bool) error 
 		return exitError{code, nil}
 	}
 	return err
+}
+
+// ended tells what it means that the range ended with a code.
+func ended(code int) error {
+	switch code {
+	case 0:
+		return nil
+	case exitInternal: // it has said why
+		return exitError{exitInternal, nil}
+	case exitInterrupted:
+		return exitError{exitInterrupted, nil}
+	default:
+		return internal(fmt.Errorf("the range ended by itself (code %d): its first process was killed or failed", code))
+	}
 }
 
 func summary(a *app, d reports.Document, dir string) error {

@@ -57,6 +57,9 @@ func (a *app) targetUp() *cobra.Command {
 	var asJSON bool
 	c := &cobra.Command{Use: "up", Short: "Bring the bundled platform up in a range and keep it", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
+			if !scenarios.PlainName(name) {
+				return usage(fmt.Errorf("--name %q: a name is 1 to 32 letters, digits and dashes", name))
+			}
 			if _, err := scenarios.FindRange(name); err == nil {
 				return usage(fmt.Errorf("a range %q is up already: livedrill target down --name %s ends it", name, name))
 			}
