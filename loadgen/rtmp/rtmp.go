@@ -138,10 +138,11 @@ func (r *run) stay(ctx context.Context, i int) {
 	for ctx.Err() == nil && time.Now().Before(r.m.End()) {
 		r.m.Offered.Inc()
 		r.m.Achieved.Inc()
-		if err := r.publish(ctx, ChannelName(r.m.Name, i), r.m.End()); err != nil {
-			r.m.Failed.Inc()
-			target.Wait(ctx, time.Second)
+		if r.publish(ctx, ChannelName(r.m.Name, i), r.m.End()) == nil {
+			return // the plan is over
 		}
+		r.m.Failed.Inc()
+		target.Wait(ctx, time.Second)
 	}
 }
 

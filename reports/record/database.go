@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -20,8 +21,7 @@ import (
 
 // Database is the run's time series, a Prometheus TSDB on disk. Prometheus itself can read it.
 type Database struct {
-	db     *tsdb.DB // nil when it is only read
-	data   storage.Queryable
+	db     *tsdb.DB
 	close  func() error
 	engine *promql.Engine
 	refs   map[string]storage.SeriesRef
@@ -41,22 +41,26 @@ func OpenDatabase(dir string) (*Database, error) {
 	if err != nil {
 		return nil, fmt.Errorf("time series in %s: %w", dir, err)
 	}
-	return &Database{db: db, data: db, close: db.Close, engine: newEngine(), refs: map[string]storage.SeriesRef{}}, nil
+	return &Database{db: db, close: db.Close, engine: newEngine(), refs: map[string]storage.SeriesRef{}}, nil
 }
 
-// ReadDatabase opens the database of a run that has ended, without changing anything in dir.
+// ReadDatabase opens the database of a run that has ended. It reads a copy: Prometheus writes to what it opens, and a stored
+// run stays as it is.
 func ReadDatabase(dir string) (*Database, error) {
 	scratch, err := os.MkdirTemp("", "livedrill-read")
 	if err != nil {
 		return nil, err
 	}
-	db, err := tsdb.OpenDBReadOnly(dir, scratch, slog.New(slog.DiscardHandler))
-	if err != nil {
+	if err := os.CopyFS(filepath.Join(scratch, "tsdb"), os.DirFS(dir)); err != nil {
 		return nil, errors.Join(fmt.Errorf("time series in %s: %w", dir, err), os.RemoveAll(scratch))
 	}
-	return &Database{data: db, engine: newEngine(), close: func() error {
-		return errors.Join(db.Close(), os.RemoveAll(scratch))
-	}}, nil
+	d, err := OpenDatabase(filepath.Join(scratch, "tsdb"))
+	if err != nil {
+		return nil, errors.Join(err, os.RemoveAll(scratch))
+	}
+	inner := d.close
+	d.close = func() error { return errors.Join(inner(), os.RemoveAll(scratch)) }
+	return d, nil
 }
 
 func newEngine() *promql.Engine {
@@ -69,7 +73,7 @@ func (d *Database) Close() error { return errors.Join(d.engine.Close(), d.close(
 
 // Query evaluates a PromQL expression at a time.
 func (d *Database) Query(ctx context.Context, expr string, at time.Time) (promql.Vector, error) {
-	q, err := d.engine.NewInstantQuery(ctx, d.data, nil, expr, at)
+	q, err := d.engine.NewInstantQuery(ctx, d.db, nil, expr, at)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", expr, err)
 	}
@@ -92,7 +96,7 @@ func (d *Database) Query(ctx context.Context, expr string, at time.Time) (promql
 
 // QueryRange evaluates a PromQL expression from one time to another in steps.
 func (d *Database) QueryRange(ctx context.Context, expr string, from, to time.Time, step time.Duration) (promql.Matrix, error) {
-	q, err := d.engine.NewRangeQuery(ctx, d.data, nil, expr, from, to, step)
+	q, err := d.engine.NewRangeQuery(ctx, d.db, nil, expr, from, to, step)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", expr, err)
 	}

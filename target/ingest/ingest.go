@@ -118,13 +118,13 @@ func (s *server) handle(ctx context.Context, nc net.Conn) error {
 		return err
 	}
 	s.accepted.Inc()
-	// The transcoder is told again and again: it may have been started anew.
-	ctx, end := context.WithCancel(ctx)
-	var telling sync.WaitGroup
-	telling.Go(func() { s.keepTelling(ctx, channel) })
-	defer telling.Wait()
-	defer end()
+	// The transcoder is told again and again while the stream lasts, as it may be started anew, and once when it is over.
+	telling, end := context.WithCancel(ctx)
+	var teller sync.WaitGroup
+	teller.Go(func() { s.keepTelling(telling, channel) })
 	defer func() {
+		end()
+		teller.Wait()
 		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 		defer cancel()
 		if err := s.tell(last, http.MethodDelete, channel); err != nil {

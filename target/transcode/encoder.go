@@ -22,8 +22,11 @@ var errBehind = errors.New("slower than real time")
 // encoder falls behind; without, the backlog grows.
 func (st *stream) encode(ctx context.Context) {
 	rest := firstRest
-	for {
-		err := st.encodeOnce(ctx)
+	for newcomer := true; ; newcomer = false {
+		err := errBehind
+		if !newcomer || !st.server.overloaded() { // a stream that rested tries again, whatever the others do
+			err = st.encodeOnce(ctx)
+		}
 		if ctx.Err() != nil {
 			return
 		}

@@ -228,6 +228,12 @@ func (st *stream) renditions() int {
 	return n
 }
 
+func (st *stream) rests() bool {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	return st.resting
+}
+
 func (st *stream) progress() (pid int, media, input float64) {
 	st.mu.Lock()
 	defer st.mu.Unlock()

@@ -129,6 +129,16 @@ func (s *server) all() []*stream {
 	return out
 }
 
+// overloaded tells whether a stream rests because its encoder was too slow: then one more would be too.
+func (s *server) overloaded() bool {
+	for _, st := range s.all() {
+		if st.rests() {
+			return true
+		}
+	}
+	return false
+}
+
 // state reads all encoders.
 func (s *server) state() target.EncoderState {
 	s.mu.Lock()
