@@ -40,7 +40,7 @@ func TestRunnerIsHonest(t *testing.T) {
 				defer journal.Close()
 				fault := c.fault
 				r := &injectors.Runner{Journal: journal, Notify: func(string, map[string]any) {}}
-				out := r.Run(context.Background(), injectors.Order{ID: "f1", Fault: &fault, For: 10 * time.Second})
+				out := r.Run(t.Context(), injectors.Order{ID: "f1", Fault: &fault, For: 10 * time.Second})
 				if out.State != c.want || fault.Restores > 0 != c.restores {
 					t.Errorf("%s after %d restores (%v), want %s", out.State, fault.Restores, out.Err, c.want)
 				}
@@ -62,7 +62,7 @@ func TestRunnerRestoresWhenTheRunEnds(t *testing.T) {
 		}
 		defer journal.Close()
 		g := &injectors.Group{Runner: &injectors.Runner{Journal: journal, Notify: func(string, map[string]any) {}}}
-		ctx, cancel := context.WithCancel(context.Background())
+		ctx, cancel := context.WithCancel(t.Context())
 		g.Start(ctx, injectors.Order{ID: "f1", Fault: &injectortest.Broken{}, For: time.Hour})
 		g.Start(ctx, injectors.Order{ID: "f2", Fault: &injectortest.Broken{}, For: time.Hour})
 		synctest.Wait()

@@ -6,6 +6,7 @@ import (
 	"context"
 	"math"
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -60,7 +61,7 @@ func (s Slice) Mine(i, n int) bool {
 type Meter struct {
 	Spec
 	*record.Metrics
-	Offered  prometheus.Counter // arrivals that were due
+	Offered  *Tally             // arrivals that were due
 	Achieved prometheus.Counter // arrivals that were carried out
 	Failed   prometheus.Counter // of these, the ones that failed for the client
 	Late     *record.Histogram  // between the time an arrival was due and the time it was carried out
@@ -69,11 +70,44 @@ type Meter struct {
 // NewMeter makes the series that every load has.
 func NewMeter(s Spec) *Meter {
 	m := &Meter{Spec: s, Metrics: record.NewMetrics()}
-	m.Offered = m.Counter("livedrill_load_offered_total", "Arrivals that were due.", m.Labels())
+	m.Offered = &Tally{}
+	m.CounterFunc("livedrill_load_offered_total", "Arrivals that were due.", m.Labels(), m.Offered.value)
 	m.Achieved = m.Counter("livedrill_load_achieved_total", "Arrivals that were carried out.", m.Labels())
 	m.Failed = m.Counter("livedrill_load_failed_total", "Arrivals that failed for the client.", m.Labels())
 	m.Late = m.Histogram("livedrill_load_lateness_seconds", "Time between due and carried out.", m.Labels())
 	return m
+}
+
+// Tally counts the arrivals that were due, those too that the generator has not come to yet: a generator that falls behind
+// shows at once, and not only when it has caught up.
+type Tally struct {
+	n      atomic.Uint64
+	behind atomic.Pointer[func() float64]
+}
+
+// Inc counts one arrival.
+func (t *Tally) Inc() { t.n.Add(1) }
+
+func (t *Tally) value() float64 {
+	v := float64(t.n.Load())
+	if behind := t.behind.Load(); behind != nil {
+		v += (*behind)()
+	}
+	return v
+}
+
+// Follow makes Offered know the plan: walked tells how many arrivals of the whole load were looked at so far, and how many of
+// them were this worker's own.
+func (m *Meter) Follow(s Shape, walked func() (all, own uint64)) {
+	behind := func() float64 {
+		all, own := walked()
+		due := s.Count(min(time.Since(m.Start), time.Duration(m.For)))
+		if all == 0 || due <= all {
+			return 0
+		}
+		return float64(due-all) * float64(own) / float64(all)
+	}
+	m.Offered.behind.Store(&behind)
 }
 
 // Labels are the labels of every series of this worker, with more pairs of name and value behind them.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"runtime"
+	"sync/atomic"
 	"time"
 
 	vegeta "github.com/tsenart/vegeta/v12/lib"
@@ -83,6 +84,20 @@ func (s Shape) Due(n uint64) time.Duration {
 	return seconds(2 * k / (from + math.Sqrt(from*from+2*slope*k)))
 }
 
+// Count is how many arrivals are due up to a time.
+func (s Shape) Count(t time.Duration) uint64 {
+	if t <= 0 {
+		return 0
+	}
+	from, to, over := float64(s.From), float64(s.To), s.Over.Seconds()
+	ramp := min(t.Seconds(), over)
+	area := to * (t.Seconds() - ramp)
+	if over > 0 {
+		area += from*ramp + (to-from)*ramp*ramp/(2*over)
+	}
+	return uint64(area + 0.5)
+}
+
 func seconds(s float64) time.Duration {
 	if s > math.MaxInt64/1e9 {
 		return math.MaxInt64
@@ -108,6 +123,8 @@ func (s Shape) Rate(elapsed time.Duration) float64 {
 // kernel on a thread of its own, which keeps the pace on a machine whose cores are all busy.
 func (m *Meter) Arrivals(ctx context.Context, s Shape, do func(n uint64, due time.Time) bool) {
 	done := make(chan struct{})
+	var all, own atomic.Uint64
+	m.Follow(s, func() (uint64, uint64) { return all.Load(), own.Load() })
 	go func() {
 		defer close(done)
 		runtime.LockOSThread()                                      // the thread ends with the goroutine, and its priority with it
@@ -122,7 +139,10 @@ func (m *Meter) Arrivals(ctx context.Context, s Shape, do func(n uint64, due tim
 			if ctx.Err() != nil {
 				return
 			}
-			if do(n, at) {
+			mine := do(n, at)
+			all.Add(1)
+			if mine {
+				own.Add(1)
 				m.Offered.Inc()
 				m.Achieved.Inc()
 				m.Late.Observe(time.Since(at).Seconds())

@@ -3,8 +3,10 @@ package loadgen
 import (
 	"math"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/livedrill/livedrill/target"
 	"github.com/livedrill/livedrill/target/unit"
 )
 
@@ -22,6 +24,9 @@ func TestDue(t *testing.T) {
 				end := time.Duration(second+1) * time.Second
 				count := 0
 				for ; s.Due(n) < end; n++ {
+					if got := s.Count(s.Due(n) + time.Microsecond); got != n+1 {
+						t.Fatalf("%d arrivals are due when arrival %d is", got, n)
+					}
 					if d := s.Due(n); d < before {
 						t.Fatalf("arrival %d at %s, before the one before it", n, d)
 					} else {
@@ -62,4 +67,24 @@ func TestSlicesMakeTheWhole(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestOfferedGoesOnWithoutTheGenerator holds a generator up and sees what was due all the same.
+func TestOfferedGoesOnWithoutTheGenerator(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := NewMeter(Spec{Name: "x", Region: "north", Start: time.Now(), For: unit.Duration(10 * time.Second)})
+		m.Follow(Constant(100), func() (uint64, uint64) { return 10, 5 }) // it has looked at ten and made five
+		for range 5 {
+			m.Offered.Inc()
+		}
+		for _, c := range []struct {
+			after time.Duration
+			want  float64
+		}{{0, 5}, {2 * time.Second, 100}, {20 * time.Second, 500}} {
+			target.Wait(t.Context(), c.after)
+			if got := m.Offered.value(); got != c.want {
+				t.Errorf("after %s: %g offered, want %g", time.Since(m.Start), got, c.want)
+			}
+		}
+	})
 }

@@ -22,7 +22,7 @@ func played(t *testing.T, change func(*Facts)) (Result, string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(t.Context())
 	m := record.NewMetrics()
 	labels := func(more ...string) prometheus.Labels {
 		l := prometheus.Labels{"load": "chat", "region": "north"}
@@ -107,7 +107,7 @@ func played(t *testing.T, change func(*Facts)) (Result, string) {
 	if err := f.Write(dir); err != nil {
 		t.Fatal(err)
 	}
-	d, err := Finish(context.Background(), dir, "en")
+	d, err := Finish(t.Context(), dir, "en")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -195,7 +195,7 @@ func TestVerdictOrder(t *testing.T) {
 func TestStoredRunIsJudgedTheSame(t *testing.T) {
 	first, dir := played(t, nil)
 	for _, f := range Formats {
-		d, err := Open(context.Background(), dir, "zh")
+		d, err := Open(t.Context(), dir, "zh")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -214,7 +214,7 @@ func TestStoredRunIsJudgedTheSame(t *testing.T) {
 		}
 		out.Close()
 	}
-	if _, err := Open(context.Background(), t.TempDir(), "en"); err == nil {
+	if _, err := Open(t.Context(), t.TempDir(), "en"); err == nil {
 		t.Error("an empty directory was judged")
 	}
 }

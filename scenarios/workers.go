@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -13,6 +12,7 @@ import (
 	"time"
 
 	"github.com/livedrill/livedrill/loadgen"
+	"github.com/livedrill/livedrill/reports/record"
 	"github.com/livedrill/livedrill/target"
 	"github.com/livedrill/livedrill/target/hosts"
 	"github.com/livedrill/livedrill/target/stack"
@@ -117,15 +117,11 @@ func (all *workers) wait(ctx context.Context) {
 	var wg sync.WaitGroup
 	for _, w := range all.list {
 		wg.Go(func() {
-			client := http.Client{Transport: &http.Transport{DisableKeepAlives: true,
-				DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-					return new(net.Dialer).DialContext(ctx, "unix", w.socket)
-				}}}
 			req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://unix/done", nil)
 			if err != nil {
 				return
 			}
-			if resp, err := client.Do(req); err == nil { // one that does not answer has ended, and failed tells
+			if resp, err := record.Client(w.socket).Do(req); err == nil { // one that does not answer has ended, and failed tells
 				_, _ = io.Copy(io.Discard, resp.Body)
 				_ = resp.Body.Close()
 			}

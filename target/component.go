@@ -11,15 +11,13 @@ import (
 // Component is one part of a platform, as loads and faults see it. It is plain data, so a worker, a journal and another
 // process can have it.
 type Component struct {
-	Name    string            `json:"name"`
-	Kind    string            `json:"kind"`
-	Region  string            `json:"region,omitempty"`
-	Site    string            `json:"site,omitempty"`
-	Addr    string            `json:"addr,omitempty"`   // IP address
-	Ports   map[string]int    `json:"ports,omitempty"`  // by protocol: http, rtmp, ...
-	Socket  string            `json:"socket,omitempty"` // Unix socket with /metrics and /health
-	Handles Handles           `json:"handles"`
-	Notes   map[string]string `json:"notes,omitempty"` // stated lesser modes
+	Name    string         `json:"name"`
+	Kind    string         `json:"kind"`
+	Region  string         `json:"region,omitempty"`
+	Addr    string         `json:"addr,omitempty"`   // IP address
+	Ports   map[string]int `json:"ports,omitempty"`  // by protocol: http, rtmp, ...
+	Socket  string         `json:"socket,omitempty"` // Unix socket with /metrics and /health
+	Handles Handles        `json:"handles"`
 }
 
 // Handles are what a fault can hold a component by. A nil handle means that this component cannot be held so.
@@ -100,15 +98,4 @@ func (p Platform) Find(name string) (Component, error) {
 		}
 	}
 	return Component{}, fmt.Errorf("the platform has no component %q", name)
-}
-
-// OfKind returns all components of a kind, in order.
-func (p Platform) OfKind(kind string) []Component {
-	var out []Component
-	for _, c := range p.Components {
-		if c.Kind == kind {
-			out = append(out, c)
-		}
-	}
-	return out
 }

@@ -2,15 +2,16 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -124,6 +125,9 @@ func TestEveningPeakDiscriminates(t *testing.T) {
 		if code != 0 || r.Verdict != reports.Passed {
 			t.Errorf("exit code %d, %s: %v", code, r.Verdict, r.Reasons)
 		}
+		if len(r.Faults) != 3 || len(r.Objectives) < 8 || len(r.Loads) != 4 || len(r.Consistency) != 2 {
+			t.Errorf("%d faults, %d objectives, %d loads, %d checks", len(r.Faults), len(r.Objectives), len(r.Loads), len(r.Consistency))
+		}
 		for _, f := range r.Faults {
 			if f.State != "restored" || f.Clean == nil || len(f.Asked) == 0 || f.Measured["n"] == 0 {
 				t.Errorf("fault without proof: %+v", f)
@@ -176,57 +180,86 @@ func start(t *testing.T, state string) (*exec.Cmd, string, *bytes.Buffer) {
 	return cmd, dir, &out
 }
 
-// processes lists every process of this binary and of the servers that it started, by the run directory or the binary in
-// their command line, or the range's own directory.
-func processes(t *testing.T) []string {
+// machine is all that a run could leave on a machine while it lives: processes in other PID namespaces than the test's own,
+// processes of this binary, network interfaces, mounts, cgroups.
+func machine(t *testing.T) map[string][]string {
 	t.Helper()
-	files, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	own, err := os.Readlink("/proc/self/ns/pid")
 	if err != nil {
 		t.Fatal(err)
 	}
-	var out []string
-	for _, f := range files {
-		text, err := os.ReadFile(f)
+	dirs, err := filepath.Glob("/proc/[0-9]*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := map[string][]string{}
+	for _, dir := range dirs {
+		ns, err := os.Readlink(filepath.Join(dir, "ns", "pid"))
 		if err != nil {
 			continue // it has ended
 		}
-		line := strings.ReplaceAll(string(text), "\x00", " ")
-		if exe, _ := os.Readlink(filepath.Join(filepath.Dir(f), "exe")); exe == binary || strings.Contains(line, "/run/livedrill/") {
-			out = append(out, line)
+		exe, _ := os.Readlink(filepath.Join(dir, "exe"))
+		if line, err := os.ReadFile(filepath.Join(dir, "cmdline")); err == nil && (ns != own || exe == binary) {
+			out["processes"] = append(out["processes"], strings.ReplaceAll(string(line), "\x00", " "))
 		}
 	}
+	interfaces, err := net.Interfaces()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, i := range interfaces {
+		out["interfaces"] = append(out["interfaces"], i.Name)
+	}
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	out["mounts"] = strings.Split(string(mounts), "\n")
 	return out
+}
+
+// unchanged fails the test where the machine is not as it was.
+func unchanged(t *testing.T, before map[string][]string) {
+	t.Helper()
+	now := machine(t)
+	for what := range now {
+		if !slices.Equal(now[what], before[what]) {
+			t.Errorf("%s: %q, before %q", what, now[what], before[what])
+		}
+	}
 }
 
 // TestKillLeavesNothing ends the command by kill -9 at random moments: a second later the kernel has ended everything, and
 // after recover no cgroup and no state is left.
 func TestKillLeavesNothing(t *testing.T) {
 	needRange(t)
-	for round := range 4 {
+	rounds := 4
+	if n, err := strconv.Atoi(os.Getenv("LIVEDRILL_KILLS")); err == nil {
+		rounds = n
+	}
+	for round := range rounds {
 		after := time.Duration(200+rand.IntN(12_000)) * time.Millisecond
 		if round == 0 {
 			after = 150 * time.Millisecond // while it starts
 		}
 		t.Run(after.String(), func(t *testing.T) {
 			state := t.TempDir()
-			before := cgroups()
+			before, groups := machine(t), cgroups()
 			cmd, _, _ := start(t, state)
-			target.Wait(context.Background(), after)
+			target.Wait(t.Context(), after)
 			if err := cmd.Process.Kill(); err != nil {
 				t.Fatal(err)
 			}
 			_ = cmd.Wait() // it was killed
-			target.Wait(context.Background(), time.Second)
-			if left := processes(t); len(left) > 0 {
-				t.Errorf("still running a second later: %q", left)
-			}
+			target.Wait(t.Context(), time.Second)
+			unchanged(t, before)
 			recovery := exec.Command(binary, "recover", "--json")
 			recovery.Env = append(os.Environ(), "XDG_STATE_HOME="+state)
 			if out, err := recovery.CombinedOutput(); err != nil {
 				t.Errorf("recover: %v\n%s", err, out)
 			}
-			if now := cgroups(); !slices.Equal(now, before) {
-				t.Errorf("cgroups %v, before %v", now, before)
+			if now := cgroups(); !slices.Equal(now, groups) {
+				t.Errorf("cgroups %v, before %v", now, groups)
 			}
 			files, err := filepath.Glob(filepath.Join(state, "livedrill", "*"))
 			if err != nil || len(files) > 0 {
@@ -250,6 +283,7 @@ func cgroups() []string {
 // TestInterrupt stops a drill as Ctrl-C does while a fault is in effect: it restores, reports and ends with 130.
 func TestInterrupt(t *testing.T) {
 	needRange(t)
+	before := machine(t)
 	cmd, dir, out := start(t, t.TempDir())
 	inEffect := func() bool {
 		text, err := os.ReadFile(filepath.Join(dir, "events.jsonl"))
@@ -259,7 +293,7 @@ func TestInterrupt(t *testing.T) {
 		if inEffect() {
 			break
 		}
-		target.Wait(context.Background(), 50*time.Millisecond)
+		target.Wait(t.Context(), 50*time.Millisecond)
 	}
 	if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
 		t.Fatal(err)
@@ -277,7 +311,5 @@ func TestInterrupt(t *testing.T) {
 			t.Errorf("%s is %s: %s", f.ID, f.State, f.Error)
 		}
 	}
-	if left := processes(t); len(left) > 0 {
-		t.Errorf("still running: %q", left)
-	}
+	unchanged(t, before)
 }

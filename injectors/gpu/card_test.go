@@ -3,7 +3,6 @@
 package gpu
 
 import (
-	"context"
 	"testing"
 	"time"
 
@@ -42,7 +41,7 @@ func fakeCard(limit *uint32) *card {
 
 // TestCardIsPutBack throttles a card that was not at its default, from one process, and restores it from another.
 func TestCardIsPutBack(t *testing.T) {
-	ctx := context.Background()
+	ctx := t.Context()
 	limit := uint32(380_000) // somebody had set it
 	f := &Throttle{To: 0.4, Over: unit.Duration(50 * time.Millisecond), brake: fakeCard(&limit)}
 	on := target.Component{Name: "transcode"}
@@ -77,7 +76,7 @@ func TestCardWithoutRights(t *testing.T) {
 	c := fakeCard(&limit)
 	c.device.(*mock.Device).SetPowerManagementLimitFunc = func(uint32) nvml.Return { return nvml.ERROR_NO_PERMISSION }
 	f := &Throttle{To: 0.4, brake: c}
-	if err := f.Inject(context.Background(), target.Component{}); err == nil || limit != 400_000 {
+	if err := f.Inject(t.Context(), target.Component{}); err == nil || limit != 400_000 {
 		t.Errorf("limit %d mW, error %v", limit, err)
 	}
 }

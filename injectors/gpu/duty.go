@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"runtime"
@@ -15,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/livedrill/livedrill/reports/record"
 	"github.com/livedrill/livedrill/target"
 )
 
@@ -154,15 +154,13 @@ func stopped(pid int) bool {
 
 func (d *duty) state(ctx context.Context) (target.EncoderState, error) {
 	var state target.EncoderState
-	client := http.Client{Timeout: time.Second, Transport: &http.Transport{DisableKeepAlives: true,
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "unix", d.socket)
-		}}}
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://unix/encoders", nil)
 	if err != nil {
 		return state, err
 	}
-	resp, err := client.Do(req)
+	resp, err := record.Client(d.socket).Do(req)
 	if err != nil {
 		return state, err
 	}

@@ -75,7 +75,7 @@ func TestConformanceWithoutCgroup(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(t.Context())
 	served := make(chan error)
 	go func() { served <- record.ServeHTTP(ctx, l, mux) }()
 	t.Cleanup(func() { cancel(); <-served })

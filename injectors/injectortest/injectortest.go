@@ -26,7 +26,7 @@ type Case struct {
 
 // Run tries the promises.
 func Run(t *testing.T, c Case) {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	before := c.state(t)
 

@@ -40,13 +40,13 @@ func TestConformance(t *testing.T) {
 				t.Fatal(err)
 			}
 			on := target.Component{Name: host.Name, Handles: target.Handles{Network: host.Network()}}
-			injectortest.Run(t, injectortest.Case{New: c.make, On: on, State: func() (any, error) { return linkState(on.Handles.Network) }})
+			injectortest.Run(t, injectortest.Case{New: c.make, On: on, State: func() (any, error) { return linkState(t.Context(), on.Handles.Network) }})
 		})
 	}
 }
 
 // linkState is all that these faults may change: nftables' tables and queues at both ends.
-func linkState(n *target.Network) (any, error) {
+func linkState(ctx context.Context, n *target.Network) (any, error) {
 	state := map[string]string{}
 	for _, e := range ends(n) {
 		if err := e.nft(func(c *nftables.Conn) error {
@@ -71,7 +71,7 @@ func linkState(n *target.Network) (any, error) {
 	if _, err := exec.LookPath("iptables"); err != nil {
 		return state, nil
 	}
-	list, err := rules(context.Background(), n)
+	list, err := rules(ctx, n)
 	state["queue rules"] = fmt.Sprint(list)
 	return state, err
 }

@@ -1,7 +1,6 @@
 package redis
 
 import (
-	"context"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -36,7 +35,7 @@ func server(t *testing.T) target.Component {
 	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() }) //nolint:errcheck // it is told to end
 	client := redis.NewClient(&redis.Options{Addr: socket, Network: "unix"})
 	defer client.Close()
-	for deadline := time.Now().Add(5 * time.Second); client.Ping(context.Background()).Err() != nil; {
+	for deadline := time.Now().Add(5 * time.Second); client.Ping(t.Context()).Err() != nil; {
 		if time.Now().After(deadline) {
 			t.Fatal("redis-server does not answer")
 		}
@@ -52,11 +51,11 @@ func TestConformance(t *testing.T) {
 			return nil, err
 		}
 		defer c.Close()
-		settings, err := read(context.Background(), c)
+		settings, err := read(t.Context(), c)
 		if err != nil {
 			return nil, err
 		}
-		keys, err := c.Keys(context.Background(), ballastKey+"*").Result()
+		keys, err := c.Keys(t.Context(), ballastKey+"*").Result()
 		return map[string]any{"settings": settings, "ballast": len(keys)}, err
 	}})
 }

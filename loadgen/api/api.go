@@ -100,6 +100,11 @@ func (l *Load) Run(ctx context.Context, on target.Platform, m *loadgen.Meter) er
 	if !target.Wait(ctx, time.Until(m.Start)) {
 		return nil
 	}
+	m.Follow(l.Rate, func() (uint64, uint64) {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		return r.next, uint64(len(r.plan))
+	})
 	attacker := vegeta.NewAttacker(vegeta.Workers(8), vegeta.MaxWorkers(512), vegeta.MaxConnections(256),
 		vegeta.Connections(64), vegeta.Timeout(timeout), vegeta.MaxBody(4096))
 	stop := context.AfterFunc(ctx, func() { attacker.Stop() })

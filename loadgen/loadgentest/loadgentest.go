@@ -47,7 +47,7 @@ func Run(t *testing.T, make func() loadgen.Generator, cache string) {
 			on, stop := platform(t, s.server)
 			defer stop()
 			m := meter(on, cache)
-			ctx, cancel := context.WithTimeout(context.Background(), plan+patience)
+			ctx, cancel := context.WithTimeout(t.Context(), plan+patience)
 			defer cancel()
 			start := time.Now()
 			err := make().Run(ctx, on, m)
@@ -65,7 +65,7 @@ func Run(t *testing.T, make func() loadgen.Generator, cache string) {
 		defer stop()
 		m := meter(on, cache)
 		m.For = unit.Duration(time.Hour)
-		ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
+		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 		defer cancel()
 		start := time.Now()
 		_ = make().Run(ctx, on, m) // a load that could not begin may say so

@@ -1,11 +1,9 @@
 package record
 
 import (
-	"bufio"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"sync"
 	"time"
@@ -26,23 +24,6 @@ func (e Event) MarshalJSON() ([]byte, error) {
 	}
 	flat["t"], flat["kind"] = e.T, e.Kind
 	return json.Marshal(flat)
-}
-
-// UnmarshalJSON is the reverse of MarshalJSON.
-func (e *Event) UnmarshalJSON(data []byte) error {
-	if err := json.Unmarshal(data, &e.Details); err != nil {
-		return err
-	}
-	var ok bool
-	if e.T, ok = e.Details["t"].(float64); !ok {
-		return errors.New(`an event has no time "t"`)
-	}
-	if e.Kind, ok = e.Details["kind"].(string); !ok {
-		return errors.New(`an event has no "kind"`)
-	}
-	delete(e.Details, "t")
-	delete(e.Details, "kind")
-	return nil
 }
 
 // Events is the event log of a run. It may be used from many goroutines.
@@ -83,28 +64,4 @@ func (l *Events) Close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return errors.Join(l.err, l.file.Close())
-}
-
-// ReadEvents reads a log. A torn last line, left by a run that died, is passed over and reported as torn.
-func ReadEvents(path string) (events []Event, torn bool, err error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, false, fmt.Errorf("event log: %w", err)
-	}
-	defer f.Close()
-	in := bufio.NewReader(f)
-	for number := 1; ; number++ {
-		line, err := in.ReadBytes('\n')
-		if err == io.EOF {
-			return events, len(line) > 0, nil
-		}
-		if err != nil {
-			return events, false, fmt.Errorf("event log: %w", err)
-		}
-		var e Event
-		if err := json.Unmarshal(line, &e); err != nil {
-			return events, false, fmt.Errorf("%s:%d: %w", path, number, err)
-		}
-		events = append(events, e)
-	}
 }

@@ -70,9 +70,6 @@ func (m *Metrics) Histogram(name, help string, labels prometheus.Labels) *Histog
 	return h
 }
 
-// Register adds a collector of another kind.
-func (m *Metrics) Register(c prometheus.Collector) { m.registry.MustRegister(c) }
-
 // Handler serves the metrics to any Prometheus.
 func (m *Metrics) Handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})

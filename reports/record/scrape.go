@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"net"
 	"net/http"
 	"slices"
 	"sync"
@@ -36,12 +35,9 @@ func NewScraper(db *Database) *Scraper {
 
 // Add makes the scraper read the process that serves its metrics on the Unix socket, as instance.
 func (s *Scraper) Add(instance, socket string) {
-	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "unix", socket)
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.targets[instance] = &http.Client{Transport: &http.Transport{DialContext: dial, MaxIdleConns: 1,
+	s.targets[instance] = &http.Client{Transport: &http.Transport{DialContext: dialSocket(socket), MaxIdleConns: 1,
 		DisableCompression: true}}
 }
 

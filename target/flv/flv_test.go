@@ -2,7 +2,6 @@ package flv
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"io"
 	"testing"
@@ -41,7 +40,7 @@ func TestNewcomerStartsWithAKeyFrame(t *testing.T) {
 	h.Publish(frame(80, true))
 	h.Publish(frame(120, false))
 	s := h.Subscribe()
-	tags := s.Next(context.Background())
+	tags := s.Next(t.Context())
 	if len(tags) != 2 || !tags[0].IsKey() || tags[0].Timestamp != 80 {
 		t.Fatalf("a newcomer got %+v", tags)
 	}
@@ -56,7 +55,7 @@ func TestSlowReaderLosesWholeGroups(t *testing.T) {
 	}
 	h.Close()
 	got := 0
-	for tags := s.Next(context.Background()); tags != nil; tags = s.Next(context.Background()) {
+	for tags := s.Next(t.Context()); tags != nil; tags = s.Next(t.Context()) {
 		if !tags[0].IsKey() {
 			t.Errorf("after a loss the reader got a frame at %d ms that it cannot decode", tags[0].Timestamp)
 		}

@@ -59,13 +59,6 @@ func (h *Hub) Publish(t Tag) {
 	}
 }
 
-// Ready tells whether a newcomer would get a picture at once.
-func (h *Hub) Ready() bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return len(h.group) > 0
-}
-
 // Subscribe adds a reader.
 func (h *Hub) Subscribe() *Subscription {
 	s := &Subscription{hub: h, wake: make(chan struct{}, 1)}
@@ -83,13 +76,6 @@ func (h *Hub) Subscribe() *Subscription {
 		h.subs[s] = struct{}{}
 	}
 	return s
-}
-
-// Subscribers is how many readers there are now.
-func (h *Hub) Subscribers() int {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return len(h.subs)
 }
 
 // Close ends every subscription once its queue is empty.

@@ -88,9 +88,6 @@ func (s *Session) Order(line string) error {
 	return err
 }
 
-// PID is the first process's number outside.
-func (s *Session) PID() int { return s.cmd.Process.Pid }
-
 // Done is closed when the first process has ended, and all of the range with it.
 func (s *Session) Done() <-chan struct{} { return s.gone }
 

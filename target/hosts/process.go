@@ -75,9 +75,6 @@ func (h *Host) Start(c Command) (*Process, error) {
 	return p, nil
 }
 
-// PID is the process's number in the range.
-func (p *Process) PID() int { return p.cmd.Process.Pid }
-
 // Done is closed when the process has ended.
 func (p *Process) Done() <-chan struct{} { return p.done }
 

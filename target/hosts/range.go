@@ -125,12 +125,6 @@ func address(ip string) *netlink.Addr {
 	return &netlink.Addr{IPNet: &net.IPNet{IP: net.ParseIP(ip), Mask: net.CIDRMask(24, 32)}}
 }
 
-// Host finds a host by name.
-func (r *Range) Host(name string) (*Host, bool) {
-	h, ok := r.hosts[name]
-	return h, ok
-}
-
 // WriteNames makes the names of all hosts known to every program in the range.
 func (r *Range) WriteNames() error {
 	var b strings.Builder

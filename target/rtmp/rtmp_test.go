@@ -3,7 +3,6 @@ package rtmp
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"errors"
 	"net"
 	"reflect"
@@ -64,7 +63,7 @@ func TestPublish(t *testing.T) {
 			got = append(got, tag)
 		}
 	})
-	c, err := Dial(context.Background(), addr, "live", 5*time.Second)
+	c, err := Dial(t.Context(), addr, "live", 5*time.Second)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,13 +89,51 @@ func TestRefused(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	c, err := Dial(context.Background(), addr, "live", 5*time.Second)
+	c, err := Dial(t.Context(), addr, "live", 5*time.Second)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer c.Close()
 	if err := c.Publish("x"); !errors.Is(err, ErrRefused) {
 		t.Fatalf("publish: %v, want a refusal", err)
+	}
+}
+
+func TestPlay(t *testing.T) {
+	sent := []flv.Tag{{Type: flv.Video, Timestamp: 40, Data: bytes.Repeat([]byte{0x17, 1, 0, 0, 0}, 30_000)},
+		{Type: flv.Audio, Timestamp: 41, Data: []byte{0xaf, 1, 2}}}
+	addr, done := serve(t, func(c *Conn, req Request) {
+		if want := (Request{App: "live", Stream: "room1"}); req != want {
+			t.Errorf("request %+v, want %+v", req, want)
+		}
+		if err := errors.Join(c.Approve(req), c.WriteTags(sent), c.Unpublished()); err != nil {
+			t.Error(err)
+		}
+	})
+	c, err := Dial(t.Context(), addr, "live", 5*time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if err := c.Play("room1"); err != nil {
+		t.Fatal(err)
+	}
+	var got []flv.Tag
+	for {
+		tag, err := c.ReadTag()
+		if err != nil {
+			if !IsEnd(err) {
+				t.Error(err)
+			}
+			break
+		}
+		if tag.Type != flv.Script {
+			got = append(got, tag)
+		}
+	}
+	<-done
+	if !reflect.DeepEqual(got, sent) {
+		t.Errorf("%d tags arrived, or other ones than the %d sent", len(got), len(sent))
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/livedrill/livedrill/reports/record"
 	"github.com/livedrill/livedrill/target"
 	"github.com/livedrill/livedrill/target/hosts"
 	"github.com/livedrill/livedrill/target/transcode"
@@ -170,15 +171,11 @@ func (s *Stack) wait(ctx context.Context, c target.Component) error {
 func Healthy(ctx context.Context, c target.Component) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
-	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true,
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "unix", c.Socket)
-		}}}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://unix/health", nil)
 	if err != nil {
 		return err
 	}
-	resp, err := client.Do(req)
+	resp, err := record.Client(c.Socket).Do(req)
 	if err != nil {
 		return err
 	}

@@ -4,8 +4,8 @@ package targettest
 
 import (
 	"context"
+	"errors"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 
+	"github.com/livedrill/livedrill/reports/record"
 	"github.com/livedrill/livedrill/target"
 )
 
@@ -32,7 +33,7 @@ func Run(t *testing.T, serve Serve, c target.Config) {
 			stop := Start(t, serve, c)
 			checkMetrics(t, c)
 			stop()
-			if _, err := Get(context.Background(), c, "/health"); err == nil {
+			if _, err := Get(t.Context(), c, "/health"); err == nil {
 				t.Error("it still answers after its end")
 			}
 		})
@@ -43,7 +44,7 @@ func Run(t *testing.T, serve Serve, c target.Config) {
 // too long.
 func Start(t *testing.T, serve Serve, c target.Config) (stop func()) {
 	t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- serve(ctx, c) }()
 	for deadline := time.Now().Add(healthLimit); ; {
@@ -79,7 +80,7 @@ func Start(t *testing.T, serve Serve, c target.Config) (stop func()) {
 
 func checkMetrics(t *testing.T, c target.Config) {
 	t.Helper()
-	body, err := Get(context.Background(), c, "/metrics")
+	body, err := Get(t.Context(), c, "/metrics")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,10 +94,8 @@ func checkMetrics(t *testing.T, c target.Config) {
 
 // Get asks a component on its own socket.
 func Get(ctx context.Context, c target.Config, path string) (io.ReadCloser, error) {
-	client := http.Client{Timeout: 2 * time.Second, Transport: &http.Transport{DisableKeepAlives: true,
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "unix", c.Socket)
-		}}}
+	client := record.Client(c.Socket)
+	client.Timeout = 2 * time.Second
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://unix"+path, nil)
 	if err != nil {
 		return nil, err
@@ -107,7 +106,7 @@ func Get(ctx context.Context, c target.Config, path string) (io.ReadCloser, erro
 	}
 	if resp.StatusCode != http.StatusOK {
 		resp.Body.Close()
-		return nil, &net.OpError{Op: "health", Err: os.ErrNotExist}
+		return nil, errors.New(resp.Status)
 	}
 	return resp.Body, nil
 }

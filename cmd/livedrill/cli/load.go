@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"gopkg.in/yaml.v3"
 
 	loadkinds "github.com/livedrill/livedrill/loadgen/kinds"
 	"github.com/livedrill/livedrill/reports"
@@ -54,7 +53,7 @@ func (a *app) load() *cobra.Command {
 				with = append(with, name+"="+value)
 			}
 		}
-		text, err := loadScenario(args[0], hold, with, regions)
+		text, err := scenarios.LoadAlone(args[0], hold, with, regions)
 		if err != nil {
 			return usage(err)
 		}
@@ -81,35 +80,6 @@ func loadNames() []string {
 		out = append(out, k.Name)
 	}
 	return out
-}
-
-// loadScenario writes a scenario with one load and no faults. Viewers get streams to watch.
-func loadScenario(kind string, hold time.Duration, with, regions []string) ([]byte, error) {
-	settings := map[string]any{"kind": kind}
-	shares := map[string]string{}
-	for _, w := range with {
-		key, value, ok := strings.Cut(w, "=")
-		if !ok {
-			return nil, fmt.Errorf("--with %s: write it as NAME=VALUE", w)
-		}
-		settings[key] = value
-	}
-	for _, r := range regions {
-		name, share, ok := strings.Cut(r, "=")
-		if !ok {
-			return nil, fmt.Errorf("--region %s: write it as NAME=SHARE", r)
-		}
-		shares[name] = share
-	}
-	if len(shares) > 0 {
-		settings["regions"] = shares
-	}
-	loads := map[string]any{kind: settings}
-	if kind == "hls" {
-		loads["streamers"] = map[string]any{"kind": "rtmp", "publishers": 1}
-	}
-	return yaml.Marshal(map[string]any{"name": "load-" + kind, "summary": "One load alone.", "load": loads,
-		"phases": map[string]string{"warm-up": "3s", "steady": hold.String(), "recovery": "0s"}})
 }
 
 // loadAlone runs the load and prints what it did and what it saw.

@@ -20,6 +20,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/livedrill/livedrill/reports/record"
 	"github.com/livedrill/livedrill/scenarios"
 	"github.com/livedrill/livedrill/target"
 	"github.com/livedrill/livedrill/target/stack"
@@ -208,15 +209,11 @@ func ask(ctx context.Context, s scenarios.State, method, path string, body any) 
 	if err != nil {
 		return nil, err
 	}
-	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true,
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "unix", socket)
-		}}}
 	req, err := http.NewRequestWithContext(ctx, method, "http://range"+path, bytes.NewReader(text))
 	if err != nil {
 		return nil, err
 	}
-	resp, err := client.Do(req)
+	resp, err := record.Client(socket).Do(req)
 	if err != nil {
 		return nil, err
 	}

