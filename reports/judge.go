@@ -96,7 +96,7 @@ func (j judge) objective(ctx context.Context, o Objective) (Judged, error) {
 	}
 	if err != nil { // the user's own PromQL, say: the report is written all the same
 		out.Why = err.Error()
-		return out, nil
+		return out, nil //nolint:nilerr // it is said in the objective
 	}
 	out.Expr = m.expr
 	if math.IsNaN(m.value) || !(m.n > 0) {

@@ -69,7 +69,7 @@ func (p Program) Keep(ctx context.Context, restarted func(error)) error {
 	for {
 		err := p.Run(ctx)
 		if ctx.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // it was told to end
 		}
 		restarted(err)
 		if !Wait(ctx, 200*time.Millisecond) {

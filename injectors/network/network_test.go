@@ -68,7 +68,7 @@ func linkState(ctx context.Context, n *target.Network) (any, error) {
 			return nil, err
 		}
 	}
-	if _, err := exec.LookPath("iptables"); err != nil {
+	if path, _ := exec.LookPath("iptables"); path == "" {
 		return state, nil
 	}
 	list, err := rules(ctx, n)
