@@ -39,6 +39,7 @@ setup:
 	for need in $(NEEDS); do \
 	  PATH="$$PATH:/usr/sbin:/sbin" command -v "$${need%%:*}" >/dev/null || missing="$$missing $${need##*:}"; \
 	done; \
+	[ -e /usr/include/stdlib.h ] || missing="$$missing libc6-dev"; \
 	if [ -n "$$missing" ]; then \
 	  sudo=""; \
 	  if [ "$$(id -u)" != 0 ]; then \

@@ -21,7 +21,7 @@ import (
 
 // Packages says which Debian package holds a program.
 var Packages = map[string]string{"redis-server": "redis-server", "mariadbd": "mariadb-server",
-	"mariadb-install-db": "mariadb-server", "ffmpeg": "ffmpeg", "nginx": "nginx"}
+	"mariadb-install-db": "mariadb-server", "ffmpeg": "ffmpeg", "nginx": "nginx", "iptables": "iptables"}
 
 // MissingPrograms names what the bundled platform needs and the machine lacks.
 func MissingPrograms() []string {

@@ -19,9 +19,9 @@ func Conf(c target.Config) string {
 	}
 	if c.Defences[target.EdgeServeStale] {
 		cache.WriteString(`
-            # What is here is better than an error.
-            proxy_cache_use_stale error timeout updating http_500 http_502 http_503 http_504;
-            proxy_cache_background_update on;`)
+            # What is here is better than an error. Not "updating": the first viewer after a quiet spell would get a
+            # playlist of long ago.
+            proxy_cache_use_stale error timeout http_500 http_502 http_503 http_504;`)
 	}
 	upstream := fmt.Sprintf("        server %s max_fails=0;\n", c.Peer("origin", target.PortHTTP))
 	failover := "            proxy_next_upstream off;\n"
@@ -96,7 +96,7 @@ http {
             proxy_set_header Connection "";
             proxy_cache hls;
             proxy_cache_key $uri;
-            proxy_cache_use_stale error timeout updating http_500 http_502 http_503 http_504;
+            proxy_cache_use_stale error timeout http_500 http_502 http_503 http_504;
             proxy_connect_timeout 500ms;
         }
     }

@@ -45,7 +45,7 @@ func Setup(group Group) (*Range, error) {
 
 func mounts() error {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
-		return fmt.Errorf("range: private mounts: %w", err)
+		return fmt.Errorf("range: private mounts: %w (in a chroot, its root must be a mount point: mount --bind DIR DIR before it)", err)
 	}
 	if err := unix.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
 		return fmt.Errorf("range: /proc: %w", err)

@@ -35,7 +35,7 @@ type segmenter struct {
 	mu       sync.Mutex
 	segments []segment
 	next     uint64
-	bitrate  float64 // of the newest segment, bits per second
+	bitrate  float64 // the highest of a segment so far, bits per second
 
 	config  h264Config
 	sps     h264.SPS
@@ -191,7 +191,7 @@ func (s *segmenter) store(duration float64) {
 	s.segments = append(s.segments, segment{s.next, duration, data, s.changed && s.next > 0})
 	s.next++
 	s.changed = false
-	s.bitrate = float64(len(data)) * 8 / max(duration, 0.04)
+	s.bitrate = max(s.bitrate, float64(len(data))*8/max(duration, 0.04))
 	if len(s.segments) > kept {
 		s.segments = append(s.segments[:0:0], s.segments[len(s.segments)-kept:]...)
 	}

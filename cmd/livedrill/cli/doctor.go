@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"os/exec"
 	"strings"
 	"text/tabwriter"
 
@@ -57,9 +58,9 @@ func examine(ctx context.Context) ([]finding, error) {
 		user.How = "everything is allowed"
 	}
 	out = append(out, user)
-	missing := strings.Join(scenarios.MissingPrograms(), "\n")
 	for program, pkg := range sortedPairs(scenarios.Packages) {
-		f := finding{What: program, OK: !strings.Contains(missing, program+" ("), How: "package " + pkg}
+		_, err := exec.LookPath(program)
+		f := finding{What: program, OK: err == nil, How: "package " + pkg}
 		if !f.OK {
 			f.Mend = "apt-get install " + pkg
 		}
@@ -76,8 +77,11 @@ func examine(ctx context.Context) ([]finding, error) {
 	out = append(out, group)
 	for _, k := range faultkinds.All {
 		f := finding{What: k.Name, OK: true, How: strings.Join(k.BackEnds, " or ")}
-		if problem, tried := try.Faults[k.Name]; tried && problem != "" {
+		if problem := try.Faults[k.Name]; problem != "" {
 			f.OK, f.Mend = false, problem
+		}
+		if try.Err != "" {
+			f.OK, f.Mend = false, "there is no range to do it in"
 		}
 		out = append(out, f)
 	}
