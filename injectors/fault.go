@@ -66,11 +66,14 @@ func BackEnd(f Fault) string {
 	return ""
 }
 
+// AnyComponent is the On of a fault that works on the link of whatever it is put on.
+const AnyComponent = "any component"
+
 // Kind is one kind of fault.
 type Kind struct {
 	Name     string // family.thing
 	Summary  string
 	BackEnds []string
 	Default  func() Fault // a pointer to the kind's settings
-	On       string       // which components it can be put on, in words
+	On       string       // the kind of component that it can be put on, or AnyComponent
 }

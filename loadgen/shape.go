@@ -52,7 +52,10 @@ func (s *Shape) UnmarshalJSON(data []byte) error {
 // Validate refuses a shape that never sends.
 func (s Shape) Validate() error {
 	if s.From <= 0 && s.To <= 0 {
-		return errors.New("a rate of 0 sends nothing: leave the load out instead")
+		return errors.New("rate: 0 sends nothing: leave the load out instead")
+	}
+	if max(s.From, s.To) > 1e6 {
+		return fmt.Errorf("rate: %s is more than a million a second", max(s.From, s.To))
 	}
 	return nil
 }

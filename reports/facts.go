@@ -44,6 +44,9 @@ func ReadFacts(dir string) (Facts, error) {
 	if err := json.Unmarshal(data, &f); err != nil {
 		return f, fmt.Errorf("%s: %w", filepath.Join(dir, FactsFile), err)
 	}
+	if f.Run.Scenario == "" || f.Run.Started.IsZero() {
+		return f, fmt.Errorf("%s: it is not of a run", filepath.Join(dir, FactsFile))
+	}
 	return f, nil
 }
 

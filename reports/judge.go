@@ -36,6 +36,12 @@ func judgeFacts(ctx context.Context, dir string, facts Facts) (Result, []Chart, 
 func (j judge) result(ctx context.Context) (Result, error) {
 	r := Result{Schema: Schema, Run: j.Run, Phases: j.Phases, Faults: j.Faults, Reasons: []string{}, Impact: []Impact{},
 		Alerts: []Alert{}, Consistency: []Check{}, Objectives: []Judged{}, Loads: []Load{}}
+	if r.Phases == nil {
+		r.Phases = []Phase{}
+	}
+	if r.Faults == nil {
+		r.Faults = []Fault{}
+	}
 	if len(j.Phases) == 0 {
 		r.Verdict = Interrupted
 		if !j.Interrupted {

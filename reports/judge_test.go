@@ -231,6 +231,7 @@ func TestObjectiveForms(t *testing.T) {
 		"stall_ratio p95 <= 2%":                   "",
 		"e2e_latency_seconds p95 <= 6":            "",
 		"e2e_latency_seconds p100 <= 6s":          "",
+		"stall_ratio <= nan%":                     "",
 		"ledger_mismatches == NaN":                "",
 		"nothing":                                 "",
 	} {

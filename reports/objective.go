@@ -102,7 +102,7 @@ func (o *Objective) finish() {
 func parseLimit(text, unit string) (float64, error) {
 	if number, ok := strings.CutSuffix(text, "%"); ok && unit != "seconds" && unit != "count" {
 		v, err := strconv.ParseFloat(number, 64)
-		if err != nil || v < 0 || v > 100 {
+		if err != nil || !(v >= 0 && v <= 100) { // NaN too
 			return 0, fmt.Errorf("%q is no share between 0%% and 100%%", text)
 		}
 		return math.Round(v*1e10) / 1e12, nil // 99.9 / 100 is not 0.999 in binary

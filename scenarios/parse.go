@@ -119,18 +119,33 @@ func (d *decoder) scenario(root *yaml.Node) Scenario {
 		d.problem(root, "name", "%q is no name: 1 to 32 letters, digits and dashes", s.Name)
 	}
 	if s.Cause != "" && !slices.Contains(Causes, s.Cause) {
-		d.problem(root, "cause", "no root cause %q: there are %s", s.Cause, strings.Join(Causes, ", "))
+		d.problem(at(root, "cause"), "cause", "no root cause %q: there are %s", s.Cause, strings.Join(Causes, ", "))
 	}
 	if _, err := target.ProfileDefences(s.Target.Profile, s.Target.Defences); err != nil {
-		d.problem(root, "target", "%v", err)
+		d.problem(at(root, "target"), "target", "%v", err)
+	}
+	for _, p := range []unit.Duration{s.Phases.WarmUp, s.Phases.Steady, s.Phases.Recovery} {
+		if p > unit.Duration(24*time.Hour) {
+			d.problem(at(root, "phases"), "phases", "%s is longer than a day", p)
+		}
 	}
 	for _, v := range s.Verify {
 		if !slices.Contains(reports.CheckNames(), v) {
-			d.problem(root, "verify", "no check %q: there are %s", v, strings.Join(reports.CheckNames(), ", "))
+			d.problem(at(root, "verify"), "verify", "no check %q: there are %s", v, strings.Join(reports.CheckNames(), ", "))
 		}
 	}
 	s.Load = d.load(parts["load"], root)
 	s.Faults = d.faults(parts["faults"])
 	s.Objectives = d.objectives(parts["objectives"], s)
 	return s
+}
+
+// at finds the place of a key, or of the whole mapping when it is not written.
+func at(n *yaml.Node, key string) *yaml.Node {
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		if n.Content[i].Value == key {
+			return n.Content[i]
+		}
+	}
+	return n
 }

@@ -33,7 +33,7 @@ func TestAllMistakesAtOnce(t *testing.T) {
 	}
 	for _, want := range []string{
 		"broken.yaml:2: summray: no such setting (did you mean summary?)",
-		`no profile "strong"`,
+		`broken.yaml:3: target: no profile "strong"`,
 		`broken.yaml:5: load.a: no load of kind "rtpm" (did you mean rtmp?)`,
 		`broken.yaml:6: load.b.viewers: "many" is no whole number`,
 		"broken.yaml:7: load.c.rate: a rate of -5/s is below zero",

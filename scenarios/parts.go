@@ -11,6 +11,7 @@ import (
 
 	"gopkg.in/yaml.v3"
 
+	"github.com/livedrill/livedrill/injectors"
 	faultkinds "github.com/livedrill/livedrill/injectors/kinds"
 	loadkinds "github.com/livedrill/livedrill/loadgen/kinds"
 	"github.com/livedrill/livedrill/reports"
@@ -144,6 +145,9 @@ func (d *decoder) faults(n *yaml.Node) []Fault {
 			d.problem(item, at, "inject: no fault %q%s: livedrill list faults shows all", f.Inject, reports.Nearest(f.Inject, names))
 			continue
 		}
+		if c, ok := componentKind(f.On); ok && kind.On != injectors.AnyComponent && c != kind.On {
+			d.problem(item, at, "on: %s works on %s, and %s is of kind %s", kind.Name, kind.On, f.On, c)
+		}
 		fault := Fault{ID: f.ID, At: time.Duration(f.At), For: time.Duration(f.For), Kind: kind.Name, On: f.On, Fault: kind.Default()}
 		before := len(d.problems)
 		if with != nil {
@@ -162,6 +166,16 @@ func (d *decoder) faults(n *yaml.Node) []Fault {
 		out = append(out, fault)
 	}
 	return out
+}
+
+// componentKind gives the kind of a component of the bundled platform.
+func componentKind(name string) (string, bool) {
+	for _, c := range stack.Components() {
+		if c.Name == name {
+			return c.Kind, true
+		}
+	}
+	return "", false
 }
 
 // objectiveForm is an objective in PromQL.

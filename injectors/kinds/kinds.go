@@ -14,13 +14,13 @@ import (
 // All lists every kind of fault.
 var All = []injectors.Kind{
 	{Name: "network.loss", Summary: "a link loses packets at random, in both directions", BackEnds: []string{"nftables"},
-		On: "any component", Default: func() injectors.Fault { return &network.Loss{Share: 0.1} }},
+		On: injectors.AnyComponent, Default: func() injectors.Fault { return &network.Loss{Share: 0.1} }},
 	{Name: "network.partition", Summary: "a link is cut: nothing passes, and nobody is told", BackEnds: []string{"nftables"},
-		On: "any component", Default: func() injectors.Fault { return &network.Partition{} }},
+		On: injectors.AnyComponent, Default: func() injectors.Fault { return &network.Partition{} }},
 	{Name: "network.delay", Summary: "the path to a host becomes longer", BackEnds: []string{"nfqueue"},
-		On: "any component", Default: func() injectors.Fault { return &network.Delay{By: unit.Duration(50 * time.Millisecond)} }},
+		On: injectors.AnyComponent, Default: func() injectors.Fault { return &network.Delay{By: unit.Duration(50 * time.Millisecond)} }},
 	{Name: "network.rate", Summary: "a link becomes narrow, in both directions", BackEnds: []string{"tbf"},
-		On: "any component", Default: func() injectors.Fault { return &network.Rate{To: unit.Bitrate(2e6)} }},
+		On: injectors.AnyComponent, Default: func() injectors.Fault { return &network.Rate{To: unit.Bitrate(2e6)} }},
 	{Name: "gpu.throttle", Summary: "the encoders lose speed, as on a card that has grown too hot", BackEnds: []string{"nvml", "emulated"},
 		On: "transcode", Default: func() injectors.Fault {
 			return &gpu.Throttle{To: 0.4, Over: unit.Duration(200 * time.Millisecond)}

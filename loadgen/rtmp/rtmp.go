@@ -46,6 +46,9 @@ func (l *Load) Validate() error {
 	if l.Publishers == 0 && l.Newcomers == 0 {
 		errs = append(errs, errors.New("publishers: nobody publishes: give publishers or newcomers"))
 	}
+	if l.Bitrate < 8e3 || l.Bitrate > 100e6 {
+		errs = append(errs, fmt.Errorf("bitrate: %s is not between 8k and 100M", l.Bitrate))
+	}
 	if l.FPS < 1 || l.FPS > 120 || l.Width < 64 || l.Width > 3840 || l.Height < 64 || l.Height > 2160 || l.Width%2+l.Height%2 > 0 {
 		errs = append(errs, errors.New("fps, width, height: a picture is 64x64 to 3840x2160, even, at 1 to 120 frames a second"))
 	}

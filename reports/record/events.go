@@ -53,7 +53,9 @@ func (l *Events) Add(kind string, details map[string]any) {
 	if err == nil {
 		_, err = l.file.Write(append(line, '\n'))
 	}
-	l.err = errors.Join(l.err, err)
+	if l.err == nil { // the others would say the same
+		l.err = err
+	}
 	if l.watch != nil {
 		l.watch(e)
 	}

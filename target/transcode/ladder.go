@@ -2,6 +2,7 @@ package transcode
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 )
 
@@ -22,9 +23,11 @@ func Args(encoder string) []string {
 		"-analyzeduration", "500000", "-copyts", "-f", "flv", "-i", "pipe:0"}
 	for i, r := range ladder {
 		args = append(args, "-map", "0:v:0", "-map", "0:a:0?")
+		size := "scale=trunc(iw/2)*2:trunc(ih/2)*2" // what encoders need; the same size costs nothing
 		if r.Height > 0 {
-			args = append(args, "-vf", fmt.Sprintf("scale=-2:%d", r.Height))
+			size = fmt.Sprintf("scale=-2:'trunc(min(%d,ih)/2)*2'", r.Height)
 		}
+		args = append(args, "-vf", size)
 		args = append(args, "-c:v", encoder)
 		if encoder == "libx264" {
 			args = append(args, "-preset", "ultrafast", "-tune", "zerolatency", "-threads", "1", "-pix_fmt", "yuv420p")
@@ -51,7 +54,7 @@ func Conf(encoder string) string {
 			b.WriteString(" \\\n ")
 		}
 		if strings.ContainsAny(a, "(*?$ ") {
-			a = "'" + a + "'"
+			a = strconv.Quote(a)
 		}
 		b.WriteString(" " + a)
 	}

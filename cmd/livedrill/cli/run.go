@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -118,8 +119,10 @@ func ended(code int) error {
 		return exitError{exitInternal, nil}
 	case exitInterrupted:
 		return exitError{exitInterrupted, nil}
+	case -1:
+		return internal(errors.New("the range's first process was killed: there is no report"))
 	default:
-		return internal(fmt.Errorf("the range ended by itself (code %d): its first process was killed or failed", code))
+		return internal(fmt.Errorf("the range's first process failed (code %d): there is no report", code))
 	}
 }
 
