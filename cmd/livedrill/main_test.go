@@ -180,9 +180,9 @@ func start(t *testing.T, state string) (*exec.Cmd, string, *bytes.Buffer) {
 	return cmd, dir, &out
 }
 
-// machine is all that a run could leave on a machine while it lives: processes in other PID namespaces than the test's own,
-// processes of this binary, network interfaces, mounts, cgroups.
-func machine(t *testing.T) map[string][]string {
+// processes lists what runs of livedrill: by its binary, or in one of the PID namespaces. A process without a command line has
+// ended, and waits for this machine's own first process to take note. The namespaces of what it found are added.
+func processes(t *testing.T, namespaces map[string]bool) []string {
 	t.Helper()
 	own, err := os.Readlink("/proc/self/ns/pid")
 	if err != nil {
@@ -192,17 +192,29 @@ func machine(t *testing.T) map[string][]string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	out := map[string][]string{}
+	var out []string
 	for _, dir := range dirs {
 		ns, err := os.Readlink(filepath.Join(dir, "ns", "pid"))
 		if err != nil {
 			continue // it has ended
 		}
 		exe, _ := os.Readlink(filepath.Join(dir, "exe"))
-		if line, err := os.ReadFile(filepath.Join(dir, "cmdline")); err == nil && (ns != own || exe == binary) {
-			out["processes"] = append(out["processes"], strings.ReplaceAll(string(line), "\x00", " "))
+		line, err := os.ReadFile(filepath.Join(dir, "cmdline"))
+		if err != nil || len(line) == 0 || exe != binary && !namespaces[ns] {
+			continue
 		}
+		if ns != own {
+			namespaces[ns] = true
+		}
+		out = append(out, strings.ReplaceAll(string(line), "\x00", " "))
 	}
+	return out
+}
+
+// machine is what else a run could leave on a machine: network interfaces and mounts.
+func machine(t *testing.T) map[string][]string {
+	t.Helper()
+	out := map[string][]string{}
 	interfaces, err := net.Interfaces()
 	if err != nil {
 		t.Fatal(err)
@@ -244,22 +256,28 @@ func TestKillLeavesNothing(t *testing.T) {
 		}
 		t.Run(after.String(), func(t *testing.T) {
 			state := t.TempDir()
-			before, groups := machine(t), cgroups()
+			before, namespaces := machine(t), map[string]bool{}
 			cmd, _, _ := start(t, state)
 			target.Wait(t.Context(), after)
+			if len(processes(t, namespaces)) == 0 {
+				t.Error("nothing of the run was found while it ran: this test would see nothing")
+			}
 			if err := cmd.Process.Kill(); err != nil {
 				t.Fatal(err)
 			}
 			_ = cmd.Wait() // it was killed
 			target.Wait(t.Context(), time.Second)
 			unchanged(t, before)
+			if left := processes(t, namespaces); len(left) > 0 {
+				t.Errorf("still running a second later: %q", left)
+			}
 			recovery := exec.Command(binary, "recover", "--json")
 			recovery.Env = append(os.Environ(), "XDG_STATE_HOME="+state)
 			if out, err := recovery.CombinedOutput(); err != nil {
 				t.Errorf("recover: %v\n%s", err, out)
 			}
-			if now := cgroups(); !slices.Equal(now, groups) {
-				t.Errorf("cgroups %v, before %v", now, groups)
+			if left := cgroups(); len(left) > 0 {
+				t.Errorf("cgroups are left: %v", left)
 			}
 			files, err := filepath.Glob(filepath.Join(state, "livedrill", "*"))
 			if err != nil || len(files) > 0 {
@@ -271,7 +289,7 @@ func TestKillLeavesNothing(t *testing.T) {
 
 func cgroups() []string {
 	var out []string
-	for _, pattern := range []string{"/sys/fs/cgroup/livedrill-*", "/sys/fs/cgroup/*/livedrill-*"} {
+	for _, pattern := range []string{"/sys/fs/cgroup/livedrill-*-evening-peak", "/sys/fs/cgroup/*/livedrill-*-evening-peak"} {
 		found, err := filepath.Glob(pattern)
 		if err == nil {
 			out = append(out, found...)
@@ -283,7 +301,7 @@ func cgroups() []string {
 // TestInterrupt stops a drill as Ctrl-C does while a fault is in effect: it restores, reports and ends with 130.
 func TestInterrupt(t *testing.T) {
 	needRange(t)
-	before := machine(t)
+	before, namespaces := machine(t), map[string]bool{}
 	cmd, dir, out := start(t, t.TempDir())
 	inEffect := func() bool {
 		text, err := os.ReadFile(filepath.Join(dir, "events.jsonl"))
@@ -295,6 +313,7 @@ func TestInterrupt(t *testing.T) {
 		}
 		target.Wait(t.Context(), 50*time.Millisecond)
 	}
+	processes(t, namespaces)
 	if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
 		t.Fatal(err)
 	}
@@ -312,4 +331,7 @@ func TestInterrupt(t *testing.T) {
 		}
 	}
 	unchanged(t, before)
+	if left := processes(t, namespaces); len(left) > 0 {
+		t.Errorf("still running: %q", left)
+	}
 }
