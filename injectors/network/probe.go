@@ -3,10 +3,14 @@ package network
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net"
+	"os"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/livedrill/livedrill/target"
 	"github.com/livedrill/livedrill/target/hosts"
@@ -55,8 +59,9 @@ func probeFor(ctx context.Context, on *target.Network, packets, size int, over, 
 	defer atHost.Close()
 	var wg sync.WaitGroup
 	var there, back flow
-	wg.Go(func() { there = count(atHost, over+last) })
-	wg.Go(func() { back = count(atBridge, over+last) })
+	sent := make(chan struct{})
+	wg.Go(func() { there = count(atHost, sent, last) })
+	wg.Go(func() { back = count(atBridge, sent, last) })
 	body := make([]byte, max(size-28, 8)) // 28: IPv4 and UDP headers
 	start := time.Now()
 	for i := range packets {
@@ -73,13 +78,14 @@ func probeFor(ctx context.Context, on *target.Network, packets, size int, over, 
 			fromHost.sent++
 		}
 	}
+	close(sent)
 	wg.Wait()
 	there.sent, back.sent = toHost.sent, fromHost.sent
 	return there, back, err
 }
 
 // grace is how long the last packets may take.
-const grace = 150 * time.Millisecond
+const grace = 75 * time.Millisecond
 
 // socket opens a UDP socket in a network namespace.
 func socket(namespace, addr string) (*net.UDPConn, error) {
@@ -91,29 +97,54 @@ func socket(namespace, addr string) (*net.UDPConn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("probe: %w", err)
 	}
-	return conn, conn.SetReadBuffer(1 << 20)
+	return conn, wideBuffer(conn)
 }
 
-// count reads packets for a time.
-func count(conn *net.UDPConn, over time.Duration) (f flow) {
-	if err := conn.SetReadDeadline(time.Now().Add(over)); err != nil {
-		return f
+// wideBuffer makes room for every packet of a probe whose reader gets no processor for a while: what overflows here would
+// look like loss on the link. The owner of a network namespace may go beyond the machine's usual limit.
+func wideBuffer(conn *net.UDPConn) error {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return err
 	}
+	var set error
+	err = raw.Control(func(fd uintptr) {
+		set = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 16<<20)
+	})
+	return errors.Join(err, set)
+}
+
+// count reads packets until all were sent and none has come for as long as the last may take. A reader that was kept
+// waiting by a busy machine still reads all that is there.
+func count(conn *net.UDPConn, sent <-chan struct{}, last time.Duration) (f flow) {
 	buf := make([]byte, 2048)
-	var first, last time.Time
-	for {
-		n, _, err := conn.ReadFromUDP(buf)
-		if err != nil {
-			f.took = last.Sub(first)
+	var begun, latest time.Time
+	for quiet := false; ; {
+		if err := conn.SetReadDeadline(time.Now().Add(last)); err != nil {
 			return f
 		}
-		if last = time.Now(); f.received == 0 {
-			first = last
+		n, _, err := conn.ReadFromUDP(buf)
+		if err != nil {
+			select {
+			case <-sent:
+			default:
+				continue
+			}
+			if quiet || !errors.Is(err, os.ErrDeadlineExceeded) {
+				f.took = latest.Sub(begun)
+				return f
+			}
+			quiet = true // once more: the deadline may have passed while nothing of ours could run
+			continue
+		}
+		quiet = false
+		if latest = time.Now(); f.received == 0 {
+			begun = latest
 		}
 		f.received++
 		f.bytes += uint64(n + 28)
 		if n >= 8 {
-			f.delays = append(f.delays, last.Sub(time.Unix(0, int64(binary.BigEndian.Uint64(buf)))))
+			f.delays = append(f.delays, latest.Sub(time.Unix(0, int64(binary.BigEndian.Uint64(buf)))))
 		}
 	}
 }

@@ -1,6 +1,12 @@
-package reports
+// Package stats holds the statistics by which runs are judged and compared: intervals, the bootstrap over windows, tests for
+// two groups of runs, change points and forecasts. All of it is pure; what is random takes a seeded source.
+package stats
 
-import "math"
+import (
+	"math"
+
+	"gonum.org/v1/gonum/stat/distuv"
+)
 
 // z is the standard normal quantile of a two-sided 95 % interval.
 const z = 1.959963984540054
@@ -23,6 +29,27 @@ func Wilson(good, n float64) (low, high float64) {
 		low, high = math.Pow(0.05, 1/n), 1
 	}
 	return low, high
+}
+
+// ClopperPearson gives the exact 95 % bounds of a share of good in n trials (Clopper and Pearson 1934). They never promise
+// too much, and are for a few trials that each cost a run.
+func ClopperPearson(good, n float64) (low, high float64) {
+	if n <= 0 {
+		return 0, 1
+	}
+	low, high = 0, 1
+	if good > 0 {
+		low = distuv.Beta{Alpha: good, Beta: n - good + 1}.Quantile(0.025)
+	}
+	if good < n {
+		high = distuv.Beta{Alpha: good + 1, Beta: n - good}.Quantile(0.975)
+	}
+	return low, high
+}
+
+// CleanTrials is how many trials without a failure prove, with 95 %, that the failure rate is at most rate.
+func CleanTrials(rate float64) float64 {
+	return math.Ceil(math.Log(0.05) / math.Log1p(-rate))
 }
 
 // QuantileRanks gives the shares of a sample of n between which the true q-quantile lies with 95 % (order statistics, by

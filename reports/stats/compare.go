@@ -1,0 +1,236 @@
+package stats
+
+import (
+	"math"
+	"math/rand/v2"
+	"slices"
+
+	mm "github.com/aclements/go-moremath/stats"
+	"gonum.org/v1/gonum/stat/distuv"
+)
+
+// Shift is how far b lies from a: as a difference of logarithms, so that 0.1 is 10 % more (Log), or as a plain difference.
+// P values are one-sided for b above a and, in Below, for b below a.
+type Shift struct {
+	Log         bool
+	Paired      bool
+	Estimate    float64 // of the mean
+	Low, High   float64 // 95 %, Welch or paired t
+	BootLow     float64 // 95 %, by drawing runs again
+	BootHigh    float64
+	Above       float64 // P of a shift this high or higher where there is none
+	Below       float64
+	RankP       float64 // two-sided: Mann and Whitney, or Wilcoxon's signed ranks for pairs
+	LeastRankP  float64 // the smallest RankP that samples of this size can give at all
+	Effect      float64 // Cliff's delta: P(b > a) − P(b < a)
+	deviation   float64 // of one pair, or the pooled one of one run
+	sizeA, size int
+}
+
+// Compare tests two groups of runs. Pairs are runs that were made side by side: a[i] with b[i].
+func Compare(a, b []float64, paired, log bool, rng *rand.Rand) Shift {
+	s := Shift{Log: log, Paired: paired, sizeA: len(a), size: len(b), Effect: cliff(a, b)}
+	nan := math.NaN()
+	s.Low, s.High, s.BootLow, s.BootHigh, s.Above, s.Below, s.RankP, s.LeastRankP = nan, nan, nan, nan, nan, nan, nan, nan
+	x, y := slices.Clone(a), slices.Clone(b)
+	if log {
+		for i := range x {
+			x[i] = math.Log(x[i])
+		}
+		for i := range y {
+			y[i] = math.Log(y[i])
+		}
+	}
+	s.Estimate = Mean(y) - Mean(x)
+	if len(a) < 2 || len(b) < 2 || paired && len(a) != len(b) {
+		return s
+	}
+	var se, df float64
+	if paired {
+		d := make([]float64, len(x))
+		for i := range x {
+			d[i] = y[i] - x[i]
+		}
+		s.deviation = math.Sqrt(variance(d))
+		se, df = s.deviation/math.Sqrt(float64(len(d))), float64(len(d)-1)
+		s.RankP, s.LeastRankP = signedRanks(d)
+		s.BootLow, s.BootHigh = redraw(rng, func(draw func(int) int) float64 {
+			sum := 0.0
+			for range d {
+				sum += d[draw(len(d))]
+			}
+			return sum / float64(len(d))
+		})
+	} else {
+		vx, vy := variance(x)/float64(len(x)), variance(y)/float64(len(y))
+		se = math.Sqrt(vx + vy)
+		df = (vx + vy) * (vx + vy) / (vx*vx/float64(len(x)-1) + vy*vy/float64(len(y)-1)) // Welch and Satterthwaite
+		s.deviation = math.Sqrt((variance(x) + variance(y)) / 2)
+		if r, err := mm.MannWhitneyUTest(x, y, mm.LocationDiffers); err == nil {
+			s.RankP = r.P
+		} else {
+			s.RankP = 1 // all values are the same
+		}
+		s.LeastRankP = min(1, 2/binomial(len(x)+len(y), len(x)))
+		s.BootLow, s.BootHigh = redraw(rng, func(draw func(int) int) float64 {
+			sx, sy := 0.0, 0.0
+			for range x {
+				sx += x[draw(len(x))]
+			}
+			for range y {
+				sy += y[draw(len(y))]
+			}
+			return sy/float64(len(y)) - sx/float64(len(x))
+		})
+	}
+	if se == 0 || math.IsNaN(df) { // every run gave the same: the difference is what it is
+		s.Low, s.High = s.Estimate, s.Estimate
+		s.Above, s.Below = 1, 1
+		if s.Estimate > 0 {
+			s.Above = 0
+		} else if s.Estimate < 0 {
+			s.Below = 0
+		}
+		return s
+	}
+	t := distuv.StudentsT{Sigma: 1, Nu: df}
+	s.Above, s.Below = t.Survival(s.Estimate/se), t.CDF(s.Estimate/se)
+	half := t.Quantile(0.975) * se
+	s.Low, s.High = s.Estimate-half, s.Estimate+half
+	return s
+}
+
+// Needed is how many runs a side (or pairs) would settle, with 80 %, whether there is a shift of at least delta.
+func (s Shift) Needed(delta, alpha float64) int {
+	if s.deviation == 0 || math.IsNaN(s.deviation) || delta <= 0 {
+		return max(3, s.size)
+	}
+	factor := 2.0
+	if s.Paired {
+		factor = 1
+	}
+	for n := 3; n < 1000; n++ {
+		t := distuv.StudentsT{Sigma: 1, Nu: factor * float64(n-1)}
+		if need := t.Quantile(1-alpha) + t.Quantile(0.8); delta >= need*s.deviation*math.Sqrt(factor/float64(n)) {
+			return n
+		}
+	}
+	return 1000
+}
+
+// Holm adjusts P values of many tests so that the chance of any false alarm among them stays what it is for one (Holm 1979).
+func Holm(p []float64) []float64 {
+	order := make([]int, len(p))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortFunc(order, func(i, j int) int {
+		switch {
+		case p[i] < p[j]:
+			return -1
+		case p[i] > p[j]:
+			return 1
+		}
+		return i - j
+	})
+	out, before := make([]float64, len(p)), 0.0
+	for rank, i := range order {
+		before = max(before, min(1, p[i]*float64(len(p)-rank)))
+		out[i] = before
+	}
+	return out
+}
+
+func cliff(a, b []float64) float64 {
+	more := 0.0
+	for _, x := range a {
+		for _, y := range b {
+			switch {
+			case y > x:
+				more++
+			case y < x:
+				more--
+			}
+		}
+	}
+	return more / float64(len(a)*len(b))
+}
+
+// signedRanks is Wilcoxon's test for pairs, exact for up to 20 of them by walking all signs, normal beyond.
+func signedRanks(d []float64) (p, least float64) {
+	var v []float64
+	for _, x := range d {
+		if x != 0 {
+			v = append(v, x)
+		}
+	}
+	n := len(v)
+	least = min(1, 2*math.Pow(0.5, float64(len(d))))
+	if n == 0 {
+		return 1, least
+	}
+	slices.SortFunc(v, func(x, y float64) int {
+		switch {
+		case math.Abs(x) < math.Abs(y):
+			return -1
+		case math.Abs(x) > math.Abs(y):
+			return 1
+		}
+		return 0
+	})
+	ranks, plus := make([]float64, n), 0.0
+	for i := 0; i < n; {
+		j := i
+		for j < n && math.Abs(v[j]) == math.Abs(v[i]) {
+			j++
+		}
+		for k := i; k < j; k++ {
+			ranks[k] = float64(i+j+1) / 2 // ties share their rank
+			if v[k] > 0 {
+				plus += ranks[k]
+			}
+		}
+		i = j
+	}
+	mean := float64(n*(n+1)) / 4
+	far := math.Abs(plus-mean) - 1e-9
+	if n > 20 {
+		sum := 0.0
+		for _, r := range ranks {
+			sum += r * r
+		}
+		return 2 * distuv.UnitNormal.Survival(far/math.Sqrt(sum/4)), least
+	}
+	// Twice the ranks are whole numbers, so the distribution of their sum is a table.
+	table := map[int]float64{0: 1}
+	for _, r := range ranks {
+		next := make(map[int]float64, 2*len(table))
+		for sum, ways := range table {
+			next[sum] += ways / 2
+			next[sum+int(2*r)] += ways / 2
+		}
+		table = next
+	}
+	for sum, share := range table {
+		if math.Abs(float64(sum)/2-mean) >= far {
+			p += share
+		}
+	}
+	return min(1, p), least
+}
+
+func redraw(rng *rand.Rand, once func(draw func(int) int) float64) (low, high float64) {
+	values := make([]float64, resamples)
+	for i := range values {
+		values[i] = once(rng.IntN)
+	}
+	return percentiles(values)
+}
+
+func binomial(n, k int) float64 {
+	out := 1.0
+	for i := 1; i <= k; i++ {
+		out *= float64(n-k+i) / float64(i)
+	}
+	return out
+}
