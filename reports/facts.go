@@ -10,8 +10,14 @@ import (
 // FactsFile holds what a run knows and its time series do not; with both, the run can be judged at any time.
 const FactsFile = "facts.json"
 
-// Facts are what the range leaves behind for the judge.
+// FactsSchema names the form of facts.json. A later one is refused, never guessed at.
+const FactsSchema = "livedrill.facts/v1"
+
+// Facts are what the range leaves behind for the judge. They are written anew at each boundary, so that of a run that dies
+// what is known up to there can be judged.
 type Facts struct {
+	Schema      string            `json:"schema"`
+	Finished    bool              `json:"finished"`
 	Run         Run               `json:"run"`
 	Ready       float64           `json:"ready_after_s"`
 	Interrupted bool              `json:"interrupted"`
@@ -23,6 +29,39 @@ type Facts struct {
 	Verify      []string          `json:"verify"`
 	Problems    []string          `json:"problems"` // what went wrong in the run itself
 	Notes       []string          `json:"notes"`    // stated lesser modes
+	Alerts      AlertRules        `json:"alerts"`
+	Incidents   []Incident        `json:"incidents"` // how often each fault happens in real life
+	Targets     Targets           `json:"targets"`
+	Cause       string            `json:"cause"` // class of root cause that the scenario is about
+	Topology    []Node            `json:"topology"`
+	Versions    map[string]string `json:"versions,omitempty"` // what was compared: A/B arms
+}
+
+// AlertRules are Prometheus rule files to be tried on the run, and what is expected of them.
+type AlertRules struct {
+	Files  map[string]string `json:"files,omitempty"` // text by name
+	Expect []string          `json:"expect,omitempty"`
+	Silent []string          `json:"silent,omitempty"`
+}
+
+// Incident is how often a fault of a kind happens outside of drills, and how long it lasts, as the user says.
+type Incident struct {
+	Fault    string  `json:"fault"`
+	PerMonth float64 `json:"per_month"`
+	Lasts    float64 `json:"lasts_s"`
+}
+
+// Targets are what has been promised to others.
+type Targets struct {
+	RTO          float64 `json:"rto_s"`
+	Availability float64 `json:"availability"`
+}
+
+// Node is one component of the platform, for its picture.
+type Node struct {
+	Name   string `json:"name"`
+	Kind   string `json:"kind"`
+	Region string `json:"region,omitempty"`
 }
 
 // Workload is one load of the scenario.
@@ -32,17 +71,23 @@ type Workload struct {
 }
 
 // Write puts the facts into a run directory.
-func (f Facts) Write(dir string) error { return writeJSON(filepath.Join(dir, FactsFile), f) }
+func (f Facts) Write(dir string) error {
+	f.Schema = FactsSchema
+	return writeJSON(filepath.Join(dir, FactsFile), f)
+}
 
 // ReadFacts reads them again.
 func ReadFacts(dir string) (Facts, error) {
 	var f Facts
 	data, err := os.ReadFile(filepath.Join(dir, FactsFile))
 	if err != nil {
-		return f, fmt.Errorf("%s holds no finished run: %w", dir, err)
+		return f, fmt.Errorf("%s holds no run: %w", dir, err)
 	}
 	if err := json.Unmarshal(data, &f); err != nil {
 		return f, fmt.Errorf("%s: %w", filepath.Join(dir, FactsFile), err)
+	}
+	if f.Schema != FactsSchema {
+		return f, fmt.Errorf("%s: it is of schema %q, and this version of livedrill reads %q", filepath.Join(dir, FactsFile), f.Schema, FactsSchema)
 	}
 	if f.Run.Scenario == "" || f.Run.Started.IsZero() {
 		return f, fmt.Errorf("%s: it is not of a run", filepath.Join(dir, FactsFile))
@@ -55,7 +100,10 @@ func writeJSON(path string, v any) error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(path, append(text, '\n'), 0o644)
+	if err := os.WriteFile(path+".new", append(text, '\n'), 0o644); err != nil {
+		return err
+	}
+	return os.Rename(path+".new", path) // a reader never sees half of it
 }
 
 // abs turns seconds from the start into Unix seconds.

@@ -4,19 +4,17 @@ import (
 	"context"
 	"math"
 	"strings"
+
+	"github.com/livedrill/livedrill/reports/stats"
 )
 
-// The windows in which an SLI is followed after a fault. Three bad ones in a row count as hurt, three good ones as whole:
-// a single window can be off because a batch of deliveries fell on its edge.
-const (
-	windowLength = 2.0 // seconds
-	windowStep   = 1.0
-	inARow       = 3
-)
+// inARow is how many windows of two seconds (or two steps of a long run) must agree: three bad ones count as hurt, three
+// good ones as whole. A single window can be off because a batch of deliveries fell on its edge.
+const inARow = 3
 
 // impact finds what each fault did to each SLI that has an objective for it, from the injection to the next fault or the
 // end of the run.
-func (j judge) impact(ctx context.Context) ([]Impact, error) {
+func (j *judge) impact(ctx context.Context) ([]Impact, error) {
 	out := []Impact{}
 	for _, f := range j.Faults {
 		if _, ok := j.Windows[f.ID]; !ok || f.Injected == nil {
@@ -41,24 +39,23 @@ func (j judge) impact(ctx context.Context) ([]Impact, error) {
 }
 
 // follow reads one SLI window by window after one fault.
-func (j judge) follow(ctx context.Context, f Fault, o Objective, sli SLI) (im Impact, hurt bool, err error) {
+func (j *judge) follow(ctx context.Context, f Fault, o Objective, sli SLI) (im Impact, hurt bool, err error) {
 	im = Impact{Fault: f.ID, Objective: o.Name}
+	values, ends, err := j.moving(ctx, sli, o.Quantile, j.abs(*f.Injected), j.abs(j.until(f)))
+	if err != nil {
+		return im, false, err
+	}
 	bad, good := 0, 0
 	worst := math.NaN()
-	for t := *f.Injected; t+windowLength <= j.until(f); t += windowStep {
-		m, err := j.measure(ctx, o, sli, Window{j.abs(t), j.abs(t + windowLength)})
-		if err != nil {
-			return im, false, err
-		}
-		if math.IsNaN(m.value) || !(m.n > 0) {
-			continue
-		}
-		since := t + windowLength - *f.Injected
-		if o.Holds(m.value) {
+	firstOf := func(i, run int) *float64 { // when the first of a run of windows that ends with i was over
+		at := ends[i-run+1] - j.abs(*f.Injected)
+		return &at
+	}
+	for i, v := range values {
+		if o.Holds(v) {
 			bad = 0
 			if good++; good == inARow && im.Detected != nil && im.Whole == nil {
-				whole := since - (inARow-1)*windowStep
-				im.Whole = &whole
+				im.Whole = firstOf(i, inARow)
 			}
 			continue
 		}
@@ -66,20 +63,53 @@ func (j judge) follow(ctx context.Context, f Fault, o Objective, sli SLI) (im Im
 		if bad++; bad == inARow {
 			im.Whole = nil
 			if im.Detected == nil {
-				first := since - (inARow-1)*windowStep
-				im.Detected = &first
+				im.Detected = firstOf(i, inARow)
 			}
 		}
-		if math.IsNaN(worst) || strings.HasPrefix(o.Op, ">") == (m.value < worst) {
-			worst = m.value
+		if math.IsNaN(worst) || strings.HasPrefix(o.Op, ">") == (v < worst) {
+			worst = v
 		}
 	}
 	im.Worst = worst
 	return im, im.Detected != nil, nil
 }
 
+// moving gives an SLI over overlapping windows within a stretch of time, and when each window ends. Windows in which nothing
+// happened are left out.
+func (j *judge) moving(ctx context.Context, sli SLI, quantile, from, to float64) (values, ends []float64, err error) {
+	if sli.Histogram != "" {
+		s, err := j.cumulative(ctx, sli.Histogram)
+		if err != nil {
+			return nil, nil, err
+		}
+		b, _ := s.buckets(from, to, 1)
+		first, _ := s.between(from, to)
+		for i := 1; i < len(b.Counts); i++ {
+			both := make([]float64, len(b.Upper))
+			for k := range both {
+				both[k] = b.Counts[i-1][k] + b.Counts[i][k]
+			}
+			if v := stats.QuantileOf(b, both, quantile); !math.IsNaN(v) {
+				values, ends = append(values, v), append(ends, s.t[first+i+1])
+			}
+		}
+		return values, ends, nil
+	}
+	s, err := j.shared(ctx, sli)
+	if err != nil {
+		return nil, nil, err
+	}
+	first, last := (&series{t: s.t}).between(from, to)
+	for i := first; i+2 <= last; i++ {
+		if w := s.window(i, i+2); w.Total > 0 {
+			values, ends = append(values, w.Good/w.Total), append(ends, s.t[i+2])
+		}
+	}
+	return values, ends, nil
+}
+
 // until is when the next fault begins, or the run ends.
-func (j judge) until(f Fault) float64 {
+func (j *judge) until(f Fault) float64 {
 	end := j.Run.Duration
 	for _, other := range j.Faults {
 		if w, ok := j.Windows[other.ID]; ok && other.ID != f.ID && w.From > j.Windows[f.ID].From {

@@ -15,7 +15,7 @@ const (
 )
 
 // loads reads what every workload did from the end of the warm-up on.
-func (j judge) loads(ctx context.Context) ([]Load, error) {
+func (j *judge) loads(ctx context.Context) ([]Load, error) {
 	w, ok := j.window(WholeRun)
 	if !ok {
 		w, ok = j.window("warm-up")
@@ -62,7 +62,7 @@ func (j judge) loads(ctx context.Context) ([]Load, error) {
 }
 
 // costs reads what livedrill took of the machine.
-func (j judge) costs(ctx context.Context) (Costs, error) {
+func (j *judge) costs(ctx context.Context) (Costs, error) {
 	c := Costs{ReadyAfter: j.Ready}
 	w, ok := j.window(WholeRun)
 	if !ok {
@@ -84,7 +84,7 @@ func (j judge) costs(ctx context.Context) (Costs, error) {
 }
 
 // consistency proves that numbers which must agree do.
-func (j judge) consistency(ctx context.Context) ([]Check, error) {
+func (j *judge) consistency(ctx context.Context) ([]Check, error) {
 	end := j.abs(j.Run.Duration)
 	sum := func(selector string) (float64, error) {
 		v, err := j.number(ctx, fmt.Sprintf("sum(%s @ %.3f)", selector, end), end)

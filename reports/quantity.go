@@ -51,3 +51,12 @@ func Count(n float64) string {
 	}
 	return strconv.FormatFloat(math.Round(n), 'f', 0, 64)
 }
+
+// Percent prints a share as a percentage with as many digits as it needs to differ from 100 %.
+func Percent(v float64) string {
+	digits := 2
+	if gap := math.Min(v, 1-v); gap > 0 && gap < 0.001 {
+		digits = 4
+	}
+	return fmt.Sprintf("%.*f %%", digits, v*100)
+}

@@ -63,6 +63,15 @@ type Result struct {
 	Alerts      []Alert  `json:"alerts"`
 	Consistency []Check  `json:"consistency"`
 	Costs       Costs    `json:"costs"`
+
+	SLA         *SLA       `json:"sla"`       // null where nobody watched
+	Responses   []Response `json:"responses"` // by fault: the times from its injection to the proof that all is well
+	Table       []Cell     `json:"table"`     // every SLI by phase and region
+	Core        []Core     `json:"core"`      // the twelve core metrics
+	Forecasts   []Forecast `json:"forecasts"` // limits that were seen coming
+	Logs        []Anomaly  `json:"logs"`      // kinds of log lines that came more often
+	NotMeasured []Unknown  `json:"not_measured"`
+	Actions     []Action   `json:"actions"` // what to do next
 }
 
 // Run says which run it was.
@@ -143,6 +152,8 @@ type Judged struct {
 	Low        *float64 `json:"low"`
 	High       *float64 `json:"high"`
 	N          float64  `json:"n"`
+	Windows    int      `json:"windows"`       // drawn by the bootstrap
+	Effect     *float64 `json:"design_effect"` // n events tell as much as n ÷ this many independent ones
 	Verdict    Verdict  `json:"verdict"`
 	Expr       string   `json:"expr"`
 	Why        string   `json:"why,omitempty"`
@@ -158,11 +169,27 @@ type Impact struct {
 	Worst     float64  `json:"worst"`
 }
 
-// Alert is one alert that was expected or fired.
+// Alert is one alerting rule over the run.
 type Alert struct {
 	Name     string   `json:"name"`
+	Severity string   `json:"severity"`
 	Expected bool     `json:"expected"`
-	Fired    *float64 `json:"fired_s"`
+	Silent   bool     `json:"silent"`  // it had to stay silent
+	Fired    *float64 `json:"fired_s"` // first firing
+	Firings  []Firing `json:"firings"`
+	Fault    string   `json:"fault"`              // the last fault that was injected before it fired
+	AfterT0  *float64 `json:"after_injection_s"`  // from that injection
+	AfterBad *float64 `json:"after_bad_window_s"` // from the first bad window of an objective after it
+	State    string   `json:"state"`              // as-expected, missed, false-alarm, silent, not-provable
+	Why      string   `json:"why,omitempty"`
+	Expr     string   `json:"expr"`
+}
+
+// Firing is one stretch of time in which an alert was firing.
+type Firing struct {
+	From   float64  `json:"from_s"`
+	To     *float64 `json:"to_s"` // null: to the end of the run
+	Labels string   `json:"labels"`
 }
 
 // Check is one proof that the numbers agree with each other.

@@ -17,6 +17,7 @@ import (
 	"github.com/livedrill/livedrill/injectors"
 	"github.com/livedrill/livedrill/reports"
 	"github.com/livedrill/livedrill/target"
+	"github.com/livedrill/livedrill/target/stack"
 	"github.com/livedrill/livedrill/target/unit"
 )
 
@@ -38,6 +39,7 @@ func (d *drill) describe() error {
 	}
 	machine.Kernel, _ = host.KernelVersion() // unknown stays empty
 	d.facts = reports.Facts{Windows: map[string]reports.Window{}, Objectives: d.story.Objectives, Verify: d.story.Verify,
+		Alerts: d.story.Alerts, Incidents: d.story.Incidents, Targets: d.story.SLA, Cause: d.story.Cause,
 		Run: reports.Run{ID: d.ID, Scenario: d.story.Name, Summary: d.story.Summary, Seed: d.story.Seed, Profile: d.story.Target.Profile, Defences: on,
 			TimeScale: d.TimeScale, Started: d.start.Truncate(time.Millisecond), Version: d.Version, Machine: machine}}
 	if d.Group.Version == 0 {
@@ -48,7 +50,20 @@ func (d *drill) describe() error {
 	for _, l := range d.story.Load {
 		d.facts.Workloads = append(d.facts.Workloads, reports.Workload{Name: l.Name, Kind: l.Kind})
 	}
-	return nil
+	for _, c := range stack.Components() {
+		d.facts.Topology = append(d.facts.Topology, reports.Node{Name: c.Name, Kind: c.Kind, Region: c.Region})
+	}
+	return d.facts.Write(d.Dir)
+}
+
+// checkpoint leaves what is known so far, for the judge of a run that dies.
+func (d *drill) checkpoint() {
+	d.mu.Lock()
+	err := d.facts.Write(d.Dir)
+	d.mu.Unlock()
+	if err != nil {
+		d.problem("record: %v", err)
+	}
 }
 
 // finish leaves the facts to the judge.
@@ -58,6 +73,7 @@ func (d *drill) finish() error {
 	if d.facts.Run.Duration == 0 {
 		d.facts.Run.Duration = time.Since(d.facts.Run.Started).Seconds()
 	}
+	d.facts.Finished = true
 	return d.facts.Write(d.Dir)
 }
 

@@ -18,7 +18,7 @@ import (
 	"github.com/livedrill/livedrill/target/unit"
 )
 
-//go:embed library/*.yaml
+//go:embed library/*.yaml library/alerts/*.yaml
 var library embed.FS
 
 // Names lists the scenarios that ship.
@@ -64,6 +64,9 @@ type form struct {
 	Faults     later    `json:"faults"`
 	Objectives later    `json:"objectives"`
 	Verify     []string `json:"verify"`
+	Alerts     later    `json:"alerts"`
+	Incidents  later    `json:"incidents"`
+	SLA        sla      `json:"sla"`
 }
 
 // later is a part that is read apart, as its form depends on its kinds.
@@ -99,6 +102,7 @@ func Parse(file string, text []byte, sets []string) (Scenario, error) {
 
 func (d *decoder) scenario(root *yaml.Node) Scenario {
 	f := form{Seed: 1, Target: Target{Profile: "hardened"},
+		SLA:    sla{RTO: unit.Duration(15 * time.Minute), Availability: 0.999},
 		Phases: Phases{WarmUp: unit.Duration(10 * time.Second), Steady: unit.Duration(20 * time.Second), Recovery: unit.Duration(20 * time.Second)}}
 	parts := map[string]*yaml.Node{}
 	top := *root
@@ -106,7 +110,7 @@ func (d *decoder) scenario(root *yaml.Node) Scenario {
 		top.Content = nil
 		for i := 0; i+1 < len(root.Content); i += 2 {
 			key := root.Content[i].Value
-			if slices.Contains([]string{"load", "faults", "objectives"}, key) && parts[key] == nil {
+			if slices.Contains([]string{"load", "faults", "objectives", "alerts", "incidents"}, key) && parts[key] == nil {
 				parts[key] = root.Content[i+1]
 				continue
 			}
@@ -137,6 +141,9 @@ func (d *decoder) scenario(root *yaml.Node) Scenario {
 	s.Load = d.load(parts["load"], root)
 	s.Faults = d.faults(parts["faults"])
 	s.Objectives = d.objectives(parts["objectives"], s)
+	s.Alerts = d.alerts(parts["alerts"])
+	s.Incidents = d.incidents(parts["incidents"])
+	s.SLA = d.targets(at(root, "sla"), f.SLA)
 	return s
 }
 

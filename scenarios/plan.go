@@ -84,6 +84,9 @@ func (s Scenario) WritePlan(w io.Writer) error {
 		}
 		fmt.Fprintf(t, "  %s\t%s %s %s during %s\n", o.Name, what, o.Op, reports.Quantity(&o.Threshold, sli.Unit), o.During)
 	}
+	for _, name := range slices.Sorted(maps.Keys(s.Alerts.Files)) {
+		fmt.Fprintf(t, "  alerts of %s\tfire: %s; silent: %s\n", name, strings.Join(s.Alerts.Expect, ", "), strings.Join(s.Alerts.Silent, ", "))
+	}
 	for _, v := range s.Verify {
 		fmt.Fprintf(t, "  %s\tchecked at the end\n", v)
 	}
@@ -156,6 +159,8 @@ func (s Scenario) YAML() ([]byte, error) {
 		}
 		objectives = append(objectives, o.String())
 	}
-	return yaml.Marshal(map[string]any{"name": s.Name, "summary": s.Summary, "cause": s.Cause, "seed": s.Seed,
-		"target": plain(s.Target), "phases": plain(s.Phases), "load": load, "faults": faults, "objectives": objectives, "verify": s.Verify})
+	out := map[string]any{"name": s.Name, "summary": s.Summary, "cause": s.Cause, "seed": s.Seed,
+		"target": plain(s.Target), "phases": plain(s.Phases), "load": load, "faults": faults, "objectives": objectives, "verify": s.Verify}
+	s.promises(out)
+	return yaml.Marshal(out)
 }

@@ -201,6 +201,7 @@ func (d *drill) up(ctx, background context.Context) error {
 	}
 	own := filepath.Join(hosts.Base, "sock", "range")
 	metrics := record.NewMetrics()
+	watchMachine(metrics, d.stack.Hosts())
 	d.wg.Go(func() {
 		if err := metrics.Serve(background, own, http.NewServeMux(), func(context.Context) error { return nil }); err != nil {
 			d.problem("record: %v", err)

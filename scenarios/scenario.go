@@ -24,6 +24,9 @@ type Scenario struct {
 	Faults     []Fault
 	Objectives []reports.Objective
 	Verify     []string
+	Alerts     reports.AlertRules
+	Incidents  []reports.Incident
+	SLA        reports.Targets
 
 	quiet time.Duration // how long the fault phase is when its faults are left out
 }
@@ -82,6 +85,7 @@ func (s *Scenario) LeaveFaultsOut() {
 		}
 	}
 	s.Faults = nil
+	s.Alerts.Expect = nil
 }
 
 // Length is how long the whole run is, from the first load on.

@@ -82,6 +82,11 @@ func Prepare(ctx context.Context, o Orders) (_ *Launch, err error) {
 	if err := os.WriteFile(filepath.Join(o.Dir, "scenario.yaml"), text, 0o644); err != nil {
 		return nil, fmt.Errorf("run directory: %w", err)
 	}
+	for name, rules := range s.Alerts.Files { // beside the scenario, which names them
+		if err := os.WriteFile(filepath.Join(o.Dir, name), []byte(rules), 0o644); err != nil {
+			return nil, fmt.Errorf("run directory: %w", err)
+		}
+	}
 	for _, l := range s.Load {
 		if p, ok := l.Generator.(prepared); ok {
 			if err := p.Prepare(ctx, o.Cache); err != nil {

@@ -39,6 +39,7 @@ func (d *drill) timeline(ctx context.Context) error {
 		to := d.boundary()
 		d.facts.Phases = append(d.facts.Phases, reports.Phase{Name: p.Name, From: at, To: to})
 		at = to
+		d.checkpoint()
 		if !reached {
 			return nil
 		}

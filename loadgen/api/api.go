@@ -127,7 +127,7 @@ func (l *Load) Run(ctx context.Context, on target.Platform, m *loadgen.Meter) er
 			m.Failed.Inc()
 		}
 		counts[name+" "+outcome].Inc()
-		latency[name].Observe(result.Timestamp.Add(result.Latency).Sub(due).Seconds())
+		latency[name+" "+outcome].Observe(result.Timestamp.Add(result.Latency).Sub(due).Seconds())
 	}
 	return nil
 }
@@ -139,9 +139,9 @@ func newNumbers(m *loadgen.Meter) (map[string]prometheus.Counter, map[string]*re
 			counts[name+" "+outcome] = m.Counter("livedrill_api_requests_total",
 				"Requests by route and outcome: error is 5xx, time-out or reset, refused is 4xx.",
 				m.Labels("route", name, "outcome", outcome))
+			latency[name+" "+outcome] = m.Histogram("livedrill_api_latency_seconds", "From the intended send time to the whole answer.",
+				m.Labels("route", name, "outcome", outcome))
 		}
-		latency[name] = m.Histogram("livedrill_api_latency_seconds", "From the intended send time to the whole answer.",
-			m.Labels("route", name))
 	}
 	return counts, latency
 }

@@ -85,9 +85,17 @@ type numbers struct {
 	due, foreign                         prometheus.Counter
 	ack, delivery                        *record.Histogram
 	begun, dropped                       prometheus.Counter
+	roomDue, roomAccepted                []prometheus.Counter // by room, the last for all rooms beyond
 }
 
-func newNumbers(m *loadgen.Meter) *numbers {
+// namedRooms is how many rooms are counted apart; the others are together.
+const namedRooms = 20
+
+func (n *numbers) room(counters []prometheus.Counter, room int) prometheus.Counter {
+	return counters[min(room, len(counters)-1)]
+}
+
+func newNumbers(m *loadgen.Meter, rooms int) *numbers {
 	n := &numbers{published: map[string]prometheus.Counter{},
 		due:      m.Counter("livedrill_danmaku_due_total", "Messages that were due.", m.Labels()),
 		foreign:  m.Counter("livedrill_danmaku_malformed_total", "Lines from the server that nobody could read.", m.Labels()),
@@ -98,6 +106,14 @@ func newNumbers(m *loadgen.Meter) *numbers {
 	}
 	for _, r := range []string{"accepted", "rejected", "unsent"} {
 		n.published[r] = m.Counter("livedrill_danmaku_published_total", "Messages by the platform's answer.", m.Labels("result", r))
+	}
+	for room := range min(rooms, namedRooms+1) {
+		label := fmt.Sprintf("room-%d", room)
+		if room == namedRooms {
+			label = "others"
+		}
+		n.roomDue = append(n.roomDue, m.Counter("livedrill_danmaku_room_due_total", "Messages that were due, by room.", m.Labels("room", label)))
+		n.roomAccepted = append(n.roomAccepted, m.Counter("livedrill_danmaku_room_accepted_total", "Messages acknowledged, by room.", m.Labels("room", label)))
 	}
 	for _, c := range []struct {
 		name, help string
@@ -133,7 +149,7 @@ const settle = 1500 * time.Millisecond
 // Run is part of loadgen.Generator.
 func (l *Load) Run(ctx context.Context, on target.Platform, m *loadgen.Meter) error {
 	rng := m.Rand()
-	h := &house{Load: l, on: on, m: m, n: newNumbers(m), away: make([]atomic.Int64, l.Rooms.Count), text: make([]byte, l.Size),
+	h := &house{Load: l, on: on, m: m, n: newNumbers(m, l.Rooms.Count), away: make([]atomic.Int64, l.Rooms.Count), text: make([]byte, l.Size),
 		client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 16}}}
 	defer h.client.CloseIdleConnections()
 	h.roomOf, h.place, h.size = l.plan(rng)

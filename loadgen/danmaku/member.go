@@ -101,11 +101,13 @@ func (m *member) connect(ctx context.Context) (*gws.Conn, error) {
 
 // publish says something. Without a connection the message counts as unsent.
 func (m *member) publish(due time.Time) {
-	m.house.n.due.Inc()
+	n := m.house.n
+	n.due.Inc()
+	n.room(n.roomDue, m.room).Inc()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.conn == nil {
-		m.house.n.published["unsent"].Inc()
+		n.published["unsent"].Inc()
 		m.house.m.Failed.Inc()
 		return
 	}
@@ -192,6 +194,7 @@ func (m *member) answered(accepted bool, args []byte, now time.Time) {
 	case accepted:
 		n.ack.Observe(now.Sub(due).Seconds())
 		n.published["accepted"].Inc()
+		n.room(n.roomAccepted, m.room).Inc()
 		n.owed.Add(uint64(max(0, int64(m.house.size[m.room])-m.house.away[m.room].Load())))
 	default:
 		n.published["rejected"].Inc()

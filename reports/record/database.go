@@ -37,6 +37,7 @@ func OpenDatabase(dir string) (*Database, error) {
 	options.RetentionDuration = int64(365 * 24 * time.Hour / time.Millisecond)
 	options.WALCompression = "snappy"
 	options.StripeSize = 256
+	options.OutOfOrderTimeWindow = options.RetentionDuration // results of rules come long after the scrapes
 	db, err := tsdb.Open(dir, slog.New(slog.DiscardHandler), nil, options, nil)
 	if err != nil {
 		return nil, fmt.Errorf("time series in %s: %w", dir, err)
@@ -112,8 +113,32 @@ func (d *Database) QueryRange(ctx context.Context, expr string, from, to time.Ti
 	out := make(promql.Matrix, len(matrix))
 	for i, s := range matrix {
 		out[i] = promql.Series{Metric: s.Metric, Floats: append([]promql.FPoint(nil), s.Floats...)}
+		for _, p := range s.Histograms { // the engine uses its own again
+			out[i].Histograms = append(out[i].Histograms, promql.HPoint{T: p.T, H: p.H.Copy()})
+		}
 	}
 	return out, nil
+}
+
+// Add puts samples that were computed, as by a recording rule, beside those that were scraped. It is for the copy that a
+// stored run is judged from.
+func (d *Database) Add(ctx context.Context, samples promql.Vector, at time.Time) error {
+	if len(samples) == 0 {
+		return nil
+	}
+	app := d.db.Appender(ctx)
+	for _, s := range samples {
+		var err error
+		if s.H != nil {
+			_, err = app.AppendHistogram(0, s.Metric, at.UnixMilli(), nil, s.H)
+		} else {
+			_, err = app.Append(0, s.Metric, at.UnixMilli(), s.F)
+		}
+		if err != nil {
+			return errors.Join(err, app.Rollback())
+		}
+	}
+	return app.Commit()
 }
 
 // batch is one round of samples, all with the same time stamp.

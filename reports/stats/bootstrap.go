@@ -78,7 +78,7 @@ func Quantile(b Buckets, q float64, rng *rand.Rand) Bootstrap {
 				sum[k] += n
 			}
 		})
-		if v := quantileOf(b, sum, q); !math.IsNaN(v) {
+		if v := QuantileOf(b, sum, q); !math.IsNaN(v) {
 			values = append(values, v)
 		}
 	}
@@ -86,7 +86,8 @@ func Quantile(b Buckets, q float64, rng *rand.Rand) Bootstrap {
 	return out
 }
 
-func quantileOf(b Buckets, counts []float64, q float64) float64 {
+// QuantileOf is the q-quantile of counts over the buckets' bounds, even within a bucket; NaN of nothing.
+func QuantileOf(b Buckets, counts []float64, q float64) float64 {
 	total := 0.0
 	for _, n := range counts {
 		total += n

@@ -36,10 +36,12 @@ func (s *server) share(ctx context.Context, batches []batch) error {
 	if pipe.Len() == 0 {
 		return nil
 	}
-	if _, err := pipe.Exec(ctx); err != nil && !fallback {
-		return err
+	_, err := pipe.Exec(ctx)
+	if err != nil && fallback {
+		s.without.Inc()
+		return nil
 	}
-	return nil
+	return err
 }
 
 // subscribe takes in what other servers say until ctx ends.

@@ -34,6 +34,7 @@ type server struct {
 	number atomic.Uint64 // of connections, for names
 
 	accepted, rejected, delivered, relayed prometheus.Counter
+	without                                prometheus.Counter // rounds that went on although Redis refused or failed
 	connections                            prometheus.Gauge
 	tickTime                               *record.Histogram
 }
@@ -51,6 +52,7 @@ func Serve(ctx context.Context, c target.Config) error {
 		rejected:    metrics.Counter("livedrill_danmaku_publishes_total", "Messages by what became of them.", prometheus.Labels{"result": "rejected"}),
 		delivered:   metrics.Counter("livedrill_danmaku_sent_total", "Messages handed to members' connections.", nil),
 		relayed:     metrics.Counter("livedrill_danmaku_relayed_total", "Batches taken from other servers.", nil),
+		without:     metrics.Counter("livedrill_danmaku_fallbacks_total", "Rounds of delivery that went on without Redis.", nil),
 		connections: metrics.Gauge("livedrill_danmaku_connections", "Members now.", nil),
 		tickTime:    metrics.Histogram("livedrill_danmaku_tick_seconds", "Time that one round of delivery took.", nil)}
 	defer s.redis.Close()

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
 )
 
@@ -20,6 +21,7 @@ const roomLife = 2 * time.Second
 type cache struct {
 	client   *redis.Client
 	fallback bool
+	without  prometheus.Counter // requests that went on although Redis refused or failed
 	mu       sync.Mutex
 	local    map[string]entry
 }
@@ -54,23 +56,25 @@ func (c *cache) read(ctx context.Context, key string, load func(context.Context)
 		if !c.fallback {
 			return room, fmt.Errorf("cache: %w", err)
 		}
+		c.without.Inc()
 		c.remember(key, room)
 	}
 	return room, nil
 }
 
 func (c *cache) put(ctx context.Context, key string, value []byte, life time.Duration) error {
-	err := c.client.Set(ctx, key, value, life).Err()
-	if c.fallback {
-		return nil
-	}
-	return err
+	return c.optional(c.client.Set(ctx, key, value, life).Err())
 }
 
 // mark notes that a key is in use. Seeing it again is no error: the ledger decides.
 func (c *cache) mark(ctx context.Context, key string, life time.Duration) error {
-	err := c.client.SetNX(ctx, key, 1, life).Err()
-	if c.fallback {
+	return c.optional(c.client.SetNX(ctx, key, 1, life).Err())
+}
+
+// optional makes what Redis could not do no error where that defence is on.
+func (c *cache) optional(err error) error {
+	if err != nil && c.fallback {
+		c.without.Inc()
 		return nil
 	}
 	return err

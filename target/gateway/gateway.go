@@ -60,7 +60,8 @@ func Serve(ctx context.Context, c target.Config) error {
 		return err
 	}
 	s := &server{config: c, db: db, tokens: tokens{key: []byte(c.Secrets.Token)},
-		cache:    &cache{client: client, fallback: c.Defences[target.RedisFallback], local: map[string]entry{}},
+		cache: &cache{client: client, fallback: c.Defences[target.RedisFallback], local: map[string]entry{},
+			without: metrics.Counter("livedrill_gateway_fallbacks_total", "Times a request went on without Redis.", nil)},
 		dispatch: newDispatch(c, metrics), numbers: newNumbers(metrics)}
 	if c.Defences[target.BoundedRequests] {
 		s.slots = make(chan struct{}, atOnce)
@@ -110,6 +111,7 @@ func (s *server) bounded(next http.Handler) http.Handler {
 			defer func() { <-s.slots }()
 			next.ServeHTTP(w, r)
 		default:
+			s.numbers.turnedAway.Inc()
 			w.Header().Set("Retry-After", "1")
 			http.Error(w, "busy", http.StatusServiceUnavailable)
 		}

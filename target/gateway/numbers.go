@@ -18,11 +18,14 @@ import (
 type numbers struct {
 	metrics *record.Metrics
 	inWork  prometheus.Gauge
+
+	turnedAway prometheus.Counter
 }
 
 func newNumbers(m *record.Metrics) *numbers {
 	return &numbers{metrics: m,
-		inWork: m.Gauge("livedrill_gateway_requests_in_work", "Requests in work now.", nil)}
+		inWork:     m.Gauge("livedrill_gateway_requests_in_work", "Requests in work now.", nil),
+		turnedAway: m.Counter("livedrill_gateway_turned_away_total", "Requests told to come back, as too many were in work.", nil)}
 }
 
 // classes are the answers that are told apart, by their first digit.

@@ -6,10 +6,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -222,6 +224,15 @@ func (s *Stack) Platform() target.Platform { return s.platform }
 func (s *Stack) Host(name string) (*hosts.Host, bool) {
 	h, ok := s.hosts[name]
 	return h, ok
+}
+
+// Hosts lists every host of the platform's range, in the order of their names.
+func (s *Stack) Hosts() []*hosts.Host {
+	var out []*hosts.Host
+	for _, name := range slices.Sorted(maps.Keys(s.hosts)) {
+		out = append(out, s.hosts[name])
+	}
+	return out
 }
 
 // Down stops every component.

@@ -10,6 +10,7 @@ import (
 	faultkinds "github.com/livedrill/livedrill/injectors/kinds"
 	loadkinds "github.com/livedrill/livedrill/loadgen/kinds"
 	"github.com/livedrill/livedrill/reports"
+	"github.com/livedrill/livedrill/reports/documents"
 	"github.com/livedrill/livedrill/scenarios"
 	"github.com/livedrill/livedrill/target"
 	"github.com/livedrill/livedrill/target/stack"
@@ -76,7 +77,7 @@ var lists = map[string]func() ([]listed, error){
 	},
 	"reports": func() ([]listed, error) {
 		var out []listed
-		for _, f := range reports.Formats {
+		for _, f := range documents.Formats {
 			out = append(out, listed{Name: f.Name, Summary: f.Summary})
 		}
 		return out, nil

@@ -97,10 +97,11 @@ func (a *app) loadAlone(c *cobra.Command, o scenarios.Orders, asJSON bool) error
 		return err
 	}
 	// What was measured is shown whatever the user asked to stop.
-	d, slis, err := reports.Everything(context.WithoutCancel(c.Context()), launch.Dir)
+	d, err := reports.Judge(context.WithoutCancel(c.Context()), launch.Dir)
 	if err != nil {
 		return internal(err)
 	}
+	slis := d.Whole()
 	if asJSON {
 		err = a.writeJSON(struct {
 			Loads []reports.Load                 `json:"loads"`
@@ -129,7 +130,7 @@ func (a *app) loadAlone(c *cobra.Command, o scenarios.Orders, asJSON bool) error
 	return nil
 }
 
-func (a *app) loadTable(d reports.Document, slis map[string]map[string]*float64) error {
+func (a *app) loadTable(d reports.Sheet, slis map[string]map[string]*float64) error {
 	t := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
 	fmt.Fprint(t, "LOAD\tASKED\tMADE\tFAILED\tLATE P99\tCPU\tSTATE\n")
 	for _, l := range d.Loads {

@@ -1,40 +1,57 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
 	"github.com/spf13/cobra"
 
 	"github.com/livedrill/livedrill/reports"
+	"github.com/livedrill/livedrill/reports/documents"
 )
 
 func (a *app) report() *cobra.Command {
-	var format, lang string
+	var format, lang, baseline string
 	c := &cobra.Command{Use: "report DIR", Short: "Judge a stored run again and print its report",
+		Long: `Report judges a stored run from its record alone and prints it in the form that is asked for. It changes nothing.
+
+Exit codes: 0 the run is told, 2 the directory holds nothing that can be judged, 4 its record is damaged, was changed after the
+run, or is of a run that died: what can be said is printed.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			f, err := reports.FindFormat(format)
+			f, err := documents.FindFormat(format)
 			if err != nil {
 				return usage(err)
 			}
-			if !slices.Contains(reports.Langs, lang) {
-				return usage(fmt.Errorf("no language %q: there are %v", lang, reports.Langs))
+			if !slices.Contains(documents.Langs, lang) {
+				return usage(fmt.Errorf("no language %q: there are %v", lang, documents.Langs))
 			}
-			d, err := reports.Open(c.Context(), args[0], lang)
+			d, err := documents.Open(c.Context(), args[0], lang)
 			if err != nil {
 				return usage(err)
 			}
-			if err := f.Write(a.out, d); err != nil {
+			if baseline != "" {
+				before, err := reports.Judge(c.Context(), baseline)
+				if err != nil {
+					return usage(err)
+				}
+				d.Baseline = documents.Compare(before, d.Sheet)
+			}
+			if err := f.Write(c.Context(), a.out, d); err != nil {
 				return internal(err)
+			}
+			if d.Damaged {
+				return exitError{4, errors.New("the record is not whole: the report says what could not be judged")}
 			}
 			return nil
 		}}
 	var names []string
-	for _, f := range reports.Formats {
+	for _, f := range documents.Formats {
 		names = append(names, f.Name)
 	}
 	c.Flags().StringVar(&format, "format", "text", fmt.Sprintf("one of %v", names))
-	c.Flags().StringVar(&lang, "lang", "en", fmt.Sprintf("one of %v (html)", reports.Langs))
+	c.Flags().StringVar(&lang, "lang", "en", fmt.Sprintf("one of %v", documents.Langs))
+	c.Flags().StringVar(&baseline, "baseline", "", "run directory to put beside it")
 	return c
 }

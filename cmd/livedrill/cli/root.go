@@ -66,6 +66,9 @@ func Main(ctx context.Context, args []string, in io.Reader, out, errs io.Writer)
 	ctx, stop := a.signals(ctx)
 	defer stop()
 	root := a.root()
+	if len(args) > 0 && args[0] == "gate" {
+		args = spread(args, "--baseline", "--candidate")
+	}
 	root.SetArgs(args)
 	root.SetIn(in)
 	root.SetOut(out)
@@ -121,7 +124,7 @@ HTTP traffic, breaks it on a timeline, and says what each fault did to each numb
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	root.AddCommand(a.run(), a.plan(), a.list(), a.load(), a.inject(), a.target(), a.recover(), a.report(), a.doctor(),
+	root.AddCommand(a.run(), a.plan(), a.list(), a.load(), a.inject(), a.target(), a.recover(), a.report(), a.gate(), a.history(), a.doctor(),
 		a.serve(), a.worker(), a.inside())
 	return root
 }

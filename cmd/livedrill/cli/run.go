@@ -10,7 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/livedrill/livedrill/reports"
+	"github.com/livedrill/livedrill/reports/documents"
 	"github.com/livedrill/livedrill/scenarios"
 )
 
@@ -95,14 +95,14 @@ func (a *app) drill(ctx context.Context, o scenarios.Orders, asJSON bool) error 
 		return err
 	}
 	// The report is written whatever the user asked to stop.
-	d, err := reports.Finish(context.WithoutCancel(ctx), launch.Dir, "en")
+	d, err := documents.Finish(context.WithoutCancel(ctx), launch.Dir, "en")
 	if err != nil {
 		return internal(err)
 	}
 	if asJSON {
 		err = a.writeJSON(d.Result)
 	} else {
-		err = summary(a, d, launch.Dir)
+		err = summary(context.WithoutCancel(ctx), a, d, launch.Dir)
 	}
 	if code := d.ExitCode(); err == nil && code != 0 {
 		return exitError{code, nil}
@@ -126,10 +126,10 @@ func ended(code int) error {
 	}
 }
 
-func summary(a *app, d reports.Document, dir string) error {
-	format, err := reports.FindFormat("text")
+func summary(ctx context.Context, a *app, d documents.Document, dir string) error {
+	format, err := documents.FindFormat("text")
 	if err == nil {
-		err = format.Write(a.out, d)
+		err = format.Write(ctx, a.out, d)
 	}
 	if err == nil {
 		_, err = fmt.Fprintf(a.out, "\nreport  %s\n", filepath.Join(shortPath(dir), "report.html"))

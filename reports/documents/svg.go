@@ -1,10 +1,12 @@
-package reports
+package documents
 
 import (
 	"fmt"
 	"html/template"
 	"math"
 	"strings"
+
+	"github.com/livedrill/livedrill/reports"
 )
 
 // The size of a figure, and of the room for its axes.
@@ -20,8 +22,9 @@ type band struct {
 	Label    string
 }
 
-// draw makes a figure as SVG that needs no script and no style of its own beyond the report's classes.
-func (c Chart) draw(duration float64, bands []band) template.HTML {
+// draw makes a figure as a still: it is what the page shows where scripts are off.
+func draw(d Document, c reports.Chart, bands []band) template.HTML {
+	duration := d.Run.Duration
 	highest := 0.0
 	for _, s := range c.Series {
 		for _, p := range s.Points {
@@ -36,11 +39,10 @@ func (c Chart) draw(duration float64, bands []band) template.HTML {
 	x := func(t float64) float64 { return left + t/max(duration, 1)*(plotWidth-left-right) }
 	y := func(v float64) float64 { return plotHeight - bottom - v/ceiling*(plotHeight-top-bottom) }
 	var b strings.Builder
-	fmt.Fprintf(&b, `<svg viewBox="0 0 %g %g" role="img" aria-label="%s">`, plotWidth, plotHeight, template.HTMLEscapeString(c.Title))
+	fmt.Fprintf(&b, `<svg viewBox="0 0 %g %g" role="img" aria-label="%s">`, plotWidth, plotHeight, template.HTMLEscapeString(d.t(c.Title)))
 	for _, k := range bands {
-		fmt.Fprintf(&b, `<rect class="band" x="%.1f" y="%g" width="%.1f" height="%g"><title>%s</title></rect><text class="bandname" x="%.1f" y="%g">%s</text>`,
-			x(k.From), top, max(1, x(k.To)-x(k.From)), plotHeight-top-bottom, template.HTMLEscapeString(k.Label), x(k.From)+3, top+10,
-			template.HTMLEscapeString(k.Label))
+		fmt.Fprintf(&b, `<rect class="band" x="%.1f" y="%g" width="%.1f" height="%g"/><text class="bandname" x="%.1f" y="%g">%s</text>`,
+			x(k.From), top, max(1, x(k.To)-x(k.From)), plotHeight-top-bottom, x(k.From)+3, top+10, template.HTMLEscapeString(k.Label))
 	}
 	for v := 0.0; v <= ceiling*1.0001; v += step {
 		fmt.Fprintf(&b, `<line class="grid" x1="%g" x2="%g" y1="%.1f" y2="%.1f"/><text class="tick" x="%g" y="%.1f" text-anchor="end">%s</text>`,
@@ -63,7 +65,7 @@ func (c Chart) draw(duration float64, bands []band) template.HTML {
 		}
 		fmt.Fprintf(&b, `<path class="curve c%d" d="%s"/>`, i%4, path.String())
 	}
-	b.WriteString(`<line class="cursor" y1="8" y2="158" x1="-9" x2="-9"/></svg>`)
+	b.WriteString(`</svg>`)
 	return template.HTML(b.String()) //nolint:gosec // every text in it is escaped above
 }
 

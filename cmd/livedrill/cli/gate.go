@@ -1,0 +1,182 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/livedrill/livedrill/reports/gate"
+)
+
+func (a *app) gate() *cobra.Command {
+	var baseline, candidate, write []string
+	var paired, asJSON bool
+	c := &cobra.Command{Use: "gate --baseline DIR... --candidate DIR...", Short: "Compare runs of two versions and give one verdict",
+		Long: `Gate compares the numbers of several runs of two versions. A DIR is a run directory, a folder of them, or a file that gate save
+made. A metric is worse (or better) when chance does not explain its shift, corrected for all metrics, and the shift matters; it
+is the same when its whole 95 % interval is within what does not matter; otherwise the runs cannot tell, and gate says how many
+would.
+
+Exit codes: 0 the same or better, 2 bad usage or runs that say nothing, 3 worse, 4 the runs cannot tell.`,
+		Example: `  livedrill gate --baseline baselines/evening-peak.json --candidate runs/new
+  livedrill gate --baseline runs/old-1 runs/old-2 runs/old-3 --candidate runs/new-1 runs/new-2 runs/new-3 --write junit=gate.xml
+  livedrill gate run evening-peak --a profile=hardened --b bin=/tmp/new/livedrill --rounds 10`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if len(baseline) == 0 || len(candidate) == 0 {
+				return usage(errors.New("gate needs --baseline DIR... and --candidate DIR..."))
+			}
+			before, err := gate.Load(c.Context(), baseline)
+			if err != nil {
+				return usage(err)
+			}
+			after, err := gate.Load(c.Context(), candidate)
+			if err != nil {
+				return usage(err)
+			}
+			if paired && len(before) != len(after) {
+				return usage(fmt.Errorf("--paired: %d runs against %d are no pairs", len(before), len(after)))
+			}
+			return a.verdict(gate.Compare(before, after, paired), write, asJSON)
+		}}
+	c.Flags().StringArrayVar(&baseline, "baseline", nil, "runs of the version that is known to be good")
+	c.Flags().StringArrayVar(&candidate, "candidate", nil, "runs of the version to be judged")
+	c.Flags().BoolVar(&paired, "paired", false, "the runs were made in turns on one machine: the first of each side belong together, and so on")
+	gateOutput(c, &write, &asJSON)
+	c.AddCommand(a.gateRun(), a.gateSave(), a.gateCheck())
+	return c
+}
+
+func gateOutput(c *cobra.Command, write *[]string, asJSON *bool) {
+	var names []string
+	for _, f := range gate.Formats {
+		names = append(names, f.Name)
+	}
+	c.Flags().StringArrayVar(write, "write", nil, fmt.Sprintf("FORMAT=FILE: also write the comparison to a file (- is stdout, an existing file is appended to); one of %v", names))
+	c.Flags().BoolVar(asJSON, "json", false, "print JSON")
+}
+
+// verdict prints a comparison and ends with its exit code.
+func (a *app) verdict(r gate.Result, write []string, asJSON bool) error {
+	for _, w := range write {
+		if err := a.writeGate(w, r); err != nil {
+			return err
+		}
+	}
+	var err error
+	if asJSON {
+		err = a.writeJSON(r)
+	} else {
+		err = gate.Formats[0].Write(a.out, r)
+	}
+	if code := r.ExitCode(); err == nil && code != 0 {
+		return exitError{code, nil}
+	}
+	return err
+}
+
+func (a *app) writeGate(order string, r gate.Result) error {
+	name, path, ok := strings.Cut(order, "=")
+	at := slices.IndexFunc(gate.Formats, func(f gate.Format) bool { return f.Name == name })
+	if !ok || at < 0 || path == "" {
+		return usage(fmt.Errorf("--write %s: write it as FORMAT=FILE", order))
+	}
+	if path == "-" {
+		return gate.Formats[at].Write(a.out, r)
+	}
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
+	if err != nil {
+		return usage(err)
+	}
+	return errors.Join(gate.Formats[at].Write(f, r), f.Close())
+}
+
+func (a *app) gateSave() *cobra.Command {
+	var to string
+	var keep int
+	c := &cobra.Command{Use: "save DIR... --to FILE", Short: "Keep runs' numbers in a small file, for git or a CI cache", Args: cobra.MinimumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			if keep < 1 {
+				return usage(fmt.Errorf("--keep %d: is below 1", keep))
+			}
+			runs, err := gate.Load(c.Context(), args)
+			if err != nil {
+				return usage(err)
+			}
+			if err := gate.Save(to, runs, keep); err != nil {
+				return usage(err)
+			}
+			fmt.Fprintf(a.out, "%d runs in %s\n", len(runs), to)
+			return nil
+		}}
+	c.Flags().StringVar(&to, "to", "", "the file; runs that are in it already stay")
+	c.Flags().IntVar(&keep, "keep", 30, "how many of the newest runs the file keeps")
+	_ = c.MarkFlagRequired("to") // the flag is there
+	return c
+}
+
+func (a *app) gateCheck() *cobra.Command {
+	var planted string
+	var by float64
+	var asJSON bool
+	c := &cobra.Command{Use: "check DIR...", Short: "Say how far the gate can be trusted on runs of one version",
+		Long: `Check splits runs of one version at random into two sides, 200 times, and counts false alarms. Then it makes one metric worse
+on one side, 100 times, and counts how often that is seen. Exit code 3: more than 5 % false alarms.`, Args: cobra.MinimumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			runs, err := gate.Load(c.Context(), args)
+			if err != nil {
+				return usage(err)
+			}
+			s, err := gate.Check(runs, 200, 100, planted, by)
+			if err != nil {
+				return usage(err)
+			}
+			if asJSON {
+				err = a.writeJSON(s)
+			} else {
+				_, err = fmt.Fprintf(a.out, "%d runs, %d a side: %d false alarms in %d comparisons; %s made %.0f %% worse was seen in %d of %d\n",
+					s.Runs, s.PerSide, s.FalseAlarms, s.Comparisons, s.Planted, s.By*100, s.Caught, s.Trials)
+			}
+			if err == nil && s.FalseAlarms*20 > s.Comparisons {
+				return exitError{3, errors.New("the gate cries wolf on these runs: they do not come from one version, or from one machine")}
+			}
+			return err
+		}}
+	c.Flags().StringVar(&planted, "metric", "platform_cores", "metric to make worse")
+	c.Flags().Float64Var(&by, "by", 0.10, "by how much, relative")
+	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return c
+}
+
+// spread lets a flag take several values: --baseline A B C stands for --baseline A --baseline B --baseline C.
+func spread(args []string, flags ...string) []string {
+	var out []string
+	flag := ""
+	for _, arg := range args {
+		switch {
+		case slices.Contains(flags, arg):
+			flag = arg
+		case strings.HasPrefix(arg, "-"):
+			flag = ""
+			out = append(out, arg)
+		case flag != "":
+			out = append(out, flag, arg)
+		default:
+			out = append(out, arg)
+		}
+	}
+	return out
+}
+
+// interrupted tells whether the user asked to stop.
+func interrupted(ctx context.Context) error {
+	if ctx.Err() != nil {
+		return exitError{exitInterrupted, errors.New("interrupted")}
+	}
+	return nil
+}

@@ -1,0 +1,114 @@
+package reports
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/livedrill/livedrill/reports/alerts"
+)
+
+// What an alert came to.
+const (
+	AlertOK     = "as-expected"  // it fired and had to
+	AlertSilent = "silent"       // it did not fire, and had not to
+	AlertMissed = "missed"       // it had to fire
+	AlertFalse  = "false-alarm"  // it fired, and had to stay silent
+	AlertFired  = "fired"        // it fired; nobody had said whether it should
+	AlertOpen   = "not-provable" // the run is too short for its "for"
+)
+
+// alerts runs the user's rule files over the run, from the first phase on.
+func (j *judge) alerts(ctx context.Context, r *Result) error {
+	if len(j.Facts.Alerts.Files) == 0 {
+		return nil
+	}
+	from, to := j.Phases[0].From, j.Run.Duration
+	found, err := alerts.Evaluate(ctx, j.db, j.Facts.Alerts.Files, clockOf(j.abs(from)).Truncate(time.Second), clockOf(j.abs(to)))
+	if err != nil {
+		return err
+	}
+	seconds := func(t time.Time) *float64 {
+		if t.IsZero() {
+			return nil
+		}
+		s := float64(t.UnixMilli())/1000 - j.abs(0)
+		return &s
+	}
+	for _, rule := range found {
+		a := Alert{Name: rule.Name, Severity: rule.Severity, Expr: rule.Expr, Firings: []Firing{},
+			Expected: slices.Contains(j.Facts.Alerts.Expect, rule.Name), Silent: slices.Contains(j.Facts.Alerts.Silent, rule.Name)}
+		for _, f := range rule.Firings {
+			a.Firings = append(a.Firings, Firing{From: *seconds(f.From), To: seconds(f.To), Labels: f.Labels})
+		}
+		j.blame(r, &a)
+		switch {
+		case a.Fired != nil && a.Silent:
+			a.State, a.Why = AlertFalse, fmt.Sprintf("it had to stay silent and fired after %.1f s", *a.Fired)
+		case a.Fired != nil && a.Expected && a.Fault == "" && len(r.Faults) > 0:
+			a.State = AlertMissed
+		case a.Fired != nil && a.Expected:
+			a.State = AlertOK
+		case a.Fired != nil:
+			a.State = AlertFired
+		case a.Expected && rule.For.Seconds() > to-from:
+			a.State, a.Why = AlertOpen, fmt.Sprintf("it needs %s, and the run had %.0f s", rule.For, to-from)
+		case a.Expected && rule.Pending > 0:
+			a.State, a.Why = AlertMissed, fmt.Sprintf("it was pending for %s of the %s that it needs", rule.Pending, rule.For)
+		case a.Expected:
+			a.State, a.Why = AlertMissed, "its expression never held"
+		default:
+			a.State = AlertSilent
+		}
+		r.Alerts = append(r.Alerts, a)
+	}
+	for i := range r.Responses {
+		resp := &r.Responses[i]
+		for _, a := range r.Alerts {
+			for _, f := range a.Firings {
+				if f.From >= *resp.T[0] && f.From <= j.until(faultByID(r.Faults, resp.Fault)) && (resp.T[2] == nil || f.From < *resp.T[2]) {
+					resp.T[2] = &f.From
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// blame finds the firing that counts, and the fault that it followed: the first one after an injection, else the first.
+func (j *judge) blame(r *Result, a *Alert) {
+	for i, firing := range a.Firings {
+		for _, f := range r.Faults {
+			if a.Fault != "" || f.Injected == nil || *f.Injected > firing.From || firing.From > j.until(f) {
+				continue
+			}
+			after := firing.From - *f.Injected
+			a.Fired, a.Fault, a.AfterT0 = &a.Firings[i].From, f.ID, &after
+			for _, im := range r.Impact {
+				if im.Fault == f.ID && (a.AfterBad == nil || after-*im.Detected > *a.AfterBad) {
+					bad := after - *im.Detected
+					a.AfterBad = &bad
+				}
+			}
+		}
+	}
+	if len(a.Firings) == 0 {
+		return
+	}
+	if a.Fired == nil {
+		a.Fired = &a.Firings[0].From
+	}
+	if first := a.Firings[0].From; first < *a.Fired || a.Fault == "" && len(r.Faults) > 0 {
+		a.Why = fmt.Sprintf("it fired at %.1f s, before anything was broken", first)
+	}
+}
+
+func faultByID(faults []Fault, id string) Fault {
+	for _, f := range faults {
+		if f.ID == id {
+			return f
+		}
+	}
+	return Fault{ID: id}
+}

@@ -1,0 +1,184 @@
+package reports
+
+import (
+	"context"
+	"math"
+	"time"
+)
+
+// Chart is one figure of the report: a few curves over the run's time.
+type Chart struct {
+	ID     string
+	Title  string
+	Unit   string // ratio, seconds, or what is counted
+	Series []Series
+}
+
+// Series is one curve.
+type Series struct {
+	Name   string
+	Points []Point
+}
+
+// Point is one reading, in seconds from the start of the run.
+type Point struct{ T, V float64 }
+
+// Heat is how a latency was spread over time: for each column of time and each row of latency, the events in it.
+type Heat struct {
+	Title  string
+	Times  []float64   // where each column begins, in seconds from the start, and where the last ends
+	Bounds []float64   // where each row begins, in seconds, and where the last ends
+	Counts [][]float64 // by column, then row
+}
+
+// Curve is one line of a figure, as PromQL.
+type Curve struct{ Name, Expr string }
+
+// Curves are the main figures, as PromQL over windows of three seconds.
+var Curves = []struct {
+	ID, Title, Unit string
+	Curves          []Curve
+}{
+	{"stalled", "Viewers: share of time stalled", "ratio", []Curve{
+		{"north", `sum(rate(livedrill_player_stalled_seconds_total{region="north"}[3s])) / sum(rate(livedrill_player_watched_seconds_total{region="north"}[3s]))`},
+		{"south", `sum(rate(livedrill_player_stalled_seconds_total{region="south"}[3s])) / sum(rate(livedrill_player_watched_seconds_total{region="south"}[3s]))`}}},
+	{"delay", "Viewers: end-to-end delay of arriving frames", "seconds", []Curve{
+		{"p50", `histogram_quantile(0.5, sum(rate(livedrill_e2e_latency_seconds[3s])))`},
+		{"p95", `histogram_quantile(0.95, sum(rate(livedrill_e2e_latency_seconds[3s])))`}}},
+	{"transcode", "Transcoder: delay of a frame, and backlog", "seconds", []Curve{
+		{"delay p95", `histogram_quantile(0.95, sum(rate(livedrill_transcode_delay_seconds[3s])))`},
+		{"backlog", `max(livedrill_transcode_backlog_seconds)`}}},
+	{"danmaku-rate", "Danmaku: messages a second", "messages/s", []Curve{
+		{"due", `sum(rate(livedrill_danmaku_due_total[3s]))`},
+		{"accepted", `sum(rate(livedrill_danmaku_published_total{result="accepted"}[3s]))`},
+		{"refused or unsent", `sum(rate(livedrill_danmaku_published_total{result!="accepted"}[3s]))`}}},
+	{"danmaku-delivery", "Danmaku: time to a member of the room", "seconds", []Curve{
+		{"p50", `histogram_quantile(0.5, sum(rate(livedrill_danmaku_delivery_seconds[3s])))`},
+		{"p99", `histogram_quantile(0.99, sum(rate(livedrill_danmaku_delivery_seconds[3s])))`}}},
+	{"api-rate", "API: requests a second", "requests/s", []Curve{
+		{"good", `sum(rate(livedrill_api_requests_total{outcome="ok"}[3s]))`},
+		{"errors", `sum(rate(livedrill_api_requests_total{outcome="error"}[3s]))`}}},
+	{"api-latency", "API: latency from the due time, good and failed apart", "seconds", []Curve{
+		{"good p50", `histogram_quantile(0.5, sum(rate(livedrill_api_latency_seconds{outcome="ok"}[3s])))`},
+		{"good p99", `histogram_quantile(0.99, sum(rate(livedrill_api_latency_seconds{outcome="ok"}[3s])))`},
+		{"failed p50", `histogram_quantile(0.5, sum(rate(livedrill_api_latency_seconds{outcome!="ok"}[3s])))`},
+		{"failed p99", `histogram_quantile(0.99, sum(rate(livedrill_api_latency_seconds{outcome!="ok"}[3s])))`}}},
+	{"cache", "Edges: share of requests answered from the cache", "ratio", []Curve{
+		{"edge-north", `sum(rate(livedrill_edge_requests_total{instance="edge-north",cache=~"HIT|STALE|UPDATING|REVALIDATED"}[3s])) / sum(rate(livedrill_edge_requests_total{instance="edge-north"}[3s]))`},
+		{"edge-south", `sum(rate(livedrill_edge_requests_total{instance="edge-south",cache=~"HIT|STALE|UPDATING|REVALIDATED"}[3s])) / sum(rate(livedrill_edge_requests_total{instance="edge-south"}[3s]))`}}},
+	{"load", "Load: asked and made", "arrivals/s", []Curve{
+		{"asked", `sum(rate(livedrill_load_offered_total[3s]))`},
+		{"made", `sum(rate(livedrill_load_achieved_total[3s]))`}}},
+	{"cores", "Processor: cores in use", "cores", []Curve{
+		{"encoders", `sum(rate(livedrill_transcode_encoder_cpu_seconds_total[3s]))`},
+		{"platform", `sum(rate(process_cpu_seconds_total{instance!~"range|load-.*"}[3s]))`},
+		{"load", `sum(rate(process_cpu_seconds_total{instance=~"load-.*"}[3s]))`},
+		{"range", `sum(rate(process_cpu_seconds_total{instance="range"}[3s]))`}}},
+}
+
+// mostPoints is how many points a curve has at most: a long run is drawn in longer steps.
+const mostPoints = 600
+
+// span is the whole run in the database's own time, and the step in which it is drawn.
+func (j *judge) span(points int) (from, to time.Time, step time.Duration) {
+	from, to = time.UnixMilli(int64(j.abs(0)*1000)), time.UnixMilli(int64(j.abs(j.Run.Duration)*1000))
+	step = max(time.Second, (to.Sub(from)/time.Duration(points)).Truncate(time.Second)+time.Second)
+	if to.Sub(from) <= time.Duration(points)*time.Second {
+		step = time.Second
+	}
+	return from, to, step
+}
+
+// charts reads the main curves. A curve without readings is left out, and a figure without curves too.
+func (j *judge) charts(ctx context.Context) ([]Chart, error) {
+	var out []Chart
+	for _, f := range Curves {
+		chart := Chart{ID: f.ID, Title: f.Title, Unit: f.Unit}
+		for _, c := range f.Curves {
+			points, err := j.curve(ctx, c.Expr)
+			if err != nil {
+				return nil, err
+			}
+			if len(points) > 0 {
+				chart.Series = append(chart.Series, Series{c.Name, points})
+			}
+		}
+		if len(chart.Series) > 0 {
+			out = append(out, chart)
+		}
+	}
+	return out, nil
+}
+
+// curve reads PromQL over the whole run.
+func (j *judge) curve(ctx context.Context, expr string) ([]Point, error) {
+	from, to, step := j.span(mostPoints)
+	matrix, err := j.db.QueryRange(ctx, expr, from, to, step)
+	if err != nil {
+		return nil, err
+	}
+	var out []Point
+	for _, series := range matrix {
+		for _, p := range series.Floats {
+			if !math.IsNaN(p.F) && !math.IsInf(p.F, 0) {
+				out = append(out, Point{float64(p.T)/1000 - j.abs(0), p.F})
+			}
+		}
+	}
+	return out, nil
+}
+
+// heated are the latencies that are drawn as a heat map.
+var heated = []struct{ title, selector string }{
+	{"API: latency over time", `livedrill_api_latency_seconds`},
+	{"Danmaku: delivery over time", `livedrill_danmaku_delivery_seconds`},
+	{"Viewers: end-to-end delay over time", `livedrill_e2e_latency_seconds`},
+}
+
+const (
+	heatColumns = 120
+	heatRows    = 24
+)
+
+// heats reads the heat maps: rows of equal ratio between the smallest and the largest latency that was seen.
+func (j *judge) heats(ctx context.Context) ([]Heat, error) {
+	var out []Heat
+	for _, h := range heated {
+		s, err := j.cumulative(ctx, h.selector)
+		if err != nil {
+			return nil, err
+		}
+		b, times := s.buckets(j.abs(0), j.abs(j.Run.Duration), max(1, len(s.t)/heatColumns))
+		low, high := math.Inf(1), 0.0
+		for _, counts := range b.Counts {
+			for k, n := range counts {
+				if n > 0 {
+					low, high = min(low, max(b.Lower[k], 1e-4)), max(high, b.Upper[k])
+				}
+			}
+		}
+		if high <= low {
+			continue
+		}
+		heat := Heat{Title: h.title}
+		for _, t := range times {
+			heat.Times = append(heat.Times, t-j.abs(0))
+		}
+		ratio := math.Pow(high/low, 1.0/heatRows)
+		for r := range heatRows + 1 {
+			heat.Bounds = append(heat.Bounds, low*math.Pow(ratio, float64(r)))
+		}
+		for _, counts := range b.Counts {
+			column := make([]float64, heatRows)
+			for k, n := range counts {
+				if n > 0 {
+					row := int(math.Log(max(math.Sqrt(max(b.Lower[k], 1e-12)*b.Upper[k]), low)/low) / math.Log(ratio))
+					column[min(max(row, 0), heatRows-1)] += n
+				}
+			}
+			heat.Counts = append(heat.Counts, column)
+		}
+		out = append(out, heat)
+	}
+	return out, nil
+}

@@ -1,0 +1,195 @@
+package documents
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/livedrill/livedrill/reports"
+)
+
+func writeResult(w io.Writer, d Document) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	return e.Encode(d.Result)
+}
+
+// seconds prints a time of the run.
+func seconds(v *float64) string {
+	if v == nil {
+		return "-"
+	}
+	return fmt.Sprintf("%.1f s", *v)
+}
+
+// mean is the number that stands for a fault's effect in tables: the first of what was asked, and its measured value.
+func mean(f reports.Fault) (name string, asked, measured *float64) {
+	for _, key := range []string{"loss_ratio", "delay_seconds", "bits_per_second", "speed_ratio", "refused_write_ratio"} {
+		if a, ok := f.Asked[key]; ok {
+			if m, ok := f.Measured[key]; ok {
+				return key, &a, &m
+			}
+			return key, &a, nil
+		}
+	}
+	return "", nil, nil
+}
+
+func effectUnit(name string) string {
+	for _, unit := range []string{"ratio", "seconds"} {
+		if strings.HasSuffix(name, "_"+unit) {
+			return unit
+		}
+	}
+	return ""
+}
+
+func unitOf(r reports.Result, objective string) string {
+	for _, o := range r.Objectives {
+		if o.Name == objective {
+			return o.Unit
+		}
+	}
+	return ""
+}
+
+// writeText is the summary that ends a run on a terminal.
+func writeText(w io.Writer, d Document) error {
+	c := &columns{w: w}
+	c.line("")
+	c.line(fmt.Sprintf(d.t("%s on %s: %s"), d.Run.Scenario, d.Run.Profile, strings.ToUpper(d.t(d.Verdict.String()))))
+	if d.TimeNote != "" {
+		c.line("  " + d.t(d.TimeNote))
+	}
+	for _, reason := range d.Reasons {
+		c.line("  - " + d.t(reason))
+	}
+	c.line("")
+	c.row(d.heads("OBJECTIVE", "LIMIT", "MEASURED", "95% BOUNDS", "N", "VERDICT")...)
+	for _, o := range d.Objectives {
+		c.row(o.Name, o.Op+" "+reports.Quantity(&o.Threshold, o.Unit), reports.Quantity(o.Measured, o.Unit),
+			d.bounds(o.Low, o.High, o.Unit), reports.Count(o.N), d.t(o.Verdict.String()))
+	}
+	if len(d.Faults) > 0 {
+		c.line("")
+		c.row(d.heads("FAULT", "ON", "BY", "ASKED", "MEASURED", "FROM", "CLEAN", "STATE")...)
+		for _, f := range d.Faults {
+			name, asked, measured := mean(f)
+			unit := effectUnit(name)
+			c.row(f.ID+" "+f.Kind, f.On, d.t(f.BackEnd), reports.Quantity(asked, unit), reports.Quantity(measured, unit),
+				seconds(f.Injected), seconds(f.Clean), d.t(f.State))
+		}
+	}
+	if len(d.Impact) > 0 {
+		c.line("")
+		c.row(d.heads("FAULT", "HURT", "FIRST SEEN AFTER", "WHOLE AFTER", "WORST")...)
+		for _, i := range d.Impact {
+			c.row(i.Fault, i.Objective, seconds(i.Detected), seconds(i.Whole), reports.Quantity(&i.Worst, unitOf(d.Result, i.Objective)))
+		}
+	}
+	if len(d.Alerts) > 0 {
+		c.line("")
+		c.row(d.heads("ALERT", "FIRED", "AFTER INJECTION", "STATE")...)
+		for _, a := range d.Alerts {
+			c.row(a.Name, seconds(a.Fired), seconds(a.AfterT0), d.t(a.State))
+		}
+	}
+	c.line("")
+	c.row(d.heads("LOAD", "KIND", "ASKED", "MADE", "FAILED", "LATE P99", "STATE")...)
+	for _, l := range d.Loads {
+		c.row(l.Name, l.Kind, fmt.Sprintf("%.1f/s", l.RateOffered), fmt.Sprintf("%.1f/s", l.RateAchieved), reports.Count(l.Failed),
+			fmt.Sprintf("%.0f ms", l.LateP99), d.t(l.State))
+	}
+	c.line("")
+	if d.SLA != nil {
+		c.line(d.t(availabilityLine(*d.SLA)))
+	}
+	for _, k := range d.Consistency {
+		c.line(k.Check + ": " + d.t(k.Detail))
+	}
+	for _, n := range d.Notes {
+		c.line(d.t("note") + ": " + d.t(n))
+	}
+	c.line(fmt.Sprintf(d.t("cost: platform ready after %.1f s; timeline, record and faults used %.3f cores"), d.Costs.ReadyAfter, d.Costs.RangeCores))
+	for i, a := range d.Actions {
+		if i == 0 {
+			c.line("")
+			c.line(d.t("NEXT"))
+		}
+		c.line("  " + a.ID + "  " + d.t(a.Finding) + ". " + d.t(a.Do))
+	}
+	return c.end()
+}
+
+// availabilityLine says the availabilities in one line.
+func availabilityLine(s reports.SLA) string {
+	text := fmt.Sprintf("availability: %s in the drill", reports.Percent(s.InDrill.Value))
+	if s.FaultExcluded != nil {
+		text += fmt.Sprintf(", %s without the faults", reports.Percent(s.FaultExcluded.Value))
+	}
+	if s.Extrapolated != nil {
+		text += fmt.Sprintf(", %s over a month of such incidents", reports.Percent(s.Extrapolated.Value))
+	}
+	return text
+}
+
+// columns lines cells up, and knows that Chinese characters are two columns wide.
+type columns struct {
+	w    io.Writer
+	rows [][]string
+	err  error
+}
+
+func (c *columns) row(cells ...string) { c.rows = append(c.rows, cells) }
+
+// line ends the table before it and prints a line of its own.
+func (c *columns) line(text string) {
+	c.flush()
+	c.print(text + "\n")
+}
+
+func (c *columns) print(text string) {
+	if c.err == nil {
+		_, c.err = io.WriteString(c.w, text)
+	}
+}
+
+func (c *columns) flush() {
+	var widths []int
+	for _, row := range c.rows {
+		for i, cell := range row {
+			if i == len(widths) {
+				widths = append(widths, 0)
+			}
+			widths[i] = max(widths[i], wide(cell))
+		}
+	}
+	for _, row := range c.rows {
+		var b strings.Builder
+		for i, cell := range row {
+			b.WriteString(cell)
+			if i < len(row)-1 {
+				b.WriteString(strings.Repeat(" ", widths[i]-wide(cell)+2))
+			}
+		}
+		c.print(b.String() + "\n")
+	}
+	c.rows = nil
+}
+
+func (c *columns) end() error {
+	c.flush()
+	return c.err
+}
+
+// wide is how many columns of a terminal a text takes.
+func wide(text string) int {
+	n := 0
+	for _, r := range text {
+		if n++; r >= 0x2e80 { // from here on characters are full-width
+			n++
+		}
+	}
+	return n
+}

@@ -1,0 +1,121 @@
+package gate
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/livedrill/livedrill/reports"
+)
+
+// BaselineSchema names the form of a baseline file.
+const BaselineSchema = "livedrill.baseline/v1"
+
+// baseline is a file of runs' numbers, a few kilobytes, for a git repository or a CI cache.
+type baseline struct {
+	Schema string `json:"schema"`
+	Runs   []Run  `json:"runs"`
+}
+
+// Load reads runs from paths: run directories, folders of run directories, and baseline files. Runs are in the order of the
+// paths, and of their names within a folder.
+func Load(ctx context.Context, paths []string) ([]Run, error) {
+	var out []Run
+	var errs []error
+	for _, p := range paths {
+		runs, err := load(ctx, p)
+		out = append(out, runs...)
+		errs = append(errs, err)
+	}
+	return out, errors.Join(errs...)
+}
+
+func load(ctx context.Context, path string) ([]Run, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.IsDir() {
+		return readBaseline(path)
+	}
+	if _, err := os.Stat(filepath.Join(path, reports.FactsFile)); err == nil {
+		s, err := reports.Judge(ctx, path)
+		if err != nil {
+			return nil, err
+		}
+		r, err := Of(s)
+		if err != nil {
+			return nil, err
+		}
+		return []Run{r}, nil
+	}
+	entries, err := os.ReadDir(path)
+	if err != nil {
+		return nil, err
+	}
+	var out []Run
+	for _, e := range entries {
+		inner := filepath.Join(path, e.Name())
+		_, err := os.Stat(filepath.Join(inner, reports.FactsFile))
+		if errors.Is(err, fs.ErrNotExist) && !strings.HasSuffix(e.Name(), ".json") || err != nil && e.IsDir() {
+			continue
+		}
+		runs, err := load(ctx, inner)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, runs...)
+	}
+	if len(out) == 0 {
+		return nil, fmt.Errorf("%s: holds neither a run nor a baseline", path)
+	}
+	return out, nil
+}
+
+func readBaseline(path string) ([]Run, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	var b baseline
+	if err := json.Unmarshal(text, &b); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	if b.Schema != BaselineSchema {
+		return nil, fmt.Errorf("%s: it is of schema %q, and this version of livedrill reads %q", path, b.Schema, BaselineSchema)
+	}
+	return b.Runs, nil
+}
+
+// Save adds runs to a baseline file, and keeps the newest ones.
+func Save(path string, runs []Run, keep int) error {
+	var b baseline
+	old, err := readBaseline(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	b.Schema = BaselineSchema
+	for _, r := range append(old, runs...) {
+		if !slices.ContainsFunc(b.Runs, func(known Run) bool { return known.ID == r.ID && known.Arm == r.Arm }) {
+			b.Runs = append(b.Runs, r)
+		}
+	}
+	b.Runs = b.Runs[max(0, len(b.Runs)-keep):]
+	text, err := json.MarshalIndent(b, "", " ")
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	if err := os.WriteFile(path+".new", append(text, '\n'), 0o644); err != nil {
+		return err
+	}
+	return os.Rename(path+".new", path)
+}

@@ -1,0 +1,261 @@
+package gate
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+
+	"github.com/livedrill/livedrill/reports/stats"
+)
+
+// Verdict is what the comparison of one metric, or of all, comes to. The zero value claims nothing.
+type Verdict string
+
+// The verdicts.
+const (
+	CannotTell Verdict = ""
+	Better     Verdict = "better"
+	Same       Verdict = "same"
+	Worse      Verdict = "worse"
+)
+
+// MarshalText writes the zero value out.
+func (v Verdict) MarshalText() ([]byte, error) {
+	if v == CannotTell {
+		return []byte("cannot-tell"), nil
+	}
+	return []byte(v), nil
+}
+
+// UnmarshalText is the reverse of MarshalText.
+func (v *Verdict) UnmarshalText(text []byte) error {
+	if *v = Verdict(text); *v == "cannot-tell" {
+		*v = CannotTell
+	}
+	return nil
+}
+
+func (v Verdict) String() string {
+	text, _ := v.MarshalText()
+	return string(text)
+}
+
+// Judged is one metric's comparison. Change and its bounds are relative, or differences where the metric is absolute; a
+// number that cannot be computed is null.
+type Judged struct {
+	Metric    string   `json:"metric"`
+	Unit      string   `json:"unit"`
+	Absolute  bool     `json:"absolute"`
+	Baseline  float64  `json:"baseline"` // mean
+	Candidate float64  `json:"candidate"`
+	NBaseline int      `json:"n_baseline"`
+	N         int      `json:"n_candidate"`
+	Change    float64  `json:"change"`
+	Low       *float64 `json:"low"` // 95 %
+	High      *float64 `json:"high"`
+	BootLow   *float64 `json:"bootstrap_low"`
+	BootHigh  *float64 `json:"bootstrap_high"`
+	WelchP    *float64 `json:"welch_p"`        // two-sided; a paired t where runs are pairs
+	RankP     *float64 `json:"mann_whitney_p"` // two-sided; Wilcoxon's signed ranks where runs are pairs
+	LeastP    *float64 `json:"least_rank_p"`   // the smallest that so few runs can give
+	Adjusted  *float64 `json:"adjusted_p"`     // one-sided for worse, corrected for all metrics (Holm)
+	Effect    float64  `json:"cliffs_delta"`
+	Least     float64  `json:"least_change"` // that matters
+	Verdict   Verdict  `json:"verdict"`
+	More      int      `json:"runs_needed"` // a side (or pairs), where the runs cannot tell
+	Note      string   `json:"note,omitempty"`
+}
+
+// Result is a whole comparison.
+type Result struct {
+	Schema   string   `json:"schema"`
+	Paired   bool     `json:"paired"`
+	Verdict  Verdict  `json:"verdict"`
+	Reasons  []string `json:"reasons"`
+	Baseline []string `json:"baseline"` // ids of runs
+	Runs     []string `json:"candidate"`
+	Metrics  []Judged `json:"metrics"`
+}
+
+// Schema names the form of a comparison.
+const Schema = "livedrill.gate/v1"
+
+// alpha is the chance of a false alarm over all metrics together.
+const alpha = 0.05
+
+// Compare compares two groups of runs. Paired runs were made in turns on one machine: the i-th of each side belong together.
+func Compare(a, b []Run, paired bool) Result {
+	out := Result{Schema: Schema, Paired: paired, Reasons: []string{}, Baseline: ids(a), Runs: ids(b), Metrics: []Judged{}}
+	rng := rand.New(rand.NewPCG(uint64(len(a)), uint64(len(b)))) // the same runs give the same answer
+	var shifts []stats.Shift
+	var of []Metric
+	for _, m := range Metrics {
+		x, y := values(a, m.Name, paired, b), values(b, m.Name, paired, a)
+		if len(x) == 0 || len(y) == 0 {
+			continue
+		}
+		log := !m.Absolute && lowest(x) > 0 && lowest(y) > 0
+		s := stats.Compare(x, y, paired, log, rng)
+		shifts, of = append(shifts, s), append(of, m)
+		j := Judged{Metric: m.Name, Unit: m.Unit, Absolute: !log, Baseline: stats.Mean(x), Candidate: stats.Mean(y), NBaseline: len(x), N: len(y),
+			Change: plain(s.Estimate, log), Low: finite(plain(s.Low, log)), High: finite(plain(s.High, log)), BootLow: finite(plain(s.BootLow, log)),
+			BootHigh: finite(plain(s.BootHigh, log)), WelchP: finite(2 * min(s.Above, s.Below, 0.5)), RankP: finite(s.RankP), LeastP: finite(s.LeastRankP),
+			Effect: s.Effect, Least: m.Least}
+		if !m.Absolute && !log { // a duration of 0: compared by its difference, against a share of the baseline
+			j.Least = m.Least * math.Abs(stats.Mean(x))
+		}
+		out.Metrics = append(out.Metrics, j)
+	}
+	worse, better := make([]float64, len(shifts)), make([]float64, len(shifts))
+	for i, s := range shifts {
+		worse[i], better[i] = s.Above, s.Below
+		if of[i].HigherIsBetter {
+			worse[i], better[i] = better[i], worse[i]
+		}
+		for _, p := range []*float64{&worse[i], &better[i]} {
+			if math.IsNaN(*p) { // a single run on a side proves nothing
+				*p = 1
+			}
+		}
+	}
+	adjustedWorse, adjustedBetter := stats.Holm(worse), stats.Holm(better)
+	for i := range out.Metrics {
+		out.Metrics[i].Adjusted = finite(adjustedWorse[i])
+		out.Metrics[i].decide(shifts[i], of[i], adjustedWorse[i], adjustedBetter[i], alpha/float64(len(shifts)))
+	}
+	out.Reasons = append(out.Reasons, Mixed(a, b)...)
+	out.conclude()
+	return out
+}
+
+// decide gives one metric its verdict. Worse and better need both a shift that chance does not explain and one that matters; the
+// same needs an interval within what does not matter; anything else is not known yet.
+func (j *Judged) decide(s stats.Shift, m Metric, worse, better, each float64) {
+	harm := j.Change
+	low, high := value(j.Low), value(j.High)
+	if m.HigherIsBetter {
+		harm = -harm
+	}
+	switch {
+	case math.IsNaN(low):
+		j.Note = "one run on a side has no spread to be held against"
+	case worse < alpha && harm > j.Least:
+		j.Verdict = Worse
+	case better < alpha && -harm > j.Least:
+		j.Verdict = Better
+	case math.Abs(low) <= j.Least && math.Abs(high) <= j.Least:
+		j.Verdict = Same
+	}
+	if j.Verdict != CannotTell {
+		return
+	}
+	delta := j.Least
+	if s.Log {
+		delta = math.Log1p(j.Least)
+	}
+	j.More = s.Needed(delta, each)
+	if j.LeastP != nil && *j.LeastP >= alpha && j.Note == "" {
+		j.Note = fmt.Sprintf("with so few runs a rank test can never go below p = %.2g", *j.LeastP)
+	}
+}
+
+// conclude puts the metrics together: one that is worse decides; one that nobody can tell keeps the whole from being the same.
+func (r *Result) conclude() {
+	worse, open, better := 0, 0, 0
+	for _, j := range r.Metrics {
+		switch j.Verdict {
+		case Worse:
+			worse++
+			r.Reasons = append(r.Reasons, fmt.Sprintf("%s is worse: %s", j.Metric, j.words()))
+		case CannotTell:
+			open++
+			r.Reasons = append(r.Reasons, fmt.Sprintf("%s: %d runs a side cannot tell (%s); about %d would", j.Metric, j.N, j.words(), j.More))
+		case Better:
+			better++
+		}
+	}
+	switch {
+	case worse > 0:
+		r.Verdict = Worse
+	case open > 0 || len(r.Metrics) == 0:
+		r.Verdict = CannotTell
+	case better > 0:
+		r.Verdict = Better
+	default:
+		r.Verdict = Same
+	}
+}
+
+func (j Judged) words() string {
+	low, high := value(j.Low), value(j.High)
+	if j.Absolute {
+		return fmt.Sprintf("%+.4g, between %+.4g and %+.4g", j.Change, low, high)
+	}
+	return fmt.Sprintf("%+.1f %%, between %+.1f %% and %+.1f %%", j.Change*100, low*100, high*100)
+}
+
+// ExitCode is what the command ends with.
+func (r Result) ExitCode() int {
+	switch r.Verdict {
+	case Worse:
+		return 3
+	case Same, Better:
+		return 0
+	default:
+		return 4
+	}
+}
+
+// values takes a metric from the runs that have it; of pairs, only those that both have.
+func values(runs []Run, metric string, paired bool, others []Run) []float64 {
+	var out []float64
+	for i, r := range runs {
+		v, ok := r.Metrics[metric]
+		if paired {
+			_, both := others[i].Metrics[metric]
+			ok = ok && both
+		}
+		if ok {
+			out = append(out, v)
+		}
+	}
+	return out
+}
+
+func ids(runs []Run) []string {
+	out := []string{}
+	for _, r := range runs {
+		out = append(out, r.ID)
+	}
+	return out
+}
+
+// plain turns a difference of logarithms into a relative change.
+func plain(v float64, log bool) float64 {
+	if log {
+		return math.Expm1(v)
+	}
+	return v
+}
+
+func lowest(v []float64) float64 {
+	low := math.Inf(1)
+	for _, x := range v {
+		low = min(low, x)
+	}
+	return low
+}
+
+func finite(v float64) *float64 {
+	if math.IsNaN(v) || math.IsInf(v, 0) {
+		return nil
+	}
+	return &v
+}
+
+func value(v *float64) float64 {
+	if v == nil {
+		return math.NaN()
+	}
+	return *v
+}

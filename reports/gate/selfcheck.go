@@ -1,0 +1,71 @@
+package gate
+
+import (
+	"fmt"
+	"math/rand/v2"
+)
+
+// SelfCheck is how far the gate can be trusted on somebody's own runs: how often it cries wolf over runs of one version, and
+// how often it sees a regression that was planted in them.
+type SelfCheck struct {
+	Runs        int     `json:"runs"`
+	PerSide     int     `json:"per_side"`
+	Comparisons int     `json:"comparisons"`
+	FalseAlarms int     `json:"false_alarms"`
+	Planted     string  `json:"planted"` // metric
+	By          float64 `json:"by"`      // relative
+	Trials      int     `json:"trials"`
+	Caught      int     `json:"caught"`
+}
+
+// Check splits runs of one version at random into two sides again and again, and compares them: every alarm is false. Then it
+// makes one metric worse by a share on one side, and counts how often that is seen.
+func Check(runs []Run, comparisons, trials int, planted string, by float64) (SelfCheck, error) {
+	out := SelfCheck{Runs: len(runs), PerSide: len(runs) / 2, Comparisons: comparisons, Planted: planted, By: by, Trials: trials}
+	if out.PerSide < 3 {
+		return out, fmt.Errorf("%d runs are too few to be split: at least 6", len(runs))
+	}
+	if _, ok := runs[0].Metrics[planted]; !ok {
+		return out, fmt.Errorf("the runs have no metric %q", planted)
+	}
+	rng := rand.New(rand.NewPCG(uint64(len(runs)), 1))
+	split := func() (a, b []Run) {
+		order := rng.Perm(len(runs))
+		for i, k := range order[:2*out.PerSide] {
+			if i%2 == 0 {
+				a = append(a, runs[k])
+			} else {
+				b = append(b, runs[k])
+			}
+		}
+		return a, b
+	}
+	for range comparisons {
+		a, b := split()
+		if Compare(a, b, false).Verdict == Worse {
+			out.FalseAlarms++
+		}
+	}
+	for range trials {
+		a, b := split()
+		for i := range b {
+			b[i] = worsened(b[i], planted, by)
+		}
+		for _, j := range Compare(a, b, false).Metrics {
+			if j.Metric == planted && j.Verdict == Worse {
+				out.Caught++
+			}
+		}
+	}
+	return out, nil
+}
+
+func worsened(r Run, metric string, by float64) Run {
+	metrics := map[string]float64{}
+	for k, v := range r.Metrics {
+		metrics[k] = v
+	}
+	metrics[metric] *= 1 + by
+	r.Metrics = metrics
+	return r
+}

@@ -1,0 +1,230 @@
+// Package history looks over all stored runs: how each number moves from run to run, where its level changed, and which
+// actions of earlier reports nobody has proved done.
+package history
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/livedrill/livedrill/reports"
+	"github.com/livedrill/livedrill/reports/stats"
+)
+
+// Book is what there is to say about all runs of a folder.
+type Book struct {
+	Runs    []Entry  `json:"runs"`
+	Trends  []Trend  `json:"trends"`
+	Actions []Action `json:"actions"`
+	Skipped []string `json:"skipped"` // directories that could not be read, and why
+}
+
+// Entry is one run.
+type Entry struct {
+	ID       string          `json:"id"`
+	Scenario string          `json:"scenario"`
+	Profile  string          `json:"profile"`
+	Started  time.Time       `json:"started"`
+	Verdict  reports.Verdict `json:"verdict"`
+	result   reports.Result
+}
+
+// Trend is one number over the runs of one scenario and profile.
+type Trend struct {
+	Scenario string    `json:"scenario"`
+	Profile  string    `json:"profile"`
+	Metric   string    `json:"metric"`
+	Unit     string    `json:"unit"`
+	Values   []float64 `json:"values"`
+	Changes  []string  `json:"changes"` // ids of the first runs of a new level
+	From     float64   `json:"from"`    // median before the last change, or of all
+	To       float64   `json:"to"`      // median since
+}
+
+// Action is an action of an earlier report, and whether a later run has proved it done.
+type Action struct {
+	reports.Action
+	Since  string `json:"since"`            // run that asked for it
+	Proved string `json:"proved,omitempty"` // run that proves it; empty: open
+}
+
+// Read reads the results of every run below dir. The numbers are those that were written when the run ended: nothing is judged
+// again.
+func Read(ctx context.Context, dir string) (Book, error) {
+	b := Book{Runs: []Entry{}, Trends: []Trend{}, Actions: []Action{}, Skipped: []string{}}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return b, err
+	}
+	for _, e := range entries {
+		if ctx.Err() != nil {
+			return b, ctx.Err()
+		}
+		path := filepath.Join(dir, e.Name(), "result.json")
+		text, err := os.ReadFile(path)
+		if os.IsNotExist(err) || !e.IsDir() {
+			continue
+		}
+		var r reports.Result
+		if err == nil {
+			err = json.Unmarshal(text, &r)
+		}
+		if err == nil && r.Schema != reports.Schema {
+			err = fmt.Errorf("schema %q is not %q", r.Schema, reports.Schema)
+		}
+		if err != nil {
+			b.Skipped = append(b.Skipped, fmt.Sprintf("%s: %v", path, err))
+			continue
+		}
+		b.Runs = append(b.Runs, Entry{r.Run.ID, r.Run.Scenario, r.Run.Profile, r.Run.Started, r.Verdict, r})
+	}
+	slices.SortStableFunc(b.Runs, func(x, y Entry) int { return x.Started.Compare(y.Started) })
+	b.trends()
+	b.actions()
+	return b, nil
+}
+
+// trends follows every objective's number and every quantile of the whole run.
+func (b *Book) trends() {
+	type key struct{ scenario, profile, metric string }
+	values, owners, units := map[key][]float64{}, map[key][]string{}, map[key]string{}
+	var order []key
+	add := func(e Entry, metric, unit string, v *float64) {
+		if v == nil {
+			return
+		}
+		k := key{e.Scenario, e.Profile, metric}
+		if values[k] == nil {
+			order = append(order, k)
+			units[k] = unit
+		}
+		values[k], owners[k] = append(values[k], *v), append(owners[k], e.ID)
+	}
+	for _, e := range b.Runs {
+		if e.Verdict == reports.Interrupted {
+			continue
+		}
+		for _, o := range e.result.Objectives {
+			add(e, o.Name, o.Unit, o.Measured)
+		}
+		if e.result.SLA != nil {
+			add(e, "availability", "ratio", &e.result.SLA.InDrill.Value)
+		}
+		for _, r := range e.result.Responses {
+			add(e, "RTO "+r.Fault, "seconds", r.RTO)
+		}
+		add(e, "platform cores", "cores", &e.result.Costs.StackCores)
+	}
+	rng := rand.New(rand.NewPCG(1, 1))
+	for _, k := range order {
+		t := Trend{Scenario: k.scenario, Profile: k.profile, Metric: k.metric, Unit: units[k], Values: values[k], Changes: []string{}}
+		last := 0
+		for _, at := range stats.ChangePoints(t.Values, rng) {
+			t.Changes = append(t.Changes, owners[k][at])
+			t.From, last = stats.Median(t.Values[last:at]), at
+		}
+		t.To = stats.Median(t.Values[last:])
+		if last == 0 {
+			t.From = t.To
+		}
+		b.Trends = append(b.Trends, t)
+	}
+}
+
+// actions walks the runs in time: an action is open from the run that asked for it until a later run of the same scenario meets
+// its objective, with its fault proven if it is about one.
+func (b *Book) actions() {
+	for _, e := range b.Runs {
+		for i := range b.Actions {
+			a := &b.Actions[i]
+			if a.Proved == "" && a.Since != e.ID && proves(e.result, a.Action) && b.scenarioOf(a.Since) == e.Scenario {
+				a.Proved = e.ID
+			}
+		}
+		for _, a := range e.result.Actions {
+			known := slices.IndexFunc(b.Actions, func(x Action) bool { return x.ID == a.ID && x.Proved == "" })
+			if known < 0 {
+				b.Actions = append(b.Actions, Action{Action: a, Since: e.ID})
+			}
+		}
+	}
+}
+
+func (b *Book) scenarioOf(id string) string {
+	for _, e := range b.Runs {
+		if e.ID == id {
+			return e.Scenario
+		}
+	}
+	return ""
+}
+
+func proves(r reports.Result, a reports.Action) bool {
+	if a.Fault != "" && !slices.ContainsFunc(r.Faults, func(f reports.Fault) bool { return f.Kind == a.Fault && f.State == "restored" }) {
+		return false
+	}
+	if name, ok := strings.CutPrefix(a.Objective, "alert "); ok {
+		return slices.ContainsFunc(r.Alerts, func(x reports.Alert) bool {
+			return x.Name == name && (x.State == reports.AlertOK || x.State == reports.AlertSilent)
+		})
+	}
+	if a.Objective == "" {
+		return true // the fault itself was the finding, and it is restored here
+	}
+	return slices.ContainsFunc(r.Objectives, func(o reports.Judged) bool { return o.Name == a.Objective && o.Verdict == reports.Met })
+}
+
+// Write prints the book for people.
+func (b Book) Write(w io.Writer) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprint(t, "RUN\tSCENARIO\tPROFILE\tVERDICT\n")
+	for _, e := range b.Runs {
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", e.ID, e.Scenario, e.Profile, e.Verdict)
+	}
+	fmt.Fprint(t, "\nMETRIC\tOF\tRUNS\tTREND\tLAST\tLEVEL\tCHANGED AT\n")
+	for _, x := range b.Trends {
+		level := reports.Quantity(&x.To, x.Unit)
+		if len(x.Changes) > 0 {
+			level = reports.Quantity(&x.From, x.Unit) + " → " + level
+		}
+		fmt.Fprintf(t, "%s\t%s on %s\t%d\t%s\t%s\t%s\t%s\n", x.Metric, x.Scenario, x.Profile, len(x.Values), spark(x.Values), reports.Quantity(&x.Values[len(x.Values)-1], x.Unit),
+			level, strings.Join(x.Changes, ", "))
+	}
+	open := 0
+	for _, a := range b.Actions {
+		if a.Proved == "" {
+			if open++; open == 1 {
+				fmt.Fprint(t, "\nOPEN ACTION\tSINCE\tFINDING\tPROVED BY\n")
+			}
+			fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", a.ID, a.Since, a.Finding, a.Proof)
+		}
+	}
+	fmt.Fprintf(t, "\n%d actions, %d not proved done\n", len(b.Actions), open)
+	for _, s := range b.Skipped {
+		fmt.Fprintf(t, "skipped %s\n", s)
+	}
+	return t.Flush()
+}
+
+// spark draws the last values as bars.
+func spark(v []float64) string {
+	v = v[max(0, len(v)-24):]
+	low, high := slices.Min(v), slices.Max(v)
+	var b strings.Builder
+	for _, x := range v {
+		step := 0
+		if high > low {
+			step = int((x - low) / (high - low) * 7.999)
+		}
+		b.WriteRune([]rune("▁▂▃▄▅▆▇█")[step])
+	}
+	return b.String()
+}

@@ -1,0 +1,109 @@
+package reports
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// ManifestFile holds the sums of everything else in a run directory.
+const ManifestFile = "MANIFEST.sha256"
+
+// Evidence is one file of a run with its sum.
+type Evidence struct {
+	File   string `json:"file"`
+	SHA256 string `json:"sha256"`
+}
+
+// Sums gives the sum of every file of a run but the manifest, in order of their names.
+func Sums(dir string) ([]Evidence, error) {
+	var out []Evidence
+	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if err != nil || !e.Type().IsRegular() || e.Name() == ManifestFile {
+			return err
+		}
+		f, err := os.Open(path)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		h := sha256.New()
+		if _, err := io.Copy(h, f); err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(dir, path)
+		out = append(out, Evidence{filepath.ToSlash(rel), hex.EncodeToString(h.Sum(nil))})
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("manifest: %w", err)
+	}
+	slices.SortFunc(out, func(a, b Evidence) int { return strings.Compare(a.File, b.File) })
+	return out, nil
+}
+
+// WriteManifest sums every file of the run, so that a later change shows.
+func WriteManifest(dir string) error {
+	sums, err := Sums(dir)
+	if err != nil {
+		return err
+	}
+	var b bytes.Buffer
+	for _, e := range sums {
+		fmt.Fprintf(&b, "%s  %s\n", e.SHA256, e.File)
+	}
+	return os.WriteFile(filepath.Join(dir, ManifestFile), b.Bytes(), 0o644)
+}
+
+// record is what a verdict stands on. Documents are made from it again, so a change of theirs changes no verdict, but shows.
+func partOfRecord(file string) bool {
+	return file == FactsFile || file == "events.jsonl" || file == "scenario.yaml" || strings.HasPrefix(file, "tsdb/")
+}
+
+// checkManifest holds a run directory against its manifest. A run that has none yet has nothing to be held against. Files of
+// the record that are missing or were changed are problems of the run.
+func checkManifest(dir string) (have []Evidence, problems []string, err error) {
+	text, err := os.ReadFile(filepath.Join(dir, ManifestFile))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil, nil
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("manifest: %w", err)
+	}
+	if have, err = Sums(dir); err != nil {
+		return nil, nil, err
+	}
+	now := map[string]string{}
+	for _, e := range have {
+		now[e.File] = e.SHA256
+	}
+	lines := bufio.NewScanner(bytes.NewReader(text))
+	for lines.Scan() {
+		sum, file, ok := strings.Cut(lines.Text(), "  ")
+		switch is, there := now[file]; {
+		case !ok || len(sum) != 64:
+			problems = append(problems, fmt.Sprintf("%s: the line %.80q is no sum", ManifestFile, lines.Text()))
+		case !partOfRecord(file):
+		case !there:
+			problems = append(problems, file+" is missing from the record")
+		case is != sum:
+			problems = append(problems, file+" was changed after the run")
+		}
+		delete(now, file)
+	}
+	for _, e := range have {
+		if _, added := now[e.File]; added && partOfRecord(e.File) {
+			problems = append(problems, e.File+" was added to the record after the run")
+		}
+	}
+	return have, problems, lines.Err()
+}
