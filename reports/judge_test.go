@@ -1,221 +1,379 @@
-package reports
+package reports_test
 
 import (
-	"context"
+	"encoding/json"
 	"math"
-	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
-	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
-	"github.com/livedrill/livedrill/reports/record"
+	"github.com/livedrill/livedrill/reports"
+	"github.com/livedrill/livedrill/reports/reportstest"
 )
 
-// played is a run whose numbers are known: it is written as a range writes one, and judged as any other.
-func played(t *testing.T, change func(*Facts)) (Result, string) {
+func judged(t *testing.T, s reportstest.Story) reports.Sheet {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "livedrill")
+	sheet, err := reports.Judge(t.Context(), s.Write(t))
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	ctx, cancel := context.WithCancel(t.Context())
-	m := record.NewMetrics()
-	labels := func(more ...string) prometheus.Labels {
-		l := prometheus.Labels{"load": "chat", "region": "north"}
-		for i := 0; i < len(more); i += 2 {
-			l[more[i]] = more[i+1]
-		}
-		return l
-	}
-	accepted := m.Counter("livedrill_danmaku_published_total", "x", labels("result", "accepted"))
-	rejected := m.Counter("livedrill_danmaku_published_total", "x", labels("result", "rejected"))
-	latency := m.Histogram("livedrill_api_latency_seconds", "x", labels("route", "room"))
-	due := m.Counter("livedrill_danmaku_due_total", "x", labels())
-	offered := m.Counter("livedrill_load_offered_total", "x", labels())
-	achieved := m.Counter("livedrill_load_achieved_total", "x", labels())
-	m.Counter("livedrill_load_failed_total", "x", labels())
-	m.Histogram("livedrill_load_lateness_seconds", "x", labels())
-	served := make(chan error)
-	go func() {
-		served <- m.Serve(ctx, filepath.Join(dir, "s"), http.NewServeMux(), func(context.Context) error { return nil })
-	}()
-	t.Cleanup(func() { cancel(); <-served })
-	db, err := record.OpenDatabase(filepath.Join(dir, "tsdb"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	scraper := record.NewScraper(db)
-	scraper.Add("load-chat-north", filepath.Join(dir, "s"))
-	started := time.Now().Add(-time.Second).Truncate(time.Millisecond)
-	boundary := func() float64 {
-		at, err := scraper.Scrape(ctx)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return at.Sub(started).Seconds()
-	}
-	for range 100 { // the socket may not be there yet
-		if _, err := os.Stat(filepath.Join(dir, "s")); err == nil {
-			break
-		}
-		wait(t, 10*time.Millisecond)
-	}
-	f := Facts{Run: Run{Scenario: "known", Profile: "weak", Started: started}, Windows: map[string]Window{},
-		Workloads: []Workload{{"chat", "danmaku"}}}
-	begin := boundary()
-	accepted.Add(1000) // warm-up and steady: what a phase must not count
-	for range 500 {
-		latency.Observe(5)
-	}
-	steady := boundary()
-	accepted.Add(970)
-	rejected.Add(20) // and ten without an answer
-	due.Add(1000)
-	offered.Add(1000)
-	achieved.Add(1000)
-	for i := range 1000 {
-		latency.Observe(float64(i+1) / 1000) // 1 ms to 1 s: p50 is 0.5 s, p99 0.99 s
-	}
-	fault := boundary()
-	accepted.Add(500)
-	due.Add(500)
-	end := boundary()
-	f.Phases = []Phase{{"warm-up", begin, steady}, {"fault", steady, fault}, {"recovery", fault, end}}
-	f.Faults = []Fault{{ID: "f1", Kind: "redis.oom", On: "redis", Injected: &steady, State: "restored"}}
-	f.Windows["f1"] = Window{steady, fault}
-	f.Run.Duration = end
-	for _, text := range []string{"danmaku_accept_ratio >= 90% during fault", "danmaku_accept_ratio >= 99% during redis.oom",
-		"danmaku_accept_ratio >= 97% during f1", "danmaku_accept_ratio >= 99.99% during recovery", "api_latency_seconds p50 <= 1s during fault",
-		"api_latency_seconds p99 <= 500ms during fault", "stall_ratio <= 1%"} {
-		o, err := ParseObjective(text)
-		if err != nil {
-			t.Fatal(err)
-		}
-		f.Objectives = append(f.Objectives, o)
-	}
-	if change != nil {
-		change(&f)
-	}
-	if err := db.Close(); err != nil {
-		t.Fatal(err)
-	}
-	scraper.Close()
-	if err := f.Write(dir); err != nil {
-		t.Fatal(err)
-	}
-	d, err := Finish(t.Context(), dir, "en")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return d.Result, dir
+	return sheet
 }
 
-func wait(t *testing.T, d time.Duration) {
+func near(t *testing.T, what string, got *float64, want, tolerance float64) {
 	t.Helper()
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	<-timer.C
+	if got == nil || math.Abs(*got-want) > tolerance {
+		t.Errorf("%s is %v, want %g", what, deref(got), want)
+	}
 }
 
-// TestKnownAnswers judges the run and holds every number against what was put in.
+func deref(v *float64) any {
+	if v == nil {
+		return "null"
+	}
+	return *v
+}
+
+// TestKnownAnswers judges a run of which everything is known: half of the north fails for 30 of the 40 seconds of the fault phase.
 func TestKnownAnswers(t *testing.T) {
-	r, _ := played(t, nil)
+	s := judged(t, reportstest.Usual())
 	for i, want := range []struct {
 		measured, tolerance, n float64
-		verdict                Verdict
+		verdict                reports.Verdict
 	}{
-		{0.97, 1e-9, 1000, Met},
-		{0.97, 1e-9, 1000, Missed},
-		{0.97, 1e-9, 1000, NotProvable}, // exactly at the limit: the interval holds it
-		{1, 1e-9, 500, NotProvable},     // 500 without a failure prove 99.4 %, not 99.99 %
-		{0.5, 0.5 * 0.022, 1000, Met},
-		{0.99, 0.99 * 0.022, 1000, Missed},
-		{math.NaN(), 0, 0, NotMeasured},
+		{1200.0 / 4080, 1e-9, 4080, reports.Missed}, // 100 requests and 2 gifts a second
+		{1.19, 0.03, 3100, reports.Missed},          // half of 0.8 s to one and a half of it, 80 % of the events: near the top
+		{1200.0 / 11000, 1e-9, 11000, reports.Met},
+		{1, 1e-9, 4000, reports.Met}, // nothing failed in 4,000
+		{1.15, 0.06, 11000, reports.Missed},
+		{0, 0, 240, reports.Met},
 	} {
-		o := r.Objectives[i]
+		o := s.Objectives[i]
 		if o.Verdict != want.verdict || o.N != want.n {
-			t.Errorf("%s: %s with n %g, want %s with %g", o.Name, o.Verdict, o.N, want.verdict, want.n)
+			t.Errorf("%s: %s with n %g, want %s with %g (%s)", o.Name, o.Verdict, o.N, want.verdict, want.n, o.Why)
 		}
-		if want.n > 0 && (o.Measured == nil || math.Abs(*o.Measured-want.measured) > want.tolerance) {
-			t.Errorf("%s: measured %v, want %g", o.Name, o.Measured, want.measured)
-		}
-		if want.n > 0 && (o.Low == nil || *o.Low > *o.Measured || o.High != nil && *o.High < *o.Measured) {
-			t.Errorf("%s: bounds %v to %v do not hold %v", o.Name, o.Low, o.High, *o.Measured)
+		near(t, o.Name, o.Measured, want.measured, want.tolerance)
+		if o.Low == nil || *o.Low > *o.Measured || o.High != nil && *o.High < *o.Measured {
+			t.Errorf("%s: bounds %v to %v do not hold %v", o.Name, deref(o.Low), deref(o.High), deref(o.Measured))
 		}
 	}
-	if r.Verdict != RunMissed || r.ExitCode() != 3 {
-		t.Errorf("the run is %s, exit code %d", r.Verdict, r.ExitCode())
+	if o := s.Objectives[2]; o.Effect == nil || *o.Effect < 20 {
+		t.Errorf("one outage of 30 s has a design effect of %v", deref(o.Effect))
+	}
+	if s.Verdict != reports.RunMissed || s.ExitCode() != 3 {
+		t.Errorf("the run is %s, exit code %d", s.Verdict, s.ExitCode())
+	}
+}
+
+// TestSLA holds the availabilities, the budget and the targets against what the story says.
+func TestSLA(t *testing.T) {
+	s := judged(t, reportstest.Usual()).SLA
+	near(t, "in the drill", &s.InDrill.Value, 1-1200.0/11000, 1e-9)
+	near(t, "without the faults", &s.FaultExcluded.Value, 1, 0)
+	if s.FaultExcluded.N != 7000 || s.FaultExcluded.Low > 0.9997 {
+		t.Errorf("7,000 clean seconds prove %g with n %g", s.FaultExcluded.Low, s.FaultExcluded.N)
+	}
+	// Hurt from the injection at 40 s to the first good window's end at 72 s: 1,200 of 3,200 session-seconds, for 2 × 600 s a month.
+	near(t, "unavailable in an incident", s.Extrapolated.From[0].Unavailable, 1200.0/3200, 1e-9)
+	near(t, "over a month", &s.Extrapolated.Value, 1-1200*0.375/(30*86400), 1e-12)
+	near(t, "budget at 99.9 %", &s.Budgets[0].Seconds, 2592, 1e-6)
+	near(t, "spent", &s.Budgets[0].Spent, 1200.0/11000*110, 1e-6)
+	// 37.5 % unavailable burns 375 times too fast; an hour at 14.4 is 51.84 s of error, which takes 138.24 s of this fault.
+	near(t, "burn rate", &s.Budgets[0].Burns[0].Rate, 375, 1e-6)
+	near(t, "alarm", s.Budgets[0].Burns[0].Alarm, 138.24, 1e-6)
+	if !s.Targets.Exclude {
+		t.Error("one outage of 15 min takes more than 30 days' budget of 99.99 %")
+	}
+	near(t, "outage's share", &s.Targets.OutageShare, 900/259.2, 1e-9)
+}
+
+// TestResponse holds the times of the fault, and whom it hit.
+func TestResponse(t *testing.T) {
+	s := judged(t, reportstest.Usual())
+	r := s.Responses[0]
+	near(t, "T0", r.T[0], 40, 0)
+	near(t, "T1", r.T[1], 42, 0) // the end of the first window in which it shows
+	near(t, "T6", r.T[6], 72, 0) // of the first of three good ones
+	near(t, "T7", r.T[7], 74, 0)
+	near(t, "RTO", r.RTO, 30, 0)
+	near(t, "rows lost", r.RPORows, 0, 0)
+	near(t, "RPO", r.RPO, 0, 0)
+	if r.T[2] != nil || r.T[3] != nil || r.T[5] != nil {
+		t.Errorf("nobody alerted, acknowledged or mitigated: %v", r.T)
+	}
+	hit := map[string]bool{}
+	for _, b := range append(slices.Clone(r.Regions), r.Rooms...) {
+		hit[b.Name] = b.Hit
+		if b.Name == "north" {
+			near(t, "sessions in the north", &b.Sessions, 0.8, 1e-9)
+		}
+	}
+	for name, want := range map[string]bool{"north": true, "south": false, "room-0": true, "room-1": false} {
+		if got, known := hit[name]; !known || got != want {
+			t.Errorf("%s hit: %v (known: %v), want %v", name, got, known, want)
+		}
+	}
+}
+
+// TestLostWrites has gifts that were acknowledged and never came to the ledger.
+func TestLostWrites(t *testing.T) {
+	story := reportstest.Usual()
+	story.LostGifts = 7
+	r := judged(t, story).Responses[0]
+	near(t, "rows lost", r.RPORows, 7, 0)
+	if r.RPO != nil {
+		t.Errorf("the age of the lost writes is %g, and nobody knows it", *r.RPO)
+	}
+}
+
+// TestTable holds some cells of the table by phase and region.
+func TestTable(t *testing.T) {
+	s := judged(t, reportstest.Usual())
+	for _, want := range []struct {
+		sli, phase, region string
+		value, n           float64
+	}{
+		{"api_error_ratio", "fault", "north", 1200.0 / 3240, 3240}, {"api_error_ratio", "fault", "south", 0, 840}, {"stall_ratio", "steady", "all", 0, 3000},
+		{"danmaku_accept_ratio", "run", "all", 1 - 1200.0/11000, 11000},
+	} {
+		at := slices.IndexFunc(s.Table, func(c reports.Cell) bool {
+			return c.SLI == want.sli && c.Phase == want.phase && c.Region == want.region
+		})
+		if at < 0 {
+			t.Errorf("no cell for %+v", want)
+			continue
+		}
+		near(t, want.sli, s.Table[at].Value, want.value, 1e-9)
+		near(t, want.sli+" n", &s.Table[at].N, want.n, 0)
+	}
+	if len(s.Core) != 12 {
+		t.Errorf("%d core metrics", len(s.Core))
+	}
+	if !slices.ContainsFunc(s.NotMeasured, func(u reports.Unknown) bool { return u.What == "memory in use" }) {
+		t.Errorf("a core metric that nobody offers is not said to be missing: %v", s.NotMeasured)
+	}
+}
+
+const rules = `groups:
+  - name: g
+    interval: 1s
+    rules:
+      - record: errors:rate
+        expr: sum(rate(livedrill_api_requests_total{outcome="error"}[5s]))
+      - {alert: Errors, expr: 'errors:rate > 5', for: 3s, labels: {severity: P1}}
+      - {alert: SlowToFire, expr: 'errors:rate > 5', for: 10m}
+      - {alert: Never, expr: 'errors:rate > 1e9'}
+      - {alert: Always, expr: 'vector(1)'}
+`
+
+// TestAlerts runs rules over the story: errors begin at 41 s, the rate is above its limit from then on, and 3 s later it fires.
+func TestAlerts(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		rules   reports.AlertRules
+		verdict reports.Verdict
+		states  map[string]string
+	}{
+		{"as expected", reports.AlertRules{Expect: []string{"Errors"}, Silent: []string{"Never"}}, reports.Passed,
+			map[string]string{"Errors": reports.AlertOK, "Never": reports.AlertSilent, "Always": reports.AlertFired, "SlowToFire": reports.AlertSilent}},
+		{"missed", reports.AlertRules{Expect: []string{"Never"}}, reports.RunMissed, map[string]string{"Never": reports.AlertMissed}},
+		{"false alarm", reports.AlertRules{Silent: []string{"Errors"}}, reports.RunMissed, map[string]string{"Errors": reports.AlertFalse}},
+		{"too short a run", reports.AlertRules{Expect: []string{"SlowToFire"}}, reports.Inconclusive, map[string]string{"SlowToFire": reports.AlertOpen}},
+		{"fires before anything is broken", reports.AlertRules{Expect: []string{"Always"}}, reports.RunMissed, map[string]string{"Always": reports.AlertMissed}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			story := reportstest.Usual()
+			story.Change = func(f *reports.Facts) {
+				f.Alerts = c.rules
+				f.Alerts.Files = map[string]string{"rules.yaml": rules}
+				f.Objectives = f.Objectives[2:3]
+			}
+			s := judged(t, story)
+			if s.Verdict != c.verdict {
+				t.Errorf("the run is %s: %v", s.Verdict, s.Reasons)
+			}
+			for _, a := range s.Alerts {
+				if want, ok := c.states[a.Name]; ok && a.State != want {
+					t.Errorf("%s is %s (%s), want %s", a.Name, a.State, a.Why, want)
+				}
+				if a.Name == "Errors" {
+					near(t, "fired", a.Fired, 44, 1.01)
+					near(t, "after the injection", a.AfterT0, 4, 1.01)
+				}
+			}
+			if r := s.Responses[0]; c.name == "as expected" && (r.T[2] == nil || r.Detect != nil) {
+				t.Errorf("T2 is %v; no objective of this run was hurt, so nothing was there to be detected: %v", deref(r.T[2]), deref(r.Detect))
+			}
+		})
 	}
 }
 
 // TestVerdictOrder holds what comes before what.
 func TestVerdictOrder(t *testing.T) {
-	keep := func(n ...int) func(*Facts) {
-		return func(f *Facts) {
-			var kept []Objective
+	keep := func(n ...int) func(*reports.Facts) {
+		return func(f *reports.Facts) {
+			var kept []reports.Objective
 			for _, i := range n {
 				kept = append(kept, f.Objectives[i])
 			}
 			f.Objectives = kept
 		}
 	}
-	both := func(a, b func(*Facts)) func(*Facts) { return func(f *Facts) { a(f); b(f) } }
-	state := func(s string) func(*Facts) { return func(f *Facts) { f.Faults[0].State = s } }
+	both := func(a, b func(*reports.Facts)) func(*reports.Facts) { return func(f *reports.Facts) { a(f); b(f) } }
+	state := func(s string) func(*reports.Facts) { return func(f *reports.Facts) { f.Faults[0].State = s } }
+	objective := func(text string) func(*reports.Facts) {
+		return func(f *reports.Facts) {
+			o, err := reports.ParseObjective(text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			f.Objectives = append(f.Objectives, o)
+		}
+	}
 	for _, c := range []struct {
 		name   string
-		change func(*Facts)
-		want   Verdict
+		change func(*reports.Facts)
+		want   reports.Verdict
 		code   int
 	}{
-		{"all met", keep(0, 4), Passed, 0},
-		{"nothing asked", keep(), Inconclusive, 4},
-		{"one not provable", keep(0, 3), Inconclusive, 4},
-		{"one not measured", keep(0, 6), Inconclusive, 4},
-		{"missed and not provable", keep(1, 3), RunMissed, 3},
-		{"a fault without effect", both(keep(0), state("not-injected")), Inconclusive, 4},
-		{"a fault without effect, and missed", both(keep(1), state("not-injected")), Inconclusive, 4},
-		{"a fault that stayed", both(keep(0), state("not-restored")), Unrestored, 5},
-		{"interrupted", both(keep(0), func(f *Facts) { f.Interrupted = true }), Interrupted, 130},
-		{"something went wrong", both(keep(0), func(f *Facts) { f.Problems = []string{"x"} }), Inconclusive, 4},
-		{"no phase was reached", func(f *Facts) { f.Phases = nil }, Inconclusive, 4},
+		{"all met", keep(2, 3), reports.Passed, 0},
+		{"nothing asked", keep(), reports.Inconclusive, 4},
+		{"one not provable", both(keep(2), objective("danmaku_accept_ratio >= 99.99% during recovery")), reports.Inconclusive, 4},
+		{"one not measured", both(keep(2), objective("push_success_ratio >= 99%")), reports.Inconclusive, 4},
+		{"missed and not measured", both(keep(0), objective("push_success_ratio >= 99%")), reports.RunMissed, 3},
+		{"a fault without effect", both(keep(2), state("not-injected")), reports.Inconclusive, 4},
+		{"a fault without effect, and missed", both(keep(0), state("not-injected")), reports.Inconclusive, 4},
+		{"a fault that stayed", both(keep(2), state("not-restored")), reports.Unrestored, 5},
+		{"interrupted", both(keep(2), func(f *reports.Facts) { f.Interrupted = true }), reports.Interrupted, 130},
+		{"something went wrong", both(keep(2), func(f *reports.Facts) { f.Problems = []string{"x"} }), reports.Inconclusive, 4},
+		{"no phase was reached", func(f *reports.Facts) { f.Phases = nil }, reports.Inconclusive, 4},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if r, _ := played(t, c.change); r.Verdict != c.want || r.ExitCode() != c.code {
-				t.Errorf("%s with exit code %d, want %s with %d: %v", r.Verdict, r.ExitCode(), c.want, c.code, r.Reasons)
+			story := reportstest.Usual()
+			story.Change = c.change
+			if s := judged(t, story); s.Verdict != c.want || s.ExitCode() != c.code {
+				t.Errorf("%s with exit code %d, want %s with %d: %v", s.Verdict, s.ExitCode(), c.want, c.code, s.Reasons)
 			}
 		})
 	}
 }
 
-// TestStoredRunIsJudgedTheSame judges the run again from its directory.
-func TestStoredRunIsJudgedTheSame(t *testing.T) {
-	first, dir := played(t, nil)
-	for _, f := range Formats {
-		d, err := Open(t.Context(), dir, "zh")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if d.Verdict != first.Verdict || len(d.Objectives) != len(first.Objectives) {
-			t.Errorf("judged again it is %s", d.Verdict)
-		}
-		out, err := os.CreateTemp(t.TempDir(), "out")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := f.Write(out, d); err != nil {
-			t.Errorf("%s: %v", f.Name, err)
-		}
-		if info, err := out.Stat(); err != nil || info.Size() < 100 {
-			t.Errorf("%s wrote next to nothing (%v)", f.Name, err)
-		}
-		out.Close()
+// TestDamage takes a run apart in every way: what can be said is said, and never a wrong verdict.
+func TestDamage(t *testing.T) {
+	good := reportstest.Usual()
+	good.Change = func(f *reports.Facts) { f.Objectives = f.Objectives[2:3] }
+	for _, c := range []struct {
+		name    string
+		spoil   func(t *testing.T, dir string)
+		refused bool
+		says    string
+	}{
+		{"whole", func(*testing.T, string) {}, false, ""},
+		{"empty directory", func(t *testing.T, dir string) { must(t, os.RemoveAll(dir)); must(t, os.Mkdir(dir, 0o700)) }, true, ""},
+		{"facts are torn", func(t *testing.T, dir string) { truncate(t, filepath.Join(dir, "facts.json")) }, true, ""},
+		{"facts of a later version", func(t *testing.T, dir string) { edit(t, dir, `livedrill.facts/v1`, `livedrill.facts/v9`) }, true, ""},
+		{"facts changed after the fact", func(t *testing.T, dir string) { edit(t, dir, `"threshold": 0.5`, `"threshold": 0.9`) }, false, "facts.json was changed after the run"},
+		{"scenario removed", func(t *testing.T, dir string) { must(t, os.Remove(filepath.Join(dir, "scenario.yaml"))) }, false, "scenario.yaml is missing from the record"},
+		{"time series gone", func(t *testing.T, dir string) { must(t, os.RemoveAll(filepath.Join(dir, "tsdb"))) }, true, ""},
+		{"time series torn", func(t *testing.T, dir string) {
+			files, err := filepath.Glob(filepath.Join(dir, "tsdb", "wal", "0*"))
+			if err != nil || len(files) == 0 {
+				t.Fatal("no write-ahead log", err)
+			}
+			truncate(t, files[0])
+		}, false, "was changed after the run"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := good.Write(t)
+			must(t, reports.WriteManifest(dir))
+			c.spoil(t, dir)
+			s, err := reports.Judge(t.Context(), dir)
+			if (err != nil) != c.refused {
+				t.Fatalf("judged with error %v", err)
+			}
+			if err != nil {
+				return
+			}
+			if want := map[bool]reports.Verdict{true: reports.Passed, false: reports.Inconclusive}[c.says == ""]; s.Verdict != want || s.Damaged != (c.says != "") {
+				t.Errorf("it is %s, damaged %v: %v", s.Verdict, s.Damaged, s.Reasons)
+			}
+			if !strings.Contains(strings.Join(s.Reasons, "\n"), c.says) {
+				t.Errorf("the reasons do not say %q: %v", c.says, s.Reasons)
+			}
+		})
 	}
-	if _, err := Open(t.Context(), t.TempDir(), "en"); err == nil {
-		t.Error("an empty directory was judged")
+	t.Run("a run that died", func(t *testing.T) {
+		story := reportstest.Usual()
+		story.Change = func(f *reports.Facts) {
+			f.Finished, f.Phases, f.Faults, f.Windows = false, f.Phases[:2], nil, nil
+			f.Run.Duration = 0
+		}
+		s := judged(t, story)
+		if s.Verdict != reports.Inconclusive || !s.Damaged || len(s.Loads) != 1 || s.Loads[0].Offered != 3000 {
+			t.Errorf("%s, damaged %v, loads %+v: %v", s.Verdict, s.Damaged, s.Loads, s.Reasons)
+		}
+	})
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func truncate(t *testing.T, path string) {
+	t.Helper()
+	info, err := os.Stat(path)
+	must(t, err)
+	must(t, os.Truncate(path, info.Size()/2))
+}
+
+func edit(t *testing.T, dir, from, to string) {
+	t.Helper()
+	path := filepath.Join(dir, "facts.json")
+	text, err := os.ReadFile(path)
+	must(t, err)
+	if !strings.Contains(string(text), from) {
+		t.Fatalf("%s is not in the facts", from)
+	}
+	must(t, os.WriteFile(path, []byte(strings.Replace(string(text), from, to, 1)), 0o600))
+}
+
+// TestResultIsContract holds the keys of result.json that others read.
+func TestResultIsContract(t *testing.T) {
+	text, err := json.Marshal(judged(t, reportstest.Usual()).Result)
+	must(t, err)
+	var r map[string]any
+	must(t, json.Unmarshal(text, &r))
+	for path, keys := range map[string]string{
+		"":             "schema run verdict reasons phases loads faults objectives impact alerts consistency",
+		"run":          "id scenario scenario_sha256 seed profile time_scale started duration_s version machine",
+		"run.machine":  "cores memory_bytes kernel root gpu",
+		"phases.0":     "name from_s to_s",
+		"loads.0":      "name kind offered achieved failed rate_offered rate_achieved late_p99_ms cpu_s state",
+		"faults.0":     "id kind on settings back_end injected_s effective_s restored_s clean_s asked measured state",
+		"objectives.0": "name sli phase op threshold unit measured low high n verdict expr",
+		"impact.0":     "fault objective detected_after_s whole_after_s worst",
+	} {
+		at := any(r)
+		for _, part := range strings.FieldsFunc(path, func(c rune) bool { return c == '.' }) {
+			if list, ok := at.([]any); ok {
+				at = list[0]
+				continue
+			}
+			at = at.(map[string]any)[part]
+		}
+		if list, ok := at.([]any); ok {
+			at = list[0]
+		}
+		for _, key := range strings.Fields(keys) {
+			if _, ok := at.(map[string]any)[key]; !ok {
+				t.Errorf("result.json lacks %s.%s", path, key)
+			}
+		}
 	}
 }
 
@@ -235,7 +393,7 @@ func TestObjectiveForms(t *testing.T) {
 		"ledger_mismatches == NaN":                "",
 		"nothing":                                 "",
 	} {
-		o, err := ParseObjective(text)
+		o, err := reports.ParseObjective(text)
 		if (err == nil) != (want != "") || err == nil && o.String() != want {
 			t.Errorf("%q became %q (%v), want %q", text, o.String(), err, want)
 		}
@@ -245,11 +403,11 @@ func TestObjectiveForms(t *testing.T) {
 func FuzzObjective(f *testing.F) {
 	f.Add("e2e_latency_seconds p95 <= 6s during f1")
 	f.Fuzz(func(t *testing.T, text string) {
-		o, err := ParseObjective(text)
+		o, err := reports.ParseObjective(text)
 		if err != nil {
 			return
 		}
-		if again, err := ParseObjective(o.String()); err != nil || again.Threshold != o.Threshold && math.Abs(again.Threshold-o.Threshold) > 1e-9 {
+		if again, err := reports.ParseObjective(o.String()); err != nil || again.Threshold != o.Threshold && math.Abs(again.Threshold-o.Threshold) > 1e-9 {
 			t.Errorf("%q is written as %q, which reads as %+v (%v)", text, o.String(), again, err)
 		}
 	})

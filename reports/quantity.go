@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math"
 	"strconv"
+	"strings"
+	"time"
 )
 
 // Quantity prints a value in its unit, as people read it.
@@ -52,11 +54,27 @@ func Count(n float64) string {
 	return strconv.FormatFloat(math.Round(n), 'f', 0, 64)
 }
 
-// Percent prints a share as a percentage with as many digits as it needs to differ from 100 %.
+// Percent prints a share as a percentage with as many digits as it needs, two at least where it is no round one.
 func Percent(v float64) string {
 	digits := 2
 	if gap := math.Min(v, 1-v); gap > 0 && gap < 0.001 {
 		digits = 4
 	}
-	return fmt.Sprintf("%.*f %%", digits, v*100)
+	text := strconv.FormatFloat(v*100, 'f', digits, 64)
+	if round := strconv.FormatFloat(v*100, 'g', 6, 64); len(round) < len(text) && digits == 4 {
+		text = round // 99.99 and not 99.9900
+	}
+	return text + " %"
+}
+
+// Span prints a length of time without the parts that are nothing: 10m, 6h.
+func Span(d time.Duration) string {
+	text := d.Round(time.Second).String()
+	if cut, ok := strings.CutSuffix(text, "m0s"); ok {
+		text = cut + "m"
+	}
+	if cut, ok := strings.CutSuffix(text, "h0m"); ok {
+		text = cut + "h"
+	}
+	return text
 }

@@ -115,7 +115,11 @@ func (j *judge) spans(_ context.Context, result *Result) error {
 
 // mitigated finds the first defence that is seen to act after a fault.
 func (j *judge) mitigated(ctx context.Context, f Fault, out *Response) error {
+	family, _, _ := strings.Cut(f.Kind, ".")
 	for _, m := range mitigations {
+		if !slices.Contains(remedies[family], m.name) || !slices.Contains(j.Run.Defences, m.name) {
+			continue
+		}
 		points, err := j.curve(ctx, m.expr)
 		if err != nil {
 			return err

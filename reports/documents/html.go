@@ -62,10 +62,17 @@ func writeHTML(w io.Writer, d Document) error {
 			return map[string]string{"asked": reports.Quantity(asked, effectUnit(name)), "measured": reports.Quantity(measured, effectUnit(name))}
 		},
 		"points": points, "cells": d.cells, "times": func(i int) string { return d.t(times[i]) },
-		"duration": func(s float64) string { return durationOf(s).Round(time.Second).String() },
+		"duration": func(s float64) string { return reports.Span(durationOf(s)) },
 		"num":      func(v float64) string { return fmt.Sprintf("%.4g", v) },
-		"plus":     func(f *float64) string { return change(f) },
-		"num100":   func(v float64) float64 { return v * 100 },
+		"plus":     change,
+		"soonest":  soonest,
+		"opt": func(form string, v *float64) string {
+			if v == nil {
+				return "-"
+			}
+			return fmt.Sprintf(form, *v)
+		},
+		"num100": func(v float64) float64 { return v * 100 },
 		"slis": func() (out []string) {
 			for _, s := range reports.SLIs {
 				out = append(out, s.Name)
@@ -232,6 +239,22 @@ func points(c reports.Cell) string {
 		return reports.Quantity(c.Value, c.Unit)
 	}
 	return reports.Quantity(c.P50, c.Unit) + " / " + reports.Quantity(c.P95, c.Unit) + " / " + reports.Quantity(c.P99, c.Unit)
+}
+
+// soonest keeps of each fault's burn rates the one that would raise an alarm first.
+func soonest(burns []reports.Burn) []reports.Burn {
+	var out []reports.Burn
+	for _, b := range burns {
+		at := slices.IndexFunc(out, func(o reports.Burn) bool { return o.Fault == b.Fault })
+		switch {
+		case b.Alarm == nil:
+		case at < 0:
+			out = append(out, b)
+		case *b.Alarm < *out[at].Alarm:
+			out[at] = b
+		}
+	}
+	return out
 }
 
 func change(v *float64) string {

@@ -1,6 +1,7 @@
 package documents
 
 import (
+	"fmt"
 	"regexp"
 	"strings"
 
@@ -36,10 +37,10 @@ func (d Document) bounds(low, high *float64, unit string) string {
 	return text
 }
 
-// form is a sentence with places (%s) that other texts fill.
+// form is a sentence with places (%s) that other texts fill; the Chinese may name them in another order (%[2]s).
 type form struct {
 	english *regexp.Regexp
-	parts   []string // the Chinese sentence around the places
+	chinese string
 }
 
 var forms = compile(sentences)
@@ -48,7 +49,9 @@ func compile(pairs [][2]string) []form {
 	var out []form
 	for _, p := range pairs {
 		pattern := strings.ReplaceAll(regexp.QuoteMeta(p[0]), "%s", "(.*?)")
-		out = append(out, form{regexp.MustCompile("(?s)^" + pattern + "$"), strings.Split(p[1], "%s")})
+		// A percent sign of the sentence itself is no verb.
+		chinese := strings.ReplaceAll(strings.ReplaceAll(p[1], "95% ", "95%% "), "95%。", "95%%。")
+		out = append(out, form{regexp.MustCompile("(?s)^" + pattern + "$"), chinese})
 	}
 	return out
 }
@@ -68,13 +71,11 @@ func toChinese(text string, depth int) string {
 		if m == nil {
 			continue
 		}
-		var b strings.Builder
-		b.WriteString(f.parts[0])
-		for i, part := range f.parts[1:] {
-			b.WriteString(toChinese(m[i+1], depth+1))
-			b.WriteString(part)
+		args := make([]any, len(m)-1)
+		for i, part := range m[1:] {
+			args[i] = toChinese(part, depth+1)
 		}
-		return b.String()
+		return fmt.Sprintf(f.chinese, args...)
 	}
 	return text
 }

@@ -65,7 +65,7 @@ func writeMarkdown(w io.Writer, d Document) error {
 			fmt.Fprintf(&b, "- `%s` %s. %s\n", a.ID, d.t(a.Finding), d.t(a.Do))
 		}
 	}
-	fmt.Fprintf(&b, "\n%s\n", fmt.Sprintf(d.t("Run `%s`, seed %d, livedrill %s, %d cores."), d.Run.ID, d.Run.Seed, d.Run.Version, d.Run.Machine.Cores))
+	fmt.Fprintf(&b, "\n%s\n", d.t(fmt.Sprintf("Run `%s`, seed %d, livedrill %s, %d cores.", d.Run.ID, d.Run.Seed, d.Run.Version, d.Run.Machine.Cores)))
 	_, err := io.WriteString(w, b.String())
 	return err
 }

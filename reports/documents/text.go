@@ -58,7 +58,7 @@ func unitOf(r reports.Result, objective string) string {
 func writeText(w io.Writer, d Document) error {
 	c := &columns{w: w}
 	c.line("")
-	c.line(fmt.Sprintf(d.t("%s on %s: %s"), d.Run.Scenario, d.Run.Profile, strings.ToUpper(d.t(d.Verdict.String()))))
+	c.line(d.t(fmt.Sprintf("%s on %s: %s", d.Run.Scenario, d.Run.Profile, strings.ToUpper(d.t(d.Verdict.String())))))
 	if d.TimeNote != "" {
 		c.line("  " + d.t(d.TimeNote))
 	}
@@ -111,7 +111,7 @@ func writeText(w io.Writer, d Document) error {
 	for _, n := range d.Notes {
 		c.line(d.t("note") + ": " + d.t(n))
 	}
-	c.line(fmt.Sprintf(d.t("cost: platform ready after %.1f s; timeline, record and faults used %.3f cores"), d.Costs.ReadyAfter, d.Costs.RangeCores))
+	c.line(d.t(fmt.Sprintf("cost: platform ready after %.1f s; timeline, record and faults used %.3f cores", d.Costs.ReadyAfter, d.Costs.RangeCores)))
 	for i, a := range d.Actions {
 		if i == 0 {
 			c.line("")

@@ -141,6 +141,16 @@ func (d *Database) Add(ctx context.Context, samples promql.Vector, at time.Time)
 	return app.Commit()
 }
 
+// Put stores the metrics of one process as read at a time.
+func (d *Database) Put(ctx context.Context, at time.Time, instance string, families []*dto.MetricFamily) error {
+	b := d.begin(ctx, at.UnixMilli())
+	errs := []error{b.value("up", instance, nil, 1)}
+	for _, f := range families {
+		errs = append(errs, b.family(instance, f))
+	}
+	return errors.Join(append(errs, b.commit())...)
+}
+
 // batch is one round of samples, all with the same time stamp.
 type batch struct {
 	d   *Database

@@ -1,0 +1,221 @@
+package documents_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"encoding/xml"
+	"flag"
+	"html"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/livedrill/livedrill/reports"
+	"github.com/livedrill/livedrill/reports/documents"
+	"github.com/livedrill/livedrill/reports/reportstest"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// story is a run in which something of everything happened.
+func story() reportstest.Story {
+	s := reportstest.Usual()
+	s.Change = func(f *reports.Facts) {
+		o, err := reports.ParseObjective("push_success_ratio >= 99%")
+		if err != nil {
+			panic(err)
+		}
+		f.Objectives = append(f.Objectives, o)
+		f.Run.TimeScale = 0.5
+		f.Alerts = reports.AlertRules{Expect: []string{"Errors", "Late"}, Silent: []string{"Never"}, Files: map[string]string{"r.yaml": `groups:
+  - name: g
+    interval: 1s
+    rules:
+      - {alert: Errors, expr: 'sum(rate(livedrill_api_requests_total{outcome="error"}[5s])) > 5', labels: {severity: P1}}
+      - {alert: Late, expr: 'vector(1)', for: 1h}
+      - {alert: Never, expr: 'vector(0) > 1'}
+`}}
+	}
+	return s
+}
+
+func open(t *testing.T, dir, lang string) documents.Document {
+	t.Helper()
+	d, err := documents.Open(t.Context(), dir, lang)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+func written(t *testing.T, d documents.Document, format string) []byte {
+	t.Helper()
+	f, err := documents.FindFormat(format)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b bytes.Buffer
+	if err := f.Write(t.Context(), &b, d); err != nil {
+		t.Fatalf("%s: %v", format, err)
+	}
+	return b.Bytes()
+}
+
+// TestGolden holds every text format, in both languages where it has them.
+func TestGolden(t *testing.T) {
+	dir := story().Write(t)
+	for _, format := range []string{"text", "markdown", "junit", "openmetrics", "openslo", "postmortem", "grafana"} {
+		for _, lang := range documents.Langs {
+			got := written(t, open(t, dir, lang), format)
+			path := filepath.Join("testdata", format+"."+lang)
+			if *update {
+				if err := os.WriteFile(path, got, 0o644); err != nil {
+					t.Fatal(err)
+				}
+				continue
+			}
+			want, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !bytes.Equal(got, want) {
+				t.Errorf("%s is no longer what it was: go test ./reports/documents -update writes it anew; got\n%s", path, got)
+			}
+		}
+	}
+}
+
+// TestMachinesReadThem parses what is meant for machines.
+func TestMachinesReadThem(t *testing.T) {
+	d := open(t, story().Write(t), "en")
+	var suite documents.JUnit
+	if err := xml.Unmarshal(written(t, d, "junit"), &suite); err != nil || suite.Tests != len(suite.Cases) || suite.Failures == 0 {
+		t.Errorf("junit: %v, %+v", err, suite)
+	}
+	for _, format := range []string{"json", "grafana"} {
+		var v map[string]any
+		if err := json.Unmarshal(written(t, d, format), &v); err != nil {
+			t.Errorf("%s: %v", format, err)
+		}
+	}
+	text := string(written(t, d, "openmetrics"))
+	sample := regexp.MustCompile(`^livedrill_[a-z_]+(\{([a-z_]+="[^"]*",?)+\})? [-+0-9.e]+$`)
+	for _, line := range strings.Split(strings.TrimSuffix(text, "\n"), "\n") {
+		if !strings.HasPrefix(line, "# ") && !sample.MatchString(line) {
+			t.Errorf("openmetrics: %q is no sample", line)
+		}
+	}
+	if !strings.HasSuffix(text, "# EOF\n") {
+		t.Error("openmetrics does not end with # EOF")
+	}
+}
+
+// TestPage holds the page to its promises: one file, no network, no slip of a verb, and small.
+func TestPage(t *testing.T) {
+	page := string(written(t, open(t, story().Write(t), "en"), "html"))
+	if len(page) > 2<<20 {
+		t.Errorf("it has %d bytes", len(page))
+	}
+	for _, bad := range []string{"%!", "<nil>", "0xc0", `src="http`, `href="http`, "@import", "ZgotmplZ", "NaN %"} {
+		if strings.Contains(page, bad) {
+			t.Errorf("it has %q in it: …%s…", bad, around(page, bad))
+		}
+	}
+	for _, part := range []string{"What to do next", "time scale 0.5", "T1 first bad window", "room-0", "99.90 %", "exclude each other", "data:image/png", "uPlot"} {
+		if !strings.Contains(page, part) {
+			t.Errorf("it lacks %q", part)
+		}
+	}
+	// Names that a scenario brings cannot become part of the page.
+	hostile := story()
+	change := hostile.Change
+	hostile.Change = func(f *reports.Facts) {
+		change(f)
+		f.Run.Scenario, f.Run.Summary, f.Faults[0].Error, f.Faults[0].On = `</script><script>alert(1)</script>`, `<img src=x onerror=alert(1)>`, `<b>"'`, `<svg onload=alert(1)>`
+		f.Faults[0].Kind = `</script><script>alert(2)</script>`
+	}
+	page = string(written(t, open(t, hostile.Write(t), "en"), "html"))
+	for _, bad := range []string{"<script>alert", "<img src=x", "<svg onload"} {
+		if strings.Contains(page, bad) {
+			t.Errorf("%q came through: …%s…", bad, around(page, bad))
+		}
+	}
+}
+
+func around(text, part string) string {
+	at := strings.Index(text, part)
+	return text[max(0, at-80):min(len(text), at+80)]
+}
+
+// TestNothingIsLeftInEnglish reads the Chinese page as a person does, and looks for English sentences in it.
+func TestNothingIsLeftInEnglish(t *testing.T) {
+	page := string(written(t, open(t, story().Write(t), "zh"), "html"))
+	page = regexp.MustCompile(`(?s)<(script|style|code)\b.*?</(script|style|code)>`).ReplaceAllString(page, " ")
+	page = regexp.MustCompile(`<[^>]*>`).ReplaceAllString(page, "\n")
+	known := regexp.MustCompile(`^(run that never happened|livedrill (target config|gate|recover)|\(uPlot\))`) // the scenario's own words, and commands
+	english := regexp.MustCompile(`[A-Za-z][a-z']+( [a-z][a-z']+){1,}`)
+	for _, text := range english.FindAllString(html.UnescapeString(page), -1) {
+		if !known.MatchString(text) {
+			t.Errorf("%q is English", text)
+		}
+	}
+	if !strings.Contains(page, "卡顿率") || !strings.Contains(page, "首个越限") {
+		t.Error("the field's own words are missing")
+	}
+}
+
+// TestEveryWordIsTranslated holds the catalogue to all that the judge can name.
+func TestEveryWordIsTranslated(t *testing.T) {
+	d := documents.Document{Lang: "zh"}
+	for _, s := range reports.SLIs {
+		for _, text := range []string{s.Name, s.Definition} {
+			if documents.Translate(d, text) == text {
+				t.Errorf("%q has no Chinese", text)
+			}
+		}
+	}
+	for _, c := range reports.CoreMetrics {
+		if documents.Translate(d, c.Name) == c.Name {
+			t.Errorf("%q has no Chinese", c.Name)
+		}
+	}
+	for _, c := range reports.Curves {
+		if documents.Translate(d, c.Title) == c.Title {
+			t.Errorf("%q has no Chinese", c.Title)
+		}
+	}
+}
+
+// TestPDF prints the report where there is a Chromium.
+func TestPDF(t *testing.T) {
+	if _, err := exec.LookPath("chromium"); err != nil {
+		t.Skip("chromium is not on this machine (apt-get install chromium)")
+	}
+	if pdf := written(t, open(t, story().Write(t), "en"), "pdf"); !bytes.HasPrefix(pdf, []byte("%PDF-")) {
+		t.Errorf("%d bytes that are no PDF", len(pdf))
+	}
+}
+
+// TestFinish writes a whole run directory and judges it again: the manifest holds.
+func TestFinish(t *testing.T) {
+	dir := story().Write(t)
+	first, err := documents.Finish(t.Context(), dir, "en")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range []string{"result.json", "report.html", "report.md", "junit.xml", "MANIFEST.sha256"} {
+		if _, err := os.Stat(filepath.Join(dir, f)); err != nil {
+			t.Error(err)
+		}
+	}
+	again := open(t, dir, "zh")
+	if again.Damaged || again.Verdict != first.Verdict || len(again.Evidence) < 5 {
+		t.Errorf("judged again it is %s, damaged %v, %d files of evidence: %v", again.Verdict, again.Damaged, len(again.Evidence), again.Reasons)
+	}
+	if c := documents.Compare(first.Sheet, again.Sheet); len(c.Rows) == 0 || *c.Rows[0].Before != *c.Rows[0].After {
+		t.Errorf("a run beside itself: %+v", c)
+	}
+}

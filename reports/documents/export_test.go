@@ -1,0 +1,4 @@
+package documents
+
+// Translate is t for tests.
+func Translate(d Document, text string) string { return d.t(text) }

@@ -1,0 +1,221 @@
+package gate_test
+
+import (
+	"bytes"
+	"encoding/xml"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/livedrill/livedrill/reports"
+	"github.com/livedrill/livedrill/reports/documents"
+	"github.com/livedrill/livedrill/reports/gate"
+	"github.com/livedrill/livedrill/reports/reportstest"
+)
+
+// drawn makes runs of one version on a shared machine: what the machine does at a time is common to both sides of a pair.
+func drawn(rng *rand.Rand, shared []float64, change map[string]float64) []gate.Run {
+	var out []gate.Run
+	for i, s := range shared {
+		r := gate.Run{ID: fmt.Sprint("run-", i), Scenario: "x", Machine: "m", Metrics: map[string]float64{}}
+		for _, m := range gate.Metrics {
+			switch {
+			case m.Absolute && m.HigherIsBetter:
+				r.Metrics[m.Name] = 1 - 0.002*rng.Float64()
+			case m.Absolute:
+				r.Metrics[m.Name] = 0.002 * rng.Float64()
+			default:
+				noise := 0.025 // what shared machines vary by
+				if strings.Contains(m.Name, "p99") {
+					noise = 0.04
+				}
+				r.Metrics[m.Name] = 0.1 * math.Exp(s+noise*rng.NormFloat64()) * (1 + change[m.Name])
+			}
+		}
+		out = append(out, r)
+	}
+	return out
+}
+
+func machine(rng *rand.Rand, n int) []float64 {
+	out := make([]float64, n)
+	for i := range out {
+		out[i] = 0.03 * rng.NormFloat64()
+	}
+	return out
+}
+
+// TestFalseAlarms compares runs of one version with each other, 200 times with all 23 metrics at once.
+func TestFalseAlarms(t *testing.T) {
+	for _, paired := range []bool{true, false} {
+		rng := rand.New(rand.NewPCG(1, 1))
+		alarms := 0
+		for range 200 {
+			shared := machine(rng, 10)
+			a := drawn(rng, shared, nil)
+			if !paired {
+				shared = machine(rng, 10)
+			}
+			if gate.Compare(a, drawn(rng, shared, nil), paired).Verdict == gate.Worse {
+				alarms++
+			}
+		}
+		t.Logf("paired %v: %d false alarms in 200 comparisons", paired, alarms)
+		if alarms > 10 {
+			t.Errorf("paired %v: %d false alarms in 200 comparisons", paired, alarms)
+		}
+	}
+}
+
+// TestPlantedRegression makes P99 or the processor's use 10 % worse, in ten pairs, 100 times each.
+func TestPlantedRegression(t *testing.T) {
+	for _, metric := range []string{"api_latency_seconds p99", "platform_cores"} {
+		rng := rand.New(rand.NewPCG(2, 2))
+		caught, blamed := 0, 0
+		for range 100 {
+			shared := machine(rng, 10)
+			r := gate.Compare(drawn(rng, shared, nil), drawn(rng, shared, map[string]float64{metric: 0.10}), true)
+			for _, j := range r.Metrics {
+				if j.Verdict == gate.Worse && j.Metric == metric && r.ExitCode() == 3 {
+					caught++
+				} else if j.Verdict == gate.Worse {
+					blamed++
+				}
+			}
+		}
+		t.Logf("%s: caught %d of 100, %d others blamed", metric, caught, blamed)
+		if caught < 95 || blamed > 5 {
+			t.Errorf("%s: caught %d of 100, %d others blamed", metric, caught, blamed)
+		}
+	}
+}
+
+// TestSelfCheck looks at twenty runs of one version, and at runs that are none.
+func TestSelfCheck(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 3))
+	runs := drawn(rng, make([]float64, 20), nil)
+	s, err := gate.Check(runs, 200, 100, "platform_cores", 0.10)
+	if err != nil || s.FalseAlarms > 10 || s.Caught < 95 {
+		t.Errorf("%+v (%v)", s, err)
+	}
+	if _, err := gate.Check(runs[:5], 200, 100, "platform_cores", 0.10); err == nil {
+		t.Error("five runs were split")
+	}
+	if _, err := gate.Check(runs, 200, 100, "no such metric", 0.10); err == nil {
+		t.Error("a metric that does not exist was planted")
+	}
+}
+
+// TestVerdicts holds one verdict of each kind, and what it says.
+func TestVerdicts(t *testing.T) {
+	side := func(metric string, values ...float64) (out []gate.Run) {
+		for i, v := range values {
+			out = append(out, gate.Run{ID: fmt.Sprint(i), Metrics: map[string]float64{metric: v}})
+		}
+		return out
+	}
+	for _, c := range []struct {
+		name   string
+		a, b   []gate.Run
+		want   gate.Verdict
+		code   int
+		reason string
+	}{
+		{"worse", side("api_latency_seconds p99", 1, 1.01, 0.99, 1), side("api_latency_seconds p99", 1.2, 1.21, 1.19, 1.2), gate.Worse, 3, "api_latency_seconds p99 is worse: +20.0 %"},
+		{"better", side("platform_cores", 1, 1.01, 0.99, 1), side("platform_cores", 0.8, 0.81, 0.79, 0.8), gate.Better, 0, ""},
+		{"a higher share is better", side("push_success_ratio", 0.9, 0.9, 0.9), side("push_success_ratio", 1, 1, 1), gate.Better, 0, ""},
+		{"a lower share is worse", side("push_success_ratio", 1, 1, 1), side("push_success_ratio", 0.9, 0.9, 0.9), gate.Worse, 3, ""},
+		{"the same", side("platform_cores", 1, 1.001, 0.999, 1), side("platform_cores", 1.001, 1, 1, 0.999), gate.Same, 0, ""},
+		{"significant and of no matter", side("platform_cores", 1, 1.0001, 0.9999, 1), side("platform_cores", 1.01, 1.0101, 1.0099, 1.01), gate.Same, 0, ""},
+		{"too noisy", side("platform_cores", 1, 1.5, 0.7), side("platform_cores", 1.1, 1.6, 0.8), gate.CannotTell, 4, "3 runs a side cannot tell"},
+		{"one run a side", side("platform_cores", 1), side("platform_cores", 2), gate.CannotTell, 4, ""},
+		{"nothing in common", side("platform_cores", 1, 1, 1), side("load_cores", 1, 1, 1), gate.CannotTell, 4, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := gate.Compare(c.a, c.b, false)
+			if r.Verdict != c.want || r.ExitCode() != c.code || !strings.Contains(strings.Join(r.Reasons, "\n"), c.reason) {
+				t.Errorf("%s, exit code %d, %v", r.Verdict, r.ExitCode(), r.Reasons)
+			}
+			for _, f := range gate.Formats {
+				var b bytes.Buffer
+				if err := f.Write(&b, r); err != nil || b.Len() == 0 {
+					t.Errorf("%s: %v, %d bytes", f.Name, err, b.Len())
+				}
+				if f.Name == "junit" {
+					var suite documents.JUnit
+					if err := xml.Unmarshal(b.Bytes(), &suite); err != nil || (suite.Failures > 0) != (c.want == gate.Worse) {
+						t.Errorf("junit: %v, %+v", err, suite)
+					}
+				}
+				if f.Name == "github" && c.want == gate.Worse && !strings.HasPrefix(b.String(), "::error title=livedrill") {
+					t.Errorf("github: %s", b.String())
+				}
+			}
+		})
+	}
+}
+
+// TestFromRunDirectories judges real run directories, keeps them in a baseline, and finds what was planted in the candidate.
+func TestFromRunDirectories(t *testing.T) {
+	folder := t.TempDir()
+	var old, fresh []string
+	for i := range 4 {
+		story := reportstest.Usual()
+		story.Noise, story.Seed = 0.02, uint64(i+1)
+		old = append(old, moved(t, story.Write(t), folder, fmt.Sprint("old-", i)))
+		story.Cores, story.Seed = 0.6, uint64(i+101)
+		fresh = append(fresh, moved(t, story.Write(t), folder, fmt.Sprint("new-", i)))
+	}
+	before, err := gate.Load(t.Context(), old)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(folder, "baselines", "known.json")
+	for range 2 { // again adds nothing
+		if err := gate.Save(file, before, 30); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stored, err := gate.Load(t.Context(), []string{file})
+	if err != nil || len(stored) != 4 {
+		t.Fatalf("%d runs in the baseline (%v)", len(stored), err)
+	}
+	after, err := gate.Load(t.Context(), fresh)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := gate.Compare(stored, after, false)
+	if r.Verdict != gate.Worse || !strings.Contains(strings.Join(r.Reasons, "\n"), "platform_cores is worse") {
+		t.Errorf("%s: %v", r.Verdict, r.Reasons)
+	}
+	if all, err := gate.Load(t.Context(), []string{folder}); err != nil || len(all) != 8 {
+		t.Errorf("a folder of runs has %d (%v)", len(all), err)
+	}
+	for name, spoil := range map[string]func(*reports.Facts){
+		"interrupted": func(f *reports.Facts) { f.Interrupted = true },
+		"died":        func(f *reports.Facts) { f.Finished = false },
+		"unrestored":  func(f *reports.Facts) { f.Faults[0].State = "not-restored" },
+	} {
+		story := reportstest.Usual()
+		story.Change = spoil
+		if _, err := gate.Load(t.Context(), []string{story.Write(t)}); err == nil {
+			t.Errorf("%s: a run that says nothing was taken", name)
+		}
+	}
+	if _, err := gate.Load(t.Context(), []string{t.TempDir()}); err == nil {
+		t.Error("an empty folder was taken")
+	}
+}
+
+func moved(t *testing.T, dir, folder, name string) string {
+	t.Helper()
+	to := filepath.Join(folder, name)
+	if err := os.Rename(dir, to); err != nil {
+		t.Fatal(err)
+	}
+	return to
+}
