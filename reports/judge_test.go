@@ -156,6 +156,29 @@ func TestTable(t *testing.T) {
 	}
 }
 
+// TestArms has an A/B run whose b is as fast as a, and one whose b is a third slower.
+func TestArms(t *testing.T) {
+	for slow, want := range map[float64]string{1: "same", 1.33: "worse", 0.7: "better"} {
+		story := reportstest.Usual()
+		story.Hurt, story.Slow, story.SlowB, story.Steady = 0, 0.01, slow, 120
+		arms := judged(t, story).Arms
+		if arms == nil || math.Abs(arms.Share.Value-0.3*100/(130+2)) > 0.001 {
+			t.Fatalf("b had %+v", arms)
+		}
+		for _, r := range arms.Rows {
+			if r.SLI == "api_latency_seconds" && r.Point == "p50" && (r.Verdict != want || r.Change == nil || math.Abs(*r.Change-(slow-1)) > 0.06) {
+				t.Errorf("b %g times as slow: %s, %v within %v to %v, want %s", slow, r.Verdict, deref(r.Change), deref(r.Low), deref(r.High), want)
+			}
+			if r.SLI == "api_error_ratio" && r.Verdict != "same" {
+				t.Errorf("errors are %s: %v to %v", r.Verdict, deref(r.Low), deref(r.High))
+			}
+		}
+	}
+	if arms := judged(t, reportstest.Usual()).Arms; arms != nil {
+		t.Errorf("a run with one version has arms: %+v", arms)
+	}
+}
+
 const rules = `groups:
   - name: g
     interval: 1s

@@ -126,7 +126,7 @@ var checks = map[string]struct {
 				v[0], v[1], v[0]-v[1], v[2], v[3], v[2]-v[3], v[4], v[5])
 		}},
 	"gift-ledger": {
-		[]string{`livedrill_api_requests_total{route="gift",outcome="ok"}`, `livedrill_ledger_gifts`, `livedrill_ledger_difference`},
+		[]string{`livedrill_api_requests_total{route="gift",outcome="ok"}`, `livedrill_ledger_gifts{instance="gateway"}`, `livedrill_ledger_difference{instance="gateway"}`},
 		func(v []float64) (bool, string) {
 			return v[1] >= v[0] && v[2] == 0, fmt.Sprintf(
 				"%.0f gifts acknowledged, %.0f in the ledger; gifts and accounts differ by %.0f coins", v[0], v[1], v[2])

@@ -216,7 +216,7 @@ func (j *judge) blast(ctx context.Context, f Fault, out *Response) error {
 // lost finds the acknowledged writes that were never seen in the ledger: what the ledger has not caught up with before the
 // next fault.
 func (j *judge) lost(ctx context.Context, f Fault, out *Response) error {
-	points, err := j.curve(ctx, `clamp_min(sum(livedrill_api_requests_total{route="gift",outcome="ok"}) - sum(livedrill_ledger_gifts), 0)`)
+	points, err := j.curve(ctx, `clamp_min(sum(livedrill_api_requests_total{route="gift",outcome="ok"}) - sum(livedrill_ledger_gifts{instance="gateway"}), 0)`)
 	if err != nil {
 		return err
 	}

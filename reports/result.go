@@ -70,6 +70,7 @@ type Result struct {
 	Core        []Core     `json:"core"`      // the twelve core metrics
 	Forecasts   []Forecast `json:"forecasts"` // limits that were seen coming
 	Logs        []Anomaly  `json:"logs"`      // kinds of log lines that came more often
+	Arms        *Arms      `json:"arms"`      // of an A/B run; null: it was none
 	NotMeasured []Unknown  `json:"not_measured"`
 	Actions     []Action   `json:"actions"` // what to do next
 }

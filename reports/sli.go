@@ -67,8 +67,8 @@ var SLIs = []SLI{
 		Good:       `livedrill_api_requests_total{route="gift",outcome="ok"}`, Total: `livedrill_api_requests_total{route="gift"}`},
 	{Name: "ledger_mismatches", Unit: "count",
 		Definition: "coins by which gifts and accounts differ + gifts acknowledged and not in the ledger",
-		Value: `sum(livedrill_ledger_difference @ $TO) + clamp_min(sum(livedrill_api_requests_total{route="gift",outcome="ok"} @ $TO)` +
-			` - sum(livedrill_ledger_gifts @ $TO), 0)`,
+		Value: `sum(livedrill_ledger_difference{instance="gateway"} @ $TO) + clamp_min(sum(livedrill_api_requests_total{route="gift",outcome="ok"} @ $TO)` +
+			` - sum(livedrill_ledger_gifts{instance="gateway"} @ $TO), 0)`,
 		N: `sum(livedrill_api_requests_total{route="gift",outcome="ok"} @ $TO)`},
 	{Name: "availability_ratio", Unit: "ratio",
 		Definition: "watched time without stalls ÷ watched time",

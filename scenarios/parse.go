@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path"
 	"reflect"
 	"slices"
@@ -127,6 +128,17 @@ func (d *decoder) scenario(root *yaml.Node) Scenario {
 	}
 	if _, err := target.ProfileDefences(s.Target.Profile, s.Target.Defences); err != nil {
 		d.problem(at(root, "target"), "target", "%v", err)
+	}
+	if c := s.Target.Canary; c.Share < 0 || c.Share > 0.9 {
+		d.problem(at(root, "target"), "target.canary", "a share of %.3g%% is not between 0%% and 90%%", float64(c.Share)*100)
+	}
+	if _, err := target.ProfileDefences(s.Target.Profile, s.Target.Canary.Defences); err != nil {
+		d.problem(at(root, "target"), "target.canary", "%v", err)
+	}
+	if p := s.Target.Canary.Program; p != "" {
+		if _, err := exec.LookPath(p); err != nil {
+			d.problem(at(root, "target"), "target.canary.program", "%v", err)
+		}
 	}
 	for _, p := range []unit.Duration{s.Phases.WarmUp, s.Phases.Steady, s.Phases.Recovery} {
 		if p > unit.Duration(24*time.Hour) {

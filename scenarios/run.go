@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"path/filepath"
 	"sync"
@@ -130,6 +131,24 @@ func Run(ctx context.Context, o Orders, watch func(record.Event)) (err error) {
 	return d.finish()
 }
 
+// canary is the other version of the gateway, if the scenario has one: the platform's own defences, changed.
+func (d *drill) canary(defences target.Defences) (*stack.Canary, error) {
+	c := d.story.Target.Canary
+	if c.Share == 0 {
+		return nil, nil
+	}
+	own := maps.Clone(defences)
+	maps.Copy(own, c.Defences)
+	out := &stack.Canary{Share: float64(c.Share), Defences: own}
+	if c.Program != "" {
+		var err error
+		if out.Program, err = filepath.Abs(c.Program); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
 // note writes an event; those of faults are boundaries of the record.
 func (d *drill) note(kind string, details map[string]any) {
 	d.events.Add(kind, details)
@@ -188,7 +207,12 @@ func (d *drill) up(ctx, background context.Context) error {
 	if err != nil {
 		return err
 	}
-	d.stack, err = stack.Up(ctx, r, stack.Options{Profile: d.story.Target.Profile, Defences: defences, Secrets: secrets,
+	canary, err := d.canary(defences)
+	if err != nil {
+		return err
+	}
+	d.stack, err = stack.Up(ctx, r, stack.Options{Canary: canary,
+		Profile: d.story.Target.Profile, Defences: defences, Secrets: secrets,
 		Encoder: d.story.Target.Encoder, OpenKeys: d.Keep, LogDir: filepath.Join(d.Dir, "logs"), Notify: d.note})
 	if err != nil {
 		return err

@@ -36,6 +36,14 @@ type Target struct {
 	Profile  string          `json:"profile" help:"weak or hardened"`
 	Defences map[string]bool `json:"defences,omitempty" help:"single defences, on or off"`
 	Encoder  string          `json:"encoder" help:"ffmpeg's encoder; empty takes the card where there is one"`
+	Canary   Canary          `json:"canary,omitzero" help:"another version of the gateway for a share of the users, in the same run"`
+}
+
+// Canary is the b of an A/B run.
+type Canary struct {
+	Share    unit.Ratio      `json:"share" help:"of the users; 0: no canary"`
+	Defences map[string]bool `json:"defences,omitempty" help:"its defences where they differ, on or off"`
+	Program  string          `json:"program,omitempty" help:"another livedrill that runs it"`
 }
 
 // Phases say how long the parts without faults are. The fault phase is as long as the faults are.

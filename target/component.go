@@ -80,6 +80,7 @@ type Platform struct {
 	Profile    string      `json:"profile"`
 	Components []Component `json:"components"`
 	Secrets    Secrets     `json:"secrets"`
+	Canary     float64     `json:"canary,omitempty"` // share of the users whom gateway-canary serves
 }
 
 // Secrets are made anew for each run and never leave it.

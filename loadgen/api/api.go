@@ -4,13 +4,17 @@ package api
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"io"
+	"math"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -68,7 +72,8 @@ const (
 type run struct {
 	*Load
 	m      *loadgen.Meter
-	base   string
+	bases  [2]string // of the gateway, and of the canary beside it if there is one
+	canary []bool    // by user: whom the canary serves
 	tokens []string
 
 	mu    sync.Mutex
@@ -88,15 +93,21 @@ type request struct {
 
 // Run is part of loadgen.Generator.
 func (l *Load) Run(ctx context.Context, on target.Platform, m *loadgen.Meter) error {
-	base, err := loadgen.URL(on, "gateway", "http", "")
-	if err != nil {
+	r := &run{Load: l, m: m, rng: m.Rand(), canary: make([]bool, l.Users)}
+	var err error
+	if r.bases[0], err = loadgen.URL(on, "gateway", "http", ""); err != nil {
 		return err
 	}
-	r := &run{Load: l, m: m, base: base, rng: m.Rand()}
+	if on.Canary > 0 {
+		if r.bases[1], err = loadgen.URL(on, "gateway-canary", "http", ""); err != nil {
+			return err
+		}
+		r.split(on.Canary)
+	}
 	if err := r.logIn(ctx); err != nil {
 		return err
 	}
-	counts, latency := newNumbers(m)
+	numbers := newNumbers(m, on.Canary > 0)
 	if !target.Wait(ctx, time.Until(m.Start)) {
 		return nil
 	}
@@ -111,8 +122,9 @@ func (l *Load) Run(ctx context.Context, on target.Platform, m *loadgen.Meter) er
 	defer stop()
 	for result := range attacker.Attack(r.target, pacer{r}, 0, "") {
 		r.mu.Lock()
-		due := m.Start.Add(r.plan[result.Seq].due)
+		q := r.plan[result.Seq]
 		r.mu.Unlock()
+		due := m.Start.Add(q.due)
 		m.Achieved.Inc()
 		m.Late.Observe(result.Timestamp.Sub(due).Seconds())
 		route := result.URL[strings.LastIndex(result.URL, "/v1/")+4:]
@@ -126,24 +138,64 @@ func (l *Load) Run(ctx context.Context, on target.Platform, m *loadgen.Meter) er
 			outcome = "refused"
 			m.Failed.Inc()
 		}
-		counts[name+" "+outcome].Inc()
-		latency[name+" "+outcome].Observe(result.Timestamp.Add(result.Latency).Sub(due).Seconds())
+		n := numbers[name+" "+outcome+" "+arms[r.arm(q.user)]]
+		n.count.Inc()
+		n.latency.Observe(result.Timestamp.Add(result.Latency).Sub(due).Seconds())
 	}
 	return nil
 }
 
-func newNumbers(m *loadgen.Meter) (map[string]prometheus.Counter, map[string]*record.Histogram) {
-	counts, latency := map[string]prometheus.Counter{}, map[string]*record.Histogram{}
+// arms are the two versions of the platform that an A/B run has: a is what everybody else has, b the canary.
+var arms = [2]string{"a", "b"}
+
+// arm is the version that serves a user.
+func (r *run) arm(user int) int {
+	if r.canary[user] {
+		return 1
+	}
+	return 0
+}
+
+// split gives the canary the users whose names hash lowest: a share of them to the nearest user, the same ones in every worker.
+func (r *run) split(share float64) {
+	order := make([]int, len(r.canary))
+	for user := range order {
+		order[user] = user
+	}
+	hash := func(user int) uint64 {
+		h := fnv.New64a()
+		fmt.Fprintf(h, "user%d", user)
+		return h.Sum64()
+	}
+	slices.SortFunc(order, func(a, b int) int { return cmp.Compare(hash(a), hash(b)) })
+	for _, user := range order[:int(math.Round(share*float64(len(order))))] {
+		r.canary[user] = true
+	}
+}
+
+// number is one route, outcome and arm.
+type number struct {
+	count   prometheus.Counter
+	latency *record.Histogram
+}
+
+func newNumbers(m *loadgen.Meter, split bool) map[string]number {
+	out := map[string]number{}
+	of := arms[:1]
+	if split {
+		of = arms[:]
+	}
 	for _, name := range requests {
 		for _, outcome := range []string{"ok", "error", "refused"} {
-			counts[name+" "+outcome] = m.Counter("livedrill_api_requests_total",
-				"Requests by route and outcome: error is 5xx, time-out or reset, refused is 4xx.",
-				m.Labels("route", name, "outcome", outcome))
-			latency[name+" "+outcome] = m.Histogram("livedrill_api_latency_seconds", "From the intended send time to the whole answer.",
-				m.Labels("route", name, "outcome", outcome))
+			for _, arm := range of {
+				labels := m.Labels("route", name, "outcome", outcome, "arm", arm)
+				out[name+" "+outcome+" "+arm] = number{
+					m.Counter("livedrill_api_requests_total", "Requests by route and outcome: error is 5xx, time-out or reset, refused is 4xx.", labels),
+					m.Histogram("livedrill_api_latency_seconds", "From the intended send time to the whole answer.", labels)}
+			}
 		}
 	}
-	return counts, latency
+	return out
 }
 
 // pacer gives vegeta the moments of this worker's own requests.
@@ -189,14 +241,15 @@ func (r *run) target(t *vegeta.Target) error {
 			break
 		}
 	}
+	base := r.bases[r.arm(q.user)]
 	*t = vegeta.Target{Method: http.MethodPost, Header: http.Header{"Content-Type": {"application/json"}}}
 	switch name {
 	case "room":
-		t.Method, t.URL = http.MethodGet, fmt.Sprintf("%s/v1/rooms/%d", r.base, q.room)
+		t.Method, t.URL = http.MethodGet, fmt.Sprintf("%s/v1/rooms/%d", base, q.room)
 	case "login":
-		t.URL, t.Body = r.base+"/v1/login", credentials(q.user)
+		t.URL, t.Body = base+"/v1/login", credentials(q.user)
 	case "gift":
-		t.URL = r.base + "/v1/gifts"
+		t.URL = base + "/v1/gifts"
 		t.Header.Set("Authorization", "Bearer "+r.tokens[q.user])
 		t.Body = fmt.Appendf(nil, `{"key":"%s-%d-%d","room":%d,"amount":%d}`, r.m.Name, r.m.Start.UnixMilli(), q.number, q.room, amount)
 	}
@@ -212,7 +265,7 @@ func (r *run) logIn(ctx context.Context) error {
 	client := &http.Client{Timeout: timeout}
 	defer client.CloseIdleConnections()
 	for user := range r.Users {
-		req, err := http.NewRequestWithContext(ctx, http.MethodPost, r.base+"/v1/login", bytes.NewReader(credentials(user)))
+		req, err := http.NewRequestWithContext(ctx, http.MethodPost, r.bases[r.arm(user)]+"/v1/login", bytes.NewReader(credentials(user)))
 		if err != nil {
 			return err
 		}

@@ -34,6 +34,7 @@ type Story struct {
 	Cores     float64 // that the platform uses
 	Seed      uint64
 	LostGifts float64              // that were acknowledged during the fault and never come to the ledger
+	SlowB     float64              // an A/B run whose b, with 30 % as many requests again, is so many times as slow; 0: none
 	Series    int                  // more series, to make the record as large as a real one
 	Change    func(*reports.Facts) // at the end
 }
@@ -170,6 +171,8 @@ type region struct {
 	ok, failed, gift        prometheus.Counter
 	fast, slow              *record.Histogram
 	watched, stalled, begun prometheus.Counter
+	okB                     prometheus.Counter // of an A/B run
+	fastB                   *record.Histogram
 	roomDue, roomAccepted   [2]prometheus.Counter
 	gifts                   float64
 }
@@ -188,10 +191,15 @@ func (s Story) region(name string) *region {
 		due: m.Counter("livedrill_danmaku_due_total", "x", l()), accepted: m.Counter("livedrill_danmaku_published_total", "x", l("result", "accepted")),
 		refused: m.Counter("livedrill_danmaku_published_total", "x", l("result", "rejected")), owed: m.Counter("livedrill_danmaku_owed_total", "x", l()),
 		delivered: m.Counter("livedrill_danmaku_delivered_total", "x", l()), delivery: m.Histogram("livedrill_danmaku_delivery_seconds", "x", l()),
-		ok: m.Counter("livedrill_api_requests_total", "x", l("route", "room", "outcome", "ok")), failed: m.Counter("livedrill_api_requests_total", "x", l("route", "room", "outcome", "error")),
-		gift: m.Counter("livedrill_api_requests_total", "x", l("route", "gift", "outcome", "ok")), fast: m.Histogram("livedrill_api_latency_seconds", "x", l("route", "room", "outcome", "ok")),
-		slow: m.Histogram("livedrill_api_latency_seconds", "x", l("route", "room", "outcome", "error")), watched: m.Counter("livedrill_player_watched_seconds_total", "x", l()),
+		ok: m.Counter("livedrill_api_requests_total", "x", l("route", "room", "outcome", "ok", "arm", "a")), failed: m.Counter("livedrill_api_requests_total", "x", l("route", "room", "outcome", "error", "arm", "a")),
+		gift: m.Counter("livedrill_api_requests_total", "x", l("route", "gift", "outcome", "ok", "arm", "a")), fast: m.Histogram("livedrill_api_latency_seconds", "x", l("route", "room", "outcome", "ok", "arm", "a")),
+		slow: m.Histogram("livedrill_api_latency_seconds", "x", l("route", "room", "outcome", "error", "arm", "a")), watched: m.Counter("livedrill_player_watched_seconds_total", "x", l()),
 		stalled: m.Counter("livedrill_player_stalled_seconds_total", "x", l()), begun: m.Counter("livedrill_sessions_begun_total", "x", l("role", "viewer"))}
+	if s.SlowB > 0 {
+		m.Counter("livedrill_api_requests_total", "x", l("route", "room", "outcome", "error", "arm", "b"))
+		r.okB = m.Counter("livedrill_api_requests_total", "x", l("route", "room", "outcome", "ok", "arm", "b"))
+		r.fastB = m.Histogram("livedrill_api_latency_seconds", "x", l("route", "room", "outcome", "ok", "arm", "b"))
+	}
 	m.Counter("livedrill_load_failed_total", "x", l())
 	m.Histogram("livedrill_load_lateness_seconds", "x", l())
 	for i := range r.roomDue {
@@ -226,6 +234,12 @@ func (r *region) second(n float64, broken bool, s Story, noise func() float64, r
 	r.roomAccepted[0].Add(n / 2 * (1 - hurt)) // the hot room is the one that is hurt
 	r.roomDue[1].Add(n / 2)
 	r.roomAccepted[1].Add(n / 2)
+	if r.okB != nil {
+		r.okB.Add(n * 0.3)
+		for range int(n * 0.3) {
+			r.fastB.Observe(s.SlowB * latency * (0.5 + rng.Float64()))
+		}
+	}
 	for range int(n) {
 		d := latency * (0.5 + rng.Float64()) * max(noise(), 0.1)
 		r.delivery.Observe(d)

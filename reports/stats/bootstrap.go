@@ -114,13 +114,16 @@ func blocks(n int, rng *rand.Rand, take func(int)) {
 	}
 }
 
-func percentiles(values []float64) (low, high float64) {
+func percentiles(values []float64) (low, high float64) { return between(values, 0.95) }
+
+// between gives the bounds that the middle share of the values lies within.
+func between(values []float64, share float64) (low, high float64) {
 	if len(values) == 0 {
 		return math.NaN(), math.NaN()
 	}
 	slices.Sort(values)
 	at := func(q float64) float64 { return values[int(q*float64(len(values)-1)+0.5)] }
-	return at(0.025), at(0.975)
+	return at((1 - share) / 2), at((1 + share) / 2)
 }
 
 // Mean is the arithmetic mean; NaN of nothing.

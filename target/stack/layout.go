@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"slices"
 
 	"github.com/livedrill/livedrill/target"
 	"github.com/livedrill/livedrill/target/danmaku"
@@ -71,6 +72,24 @@ var layout = []place{
 	{"danmaku-b", "danmaku", "south"},
 }
 
+// CanaryName is the component that runs another version of the gateway beside it.
+const CanaryName = "gateway-canary"
+
+// Canary is another version of the gateway, for a share of the users: other defences, another program, or both.
+type Canary struct {
+	Share    float64         `json:"share"`
+	Defences target.Defences `json:"defences"`
+	Program  string          `json:"program,omitempty"` // another livedrill; empty: this one
+}
+
+// layout is what these options bring up.
+func (o Options) layout() []place {
+	if o.Canary == nil {
+		return layout
+	}
+	return append(slices.Clone(layout), place{CanaryName, "gateway", ""})
+}
+
 // Regions are where viewers are.
 var Regions = []string{"north", "south"}
 
@@ -98,11 +117,15 @@ func Components() []target.Component {
 
 // Config is what a component of the bundled platform is started with.
 func (o Options) Config(name string) (target.Config, bool) {
-	for _, p := range layout {
+	for _, p := range o.layout() {
 		if p.name == name {
-			return target.Config{Name: p.name, Kind: p.kind, Region: p.region, Defences: o.Defences, Secrets: o.Secrets,
+			c := target.Config{Name: p.name, Kind: p.kind, Region: p.region, Defences: o.Defences, Secrets: o.Secrets,
 				Encoder: o.Encoder, OpenKeys: o.OpenKeys, Edges: namesOf("edge"), Chats: namesOf("danmaku"),
-				Ingests: namesOf("ingest")}, true
+				Ingests: namesOf("ingest")}
+			if name == CanaryName {
+				c.Defences = o.Canary.Defences
+			}
+			return c, true
 		}
 	}
 	return target.Config{}, false

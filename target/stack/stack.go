@@ -27,9 +27,10 @@ type Options struct {
 	Profile  string
 	Defences target.Defences
 	Secrets  target.Secrets
-	Encoder  string // of ffmpeg; empty chooses
-	OpenKeys bool   // accept streams without a key
-	LogDir   string // one file per process
+	Encoder  string  // of ffmpeg; empty chooses
+	OpenKeys bool    // accept streams without a key
+	LogDir   string  // one file per process
+	Canary   *Canary // nil: none
 	Notify   func(kind string, details map[string]any)
 }
 
@@ -49,9 +50,9 @@ type Stack struct {
 
 // Up starts every component and returns when all are healthy. On error everything that was started is stopped again.
 func Up(ctx context.Context, r *hosts.Range, o Options) (_ *Stack, err error) {
-	s := &Stack{options: o, platform: target.Platform{Profile: o.Profile, Secrets: o.Secrets},
+	s := &Stack{options: o, platform: target.Platform{Profile: o.Profile, Secrets: o.Secrets, Canary: o.share()},
 		processes: map[string]*hosts.Process{}, files: map[string]string{}, hosts: map[string]*hosts.Host{}}
-	for _, p := range layout {
+	for _, p := range o.layout() {
 		if s.hosts[p.name], err = r.AddHost(p.name); err != nil {
 			return nil, err
 		}
@@ -76,12 +77,20 @@ func Up(ctx context.Context, r *hosts.Range, o Options) (_ *Stack, err error) {
 			s.Down()
 		}
 	}()
-	for _, p := range layout {
+	for _, p := range o.layout() {
 		if err := s.start(p, encoders); err != nil {
 			return nil, err
 		}
 	}
 	return s, s.healthy(ctx)
+}
+
+// share is the canary's share of the users.
+func (o Options) share() float64 {
+	if o.Canary == nil {
+		return 0
+	}
+	return o.Canary.Share
 }
 
 // start makes a component's configuration and starts its process.
@@ -122,7 +131,11 @@ func (s *Stack) start(p place, encoders target.Cgroup) error {
 }
 
 func (s *Stack) launch(p place) error {
-	process, err := s.hosts[p.name].Start(hosts.Command{Name: p.name, Path: "/proc/self/exe",
+	program := "/proc/self/exe"
+	if p.name == CanaryName && s.options.Canary.Program != "" {
+		program = s.options.Canary.Program
+	}
+	process, err := s.hosts[p.name].Start(hosts.Command{Name: p.name, Path: program,
 		Args: []string{"serve", p.kind, "--config", s.files[p.name]}, Log: filepath.Join(s.options.LogDir, p.name+".log")})
 	if err != nil {
 		return err
@@ -137,7 +150,7 @@ func (s *Stack) launch(p place) error {
 func (s *Stack) healthy(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, healthLimit)
 	defer cancel()
-	errs := make([]error, len(layout))
+	errs := make([]error, len(s.platform.Components))
 	var wg sync.WaitGroup
 	for i, c := range s.platform.Components {
 		wg.Go(func() {
@@ -190,7 +203,7 @@ func Healthy(ctx context.Context, c target.Component) error {
 
 // Keep starts components again that end by themselves, until ctx ends.
 func (s *Stack) Keep(ctx context.Context) {
-	for _, p := range layout {
+	for _, p := range s.options.layout() {
 		s.wg.Go(func() {
 			for {
 				s.mu.Lock()

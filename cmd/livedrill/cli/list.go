@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -11,6 +12,7 @@ import (
 	loadkinds "github.com/livedrill/livedrill/loadgen/kinds"
 	"github.com/livedrill/livedrill/reports"
 	"github.com/livedrill/livedrill/reports/documents"
+	"github.com/livedrill/livedrill/reports/record"
 	"github.com/livedrill/livedrill/scenarios"
 	"github.com/livedrill/livedrill/target"
 	"github.com/livedrill/livedrill/target/stack"
@@ -25,6 +27,7 @@ type listed struct {
 	Where    string              `json:"where,omitempty"`
 	Unit     string              `json:"unit,omitempty"`
 	BackEnds []string            `json:"back_ends,omitempty"`
+	Labels   []string            `json:"labels,omitempty"`
 	Settings []scenarios.Setting `json:"settings,omitempty"`
 }
 
@@ -82,6 +85,13 @@ var lists = map[string]func() ([]listed, error){
 		}
 		return out, nil
 	},
+	"metrics": func() ([]listed, error) {
+		var out []listed
+		for _, m := range record.Catalogue {
+			out = append(out, listed{Name: m.Name, Summary: m.Help, Kind: m.Type, Labels: nonEmpty(strings.Split(m.Labels, ",")...)})
+		}
+		return out, nil
+	},
 	"slis": func() ([]listed, error) {
 		var out []listed
 		for _, s := range reports.SLIs {
@@ -106,7 +116,7 @@ func (a *app) list() *cobra.Command {
 			}
 			t := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
 			for _, i := range items {
-				fmt.Fprintf(t, "%s\t%s\t%s\n", i.Name, i.Summary, strings.Join(append(i.BackEnds, nonEmpty(i.Kind, i.Region, i.Where, i.Unit)...), " "))
+				fmt.Fprintf(t, "%s\t%s\t%s\n", i.Name, i.Summary, strings.Join(slices.Concat(i.BackEnds, nonEmpty(i.Kind, i.Region, i.Where, i.Unit), i.Labels), " "))
 				for _, s := range i.Settings {
 					fmt.Fprintf(t, "  %s\t%s\tdefault %s\n", s.Name, s.Help, s.Default)
 				}

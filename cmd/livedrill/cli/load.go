@@ -84,16 +84,8 @@ func loadNames() []string {
 
 // loadAlone runs the load and prints what it did and what it saw.
 func (a *app) loadAlone(c *cobra.Command, o scenarios.Orders, asJSON bool) error {
-	launch, err := scenarios.Prepare(c.Context(), o)
+	launch, err := a.launch(c.Context(), o)
 	if err != nil {
-		return usage(err)
-	}
-	launch.Stdout, launch.Stderr = a.err, a.err
-	code, err := launch.Go(c.Context(), a.now)
-	if err != nil {
-		return exitError{max(code, exitInternal), err}
-	}
-	if err := ended(code); err != nil {
 		return err
 	}
 	// What was measured is shown whatever the user asked to stop.

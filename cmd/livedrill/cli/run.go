@@ -80,18 +80,24 @@ func (f runFlags) orders(name string, seeded bool) (scenarios.Orders, error) {
 	return o, err
 }
 
-// drill runs orders to the end, judges and reports.
-func (a *app) drill(ctx context.Context, o scenarios.Orders, asJSON bool) error {
+// launch runs orders to the end. What they left is to be judged.
+func (a *app) launch(ctx context.Context, o scenarios.Orders) (*scenarios.Launch, error) {
 	launch, err := scenarios.Prepare(ctx, o)
 	if err != nil {
-		return usage(err)
+		return nil, usage(err)
 	}
 	launch.Stdout, launch.Stderr = a.err, a.err // the range's progress; stdout is for the result
 	code, err := launch.Go(ctx, a.now)
 	if err != nil {
-		return exitError{max(code, exitInternal), err}
+		return nil, exitError{max(code, exitInternal), err}
 	}
-	if err := ended(code); err != nil {
+	return launch, ended(code)
+}
+
+// drill runs orders to the end, judges and reports.
+func (a *app) drill(ctx context.Context, o scenarios.Orders, asJSON bool) error {
+	launch, err := a.launch(ctx, o)
+	if err != nil {
 		return err
 	}
 	// The report is written whatever the user asked to stop.
