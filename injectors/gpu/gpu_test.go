@@ -24,7 +24,10 @@ import (
 	"github.com/livedrill/livedrill/target/unit"
 )
 
-func TestMain(m *testing.M) { hoststest.Main(m) }
+func TestMain(m *testing.M) {
+	injectortest.Victim(map[string]func() injectors.Fault{"throttle": throttle})
+	hoststest.Main(m)
+}
 
 func throttle() injectors.Fault {
 	return &Throttle{To: 0.4, Over: unit.Duration(100 * time.Millisecond)}
@@ -53,7 +56,7 @@ func TestConformanceWithCgroup(t *testing.T) {
 		t.Fatal(err)
 	}
 	on := target.Component{Name: "transcode", Handles: target.Handles{Encoder: &target.Encoder{Cgroup: group}}}
-	injectortest.Run(t, injectortest.Case{New: throttle, On: on, State: func() (any, error) { return quota{group}.save() }})
+	injectortest.Run(t, injectortest.Case{Kind: "throttle", New: throttle, On: on, State: func() (any, error) { return quota{group}.save() }})
 }
 
 // TestConformanceWithoutCgroup serves the encoders' state as the transcoder does. What may be left behind is a stopped
@@ -101,11 +104,12 @@ func TestConformanceWithoutCgroup(t *testing.T) {
 	if m, err = f.Effect(ctx, on); err != nil || !m.Clean {
 		t.Errorf("after the restoration: %+v (%v)", m, err)
 	}
-	text, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
-	if err != nil {
-		t.Fatal(err)
+	stopped := func() (any, error) {
+		text, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
+		return err == nil && text[bytes.LastIndexByte(text, ')')+2] == 'T', err
 	}
-	if state := text[bytes.LastIndexByte(text, ')')+2]; state == 'T' {
-		t.Error("the encoder is still stopped")
+	if s, err := stopped(); err != nil || s == true {
+		t.Errorf("the encoder is still stopped: %v (%v)", s, err)
 	}
+	injectortest.Killed(t, injectortest.Case{Kind: "throttle", New: throttle, On: on, State: stopped})
 }

@@ -3,7 +3,9 @@ package network
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os/exec"
+	"slices"
 	"testing"
 	"time"
 
@@ -17,22 +19,25 @@ import (
 	"github.com/livedrill/livedrill/target/unit"
 )
 
-func TestMain(m *testing.M) { hoststest.Main(m) }
+func TestMain(m *testing.M) {
+	injectortest.Victim(faults)
+	hoststest.Main(m)
+}
+
+// faults are the cases, by name.
+var faults = map[string]func() injectors.Fault{
+	"loss":      func() injectors.Fault { return &Loss{Share: 0.2} },
+	"partition": func() injectors.Fault { return &Partition{} },
+	"rate":      func() injectors.Fault { return &Rate{To: 2e6} },
+	"delay":     func() injectors.Fault { return &Delay{By: unit.Duration(50 * time.Millisecond)} },
+}
 
 // TestConformance runs every network fault through the promises, on a link of its own.
 func TestConformance(t *testing.T) {
 	r := hoststest.Range(t)
-	for i, c := range []struct {
-		name string
-		make func() injectors.Fault
-	}{
-		{"loss", func() injectors.Fault { return &Loss{Share: 0.2} }},
-		{"partition", func() injectors.Fault { return &Partition{} }},
-		{"rate", func() injectors.Fault { return &Rate{To: 2e6} }},
-		{"delay", func() injectors.Fault { return &Delay{By: unit.Duration(50 * time.Millisecond)} }},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			if _, err := exec.LookPath("iptables"); c.name == "delay" && err != nil {
+	for i, name := range slices.Sorted(maps.Keys(faults)) {
+		t.Run(name, func(t *testing.T) {
+			if _, err := exec.LookPath("iptables"); name == "delay" && err != nil {
 				t.Skip("iptables is not on this machine")
 			}
 			host, err := r.AddHost(fmt.Sprintf("host%d", i))
@@ -40,7 +45,7 @@ func TestConformance(t *testing.T) {
 				t.Fatal(err)
 			}
 			on := target.Component{Name: host.Name, Handles: target.Handles{Network: host.Network()}}
-			injectortest.Run(t, injectortest.Case{New: c.make, On: on, State: func() (any, error) { return linkState(t.Context(), on.Handles.Network) }})
+			injectortest.Run(t, injectortest.Case{Kind: name, New: faults[name], On: on, State: func() (any, error) { return linkState(t.Context(), on.Handles.Network) }})
 		})
 	}
 }

@@ -43,9 +43,16 @@ func server(t *testing.T) target.Component {
 	return target.Component{Name: "redis", Handles: target.Handles{Redis: &target.Redis{Addr: socket}}}
 }
 
+var faults = map[string]func() injectors.Fault{"oom": func() injectors.Fault { return &OOM{Ballast: 4} }}
+
+func TestMain(m *testing.M) {
+	injectortest.Victim(faults)
+	os.Exit(m.Run())
+}
+
 func TestConformance(t *testing.T) {
 	on := server(t)
-	injectortest.Run(t, injectortest.Case{New: func() injectors.Fault { return &OOM{Ballast: 4} }, On: on, State: func() (any, error) {
+	injectortest.Run(t, injectortest.Case{Kind: "oom", New: faults["oom"], On: on, State: func() (any, error) {
 		c, err := dial(on)
 		if err != nil {
 			return nil, err

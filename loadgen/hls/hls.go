@@ -129,18 +129,18 @@ type seat struct {
 // fill seats one viewer after another until ctx ends.
 func (h *house) fill(ctx context.Context, s seat) {
 	// The house fills within the first three seconds.
-	if !target.Wait(ctx, time.Until(h.m.Start)+time.Duration(s.rng.Float64()*3*float64(time.Second))) {
-		return
-	}
-	for ctx.Err() == nil {
+	due := h.m.Start.Add(time.Duration(s.rng.Float64() * 3 * float64(time.Second)))
+	for target.Wait(ctx, time.Until(due)) {
 		stay := time.Duration((0.5 + s.rng.Float64()) * float64(h.Stay))
 		v := h.newViewer(s)
 		h.m.Offered.Inc()
 		h.m.Achieved.Inc()
 		h.seatViewer(v, true)
-		if err := v.watch(ctx, stay); err != nil {
+		h.m.Late.Observe(time.Since(due).Seconds())
+		err := v.watch(ctx, stay)
+		if due = time.Now(); err != nil {
 			h.m.Failed.Inc()
-			target.Wait(ctx, 500*time.Millisecond)
+			due = due.Add(500 * time.Millisecond)
 		}
 		h.seatViewer(v, false)
 	}
