@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/livedrill/livedrill/reports/alerts"
@@ -63,6 +64,7 @@ func (j *judge) alerts(ctx context.Context, r *Result) error {
 		}
 		r.Alerts = append(r.Alerts, a)
 	}
+	slices.SortStableFunc(r.Alerts, func(a, b Alert) int { return strings.Compare(orLast(a.Severity), orLast(b.Severity)) })
 	for i := range r.Responses {
 		resp := &r.Responses[i]
 		for _, a := range r.Alerts {
@@ -74,6 +76,14 @@ func (j *judge) alerts(ctx context.Context, r *Result) error {
 		}
 	}
 	return nil
+}
+
+// orLast puts alerts without a severity behind those from P0 to P3.
+func orLast(severity string) string {
+	if severity == "" {
+		return "~"
+	}
+	return severity
 }
 
 // blame finds the firing that counts, and the fault that it followed: the first one after an injection, else the first.

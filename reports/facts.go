@@ -32,9 +32,7 @@ type Facts struct {
 	Alerts      AlertRules        `json:"alerts"`
 	Incidents   []Incident        `json:"incidents"` // how often each fault happens in real life
 	Targets     Targets           `json:"targets"`
-	Cause       string            `json:"cause"` // class of root cause that the scenario is about
 	Topology    []Node            `json:"topology"`
-	Versions    map[string]string `json:"versions,omitempty"` // what was compared: A/B arms
 }
 
 // AlertRules are Prometheus rule files to be tried on the run, and what is expected of them.

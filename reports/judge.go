@@ -35,7 +35,6 @@ type Sheet struct {
 	Targets  Targets
 	Damaged  bool       // the record is not whole, or not as the run left it
 	Evidence []Evidence // the files of the run with their sums
-	Cause    string     // class of root cause that the scenario is about
 	TimeNote string     // said beside every figure of a run on a scaled clock
 }
 
@@ -70,7 +69,7 @@ func Judge(ctx context.Context, dir string) (Sheet, error) {
 }
 
 func (j *judge) sheet(ctx context.Context) (s Sheet, err error) {
-	s = Sheet{Notes: j.Notes, Problems: j.Problems, Topology: j.Topology, Targets: j.Targets, Cause: j.Cause}
+	s = Sheet{Notes: j.Notes, Problems: j.Problems, Topology: j.Topology, Targets: j.Targets}
 	if scale := j.Run.TimeScale; scale != 1 && scale != 0 {
 		s.TimeNote = fmt.Sprintf("time scale %g: durations of phases and faults are not those of the scenario", scale)
 	}

@@ -80,6 +80,7 @@ type Run struct {
 	ID             string    `json:"id"`
 	Scenario       string    `json:"scenario"`
 	Summary        string    `json:"summary"`
+	Cause          string    `json:"cause"` // class of root cause that the scenario is about
 	ScenarioSHA256 string    `json:"scenario_sha256"`
 	Seed           uint64    `json:"seed"`
 	Profile        string    `json:"profile"`

@@ -39,8 +39,8 @@ func (d *drill) describe() error {
 	}
 	machine.Kernel, _ = host.KernelVersion() // unknown stays empty
 	d.facts = reports.Facts{Windows: map[string]reports.Window{}, Objectives: d.story.Objectives, Verify: d.story.Verify,
-		Alerts: d.story.Alerts, Incidents: d.story.Incidents, Targets: d.story.SLA, Cause: d.story.Cause,
-		Run: reports.Run{ID: d.ID, Scenario: d.story.Name, Summary: d.story.Summary, Seed: d.story.Seed, Profile: d.story.Target.Profile, Defences: on,
+		Alerts: d.story.Alerts, Incidents: d.story.Incidents, Targets: d.story.SLA,
+		Run: reports.Run{ID: d.ID, Scenario: d.story.Name, Summary: d.story.Summary, Cause: d.story.Cause, Seed: d.story.Seed, Profile: d.story.Target.Profile, Defences: on,
 			TimeScale: d.TimeScale, Started: d.start.Truncate(time.Millisecond), Version: d.Version, Machine: machine}}
 	if d.Group.Version == 0 {
 		machine.Cgroup = "none"

@@ -55,7 +55,7 @@ var words = map[string]string{
 	"Viewers: end-to-end delay over time": "端到端延迟热力图", "delay p95": "延迟 p95", "backlog": "积压", "due": "应发", "accepted": "已接收", "refused or unsent": "被拒或未发", "good": "成功",
 	"errors": "错误", "good p50": "成功 p50", "good p99": "成功 p99", "failed p50": "失败 p50", "failed p99": "失败 p99", "encoders": "编码器",
 	// SLIs and their definitions.
-	"push_success_ratio": "推流成功率", "publish_accept_ratio": "推流接受率", "stall_ratio": "卡顿率", "session_drop_ratio": "掉线率", "first_frame_seconds": "首屏时间",
+	"push_success_ratio": "推流成功率", "publish_accept_ratio": "推流接受率", "stall_ratio": "卡顿率", "stalled_session_ratio": "卡顿会话占比", "session_drop_ratio": "掉线率", "first_frame_seconds": "首屏时间",
 	"fast_start_ratio": "秒开率", "e2e_latency_seconds": "端到端延迟", "danmaku_delivery_ratio": "弹幕到达率", "danmaku_accept_ratio": "弹幕接收率",
 	"danmaku_delivery_seconds": "弹幕送达延迟", "danmaku_ack_seconds": "弹幕确认延迟", "api_error_ratio": "接口错误率", "api_latency_seconds": "接口延迟",
 	"payment_success_ratio": "支付成功率", "ledger_mismatches": "账务差异", "transcode_delay_seconds": "转码延迟", "cache_hit_ratio": "缓存命中率", "availability_ratio": "可用率",
@@ -64,6 +64,7 @@ var words = map[string]string{
 	"HLS viewer: from before connecting to the last byte of the segment with the first decodable IDR":                 "HLS 观众：从发起连接前，到含首个可解码 IDR 的分片最后一个字节",
 	"sessions with the first picture within 1 s ÷ sessions that got one or gave up":                                   "1 秒内出画的会话 ÷ 出画或放弃的会话",
 	"stalled time ÷ watched time, start-up and stalls included; a stall is a gap of over 500 ms past the buffer":      "卡顿时长 ÷ 观看时长，含起播与卡顿；卡顿指缓冲耗尽后超过 500 ms 的间断",
+	"viewers' sessions with at least one stall ÷ viewers' sessions begun":                                             "至少卡顿一次的观看会话 ÷ 开始的观看会话",
 	"arrival of a frame at the viewer − send time carried in its SEI; one machine, one clock: the clocks' error is 0": "观众收到帧的时刻 − 帧内 SEI 携带的发送时刻；同一台机器、同一时钟，时钟误差为 0",
 	"sessions ended by anything but their own plan ÷ sessions begun":                                                  "非计划结束的会话 ÷ 开始的会话",
 	"frame out of the transcoder − frame in, by the same stamp":                                                       "同一时间戳的帧离开转码器 − 进入转码器",

@@ -134,14 +134,14 @@ func storied(families []*dto.MetricFamily) (out []*dto.MetricFamily) {
 func (s Story) facts(dir string, from, to, total float64) error {
 	second := func(v float64) *float64 { return &v }
 	f := reports.Facts{Finished: true, Ready: 1, Windows: map[string]reports.Window{"f1": {From: from, To: to + 1}},
-		Run: reports.Run{ID: fmt.Sprintf("%s-%d", s.Started.Format("20060102-150405"), s.Seed), Scenario: "known", Summary: "A run that never happened.", Seed: s.Seed,
+		Run: reports.Run{ID: fmt.Sprintf("%s-%d", s.Started.Format("20060102-150405"), s.Seed), Scenario: "known", Summary: "A run that never happened.", Cause: "network", Seed: s.Seed,
 			Profile: "weak", TimeScale: 1, Started: s.Started, Duration: total, Version: "test", Machine: reports.Machine{Cores: 2, Kernel: "6.1", Cgroup: "version 2"}},
 		Phases: []reports.Phase{{Name: "warm-up", From: 0, To: float64(s.Warm)}, {Name: "steady", From: float64(s.Warm), To: from},
 			{Name: "fault", From: from, To: from + float64(s.Fault)}, {Name: "recovery", From: from + float64(s.Fault), To: total}},
 		Faults: []reports.Fault{{ID: "f1", Kind: "network.loss", On: "edge-north", BackEnd: "nftables", Injected: second(from), Effective: second(from + 0.1),
 			Restored: second(to), Clean: second(to + 1), Asked: map[string]float64{"loss_ratio": 0.5}, Measured: map[string]float64{"loss_ratio": 0.49, "n": 2000},
 			State: "restored"}},
-		Workloads: []reports.Workload{{Name: "chat", Kind: "danmaku"}}, Verify: []string{"danmaku-accounting", "gift-ledger"}, Cause: "network",
+		Workloads: []reports.Workload{{Name: "chat", Kind: "danmaku"}}, Verify: []string{"danmaku-accounting", "gift-ledger"},
 		Targets: reports.Targets{RTO: 900, Availability: 0.9999}, Incidents: []reports.Incident{{Fault: "network.loss", PerMonth: 2, Lasts: 600}},
 		Topology: []reports.Node{{Name: "edge-north", Kind: "edge", Region: "north"}, {Name: "gateway", Kind: "gateway"}}}
 	for _, text := range []string{"api_error_ratio <= 1% during fault", "api_latency_seconds p99 <= 500ms during network.loss", "stall_ratio <= 50%",
