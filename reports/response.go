@@ -180,7 +180,7 @@ func (j *judge) blast(ctx context.Context, f Fault, out *Response) error {
 	if err != nil {
 		return err
 	}
-	sli := SLI{Name: "room", Good: "livedrill_danmaku_room_accepted_total", Total: "livedrill_danmaku_room_due_total"}
+	sli := SLI{Name: "room", Late: true, Good: "livedrill_danmaku_room_accepted_total", Total: "livedrill_danmaku_room_due_total"}
 	due, err := j.last(ctx, "sum("+sli.Total+")")
 	if err != nil {
 		return err

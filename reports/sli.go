@@ -12,6 +12,8 @@ type SLI struct {
 	Definition string
 	// A ratio is Good ÷ Total, both increases of counters over the window.
 	Good, Total string
+	// Late ratios count what is good some time after what is due: what is missing now and there later was only late.
+	Late bool
 	// A distribution is the increase of a native histogram over the window; its objectives name a quantile.
 	Histogram string
 	// Any other value is PromQL at the window's end, with N events behind it.
@@ -53,10 +55,10 @@ var SLIs = []SLI{
 		Definition: "from the intended send time to each member of the room", Histogram: `livedrill_danmaku_delivery_seconds`},
 	{Name: "danmaku_delivery_ratio", Unit: "ratio",
 		Definition: "deliveries seen ÷ deliveries owed (accepted × members in the room then); duplicates are counted apart",
-		Good:       `livedrill_danmaku_delivered_total`, Total: `livedrill_danmaku_owed_total`},
+		Late: true, Good: `livedrill_danmaku_delivered_total`, Total: `livedrill_danmaku_owed_total`},
 	{Name: "danmaku_accept_ratio", Unit: "ratio",
 		Definition: "messages acknowledged ÷ messages due; refused, unsent and unanswered ones are not",
-		Good:       `livedrill_danmaku_published_total{result="accepted"}`, Total: `livedrill_danmaku_due_total`},
+		Late: true, Good: `livedrill_danmaku_published_total{result="accepted"}`, Total: `livedrill_danmaku_due_total`},
 	{Name: "api_latency_seconds", Unit: "seconds",
 		Definition: "from the intended send time to the whole answer, errors included", Histogram: `livedrill_api_latency_seconds`},
 	{Name: "api_error_ratio", Unit: "ratio",

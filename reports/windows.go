@@ -37,11 +37,16 @@ func (j *judge) cumulative(ctx context.Context, selector string) (*series, error
 	}
 	s := &series{step: step.Seconds()}
 	for _, m := range matrix {
+		// A sum that falls lacks a process that could not be read: a gap, and no reading.
 		for _, p := range m.Floats {
-			s.t, s.v = append(s.t, float64(p.T)/1000), append(s.v, p.F)
+			if n := len(s.v); n == 0 || p.F >= s.v[n-1] {
+				s.t, s.v = append(s.t, float64(p.T)/1000), append(s.v, p.F)
+			}
 		}
 		for _, p := range m.Histograms {
-			s.t, s.h = append(s.t, float64(p.T)/1000), append(s.h, p.H)
+			if n := len(s.h); n == 0 || p.H.Count >= s.h[n-1].Count {
+				s.t, s.h = append(s.t, float64(p.T)/1000), append(s.h, p.H)
+			}
 		}
 	}
 	j.known[selector] = s
@@ -122,9 +127,8 @@ func sorted(b stats.Buckets) stats.Buckets {
 	return out
 }
 
-// shareSeries is a ratio as it grew over the run: at each time the events so far, and those of them that never became good. An
-// answer that comes after its window is no failure of that window: what is missing now and there later was only late. So
-// what counts as lost at a time is the least that is missing from then on.
+// shareSeries is a ratio as it grew over the run: at each time the events so far, and those of them that never became good. Of a
+// late ratio that is the least that is missing from then on: an answer that comes after its window is no failure of that window.
 type shareSeries struct{ t, total, lost []float64 }
 
 // shared reads a ratio over the run.
@@ -149,8 +153,10 @@ func (j *judge) shared(ctx context.Context, sli SLI) (shareSeries, error) {
 		if inverse {
 			missing = at[out.t[i]]
 		}
-		least = min(least, missing)
-		out.lost[i] = least
+		if out.lost[i] = missing; sli.Late {
+			least = min(least, missing)
+			out.lost[i] = least
+		}
 	}
 	return out, nil
 }

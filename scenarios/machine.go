@@ -17,8 +17,8 @@ import (
 )
 
 // watchMachine offers what no single process knows: the machine's processor and memory, and each host's traffic and TCP
-// connections. It is read when the record is.
-func watchMachine(m *record.Metrics, all []*hosts.Host) {
+// connections. It is read when the record is. What is opened for that stays open as long as the range.
+func watchMachine(m *record.Metrics, all []*hosts.Host) error {
 	busy := &busyRatio{}
 	m.GaugeFunc("livedrill_machine_busy_ratio", "Share of all processors' time that was not idle, since the reading before.", nil, busy.read)
 	m.GaugeFunc("livedrill_machine_memory_used_ratio", "Share of the machine's memory that is not available.", nil, func() float64 {
@@ -34,8 +34,14 @@ func watchMachine(m *record.Metrics, all []*hosts.Host) {
 		port := h.Network().Port
 		m.CounterFunc("livedrill_host_sent_bytes_total", "Bytes that the host sent over its link.", labels, func() float64 { return ports.read(port).fromHost })
 		m.CounterFunc("livedrill_host_received_bytes_total", "Bytes that came to the host over its link.", labels, func() float64 { return ports.read(port).toHost })
-		m.GaugeFunc("livedrill_host_tcp_connections", "TCP sockets in use on the host, listening ones included.", labels, func() float64 { return tcpInUse(h) })
+		// The file belongs to the network namespace that it was opened in: reading it again needs no way back there.
+		var sockets *os.File
+		if err := h.Do(func() (err error) { sockets, err = os.Open("/proc/thread-self/net/sockstat"); return err }); err != nil {
+			return fmt.Errorf("watch %s: %w", h.Name, err)
+		}
+		m.GaugeFunc("livedrill_host_tcp_connections", "TCP sockets in use on the host, listening ones included.", labels, func() float64 { return tcpInUse(sockets) })
 	}
+	return nil
 }
 
 // busyRatio is the share of processor time in use between readings at least half a second apart.
@@ -98,15 +104,13 @@ func (p *portCounters) read(port string) traffic {
 }
 
 // tcpInUse reads a host's own count of TCP sockets.
-func tcpInUse(h *hosts.Host) (n float64) {
-	_ = h.Do(func() error { // a host that is gone has none
-		text, err := os.ReadFile("/proc/thread-self/net/sockstat")
-		for line := range strings.Lines(string(text)) {
-			if rest, ok := strings.CutPrefix(line, "TCP: inuse "); ok {
-				_, err = fmt.Sscan(rest, &n)
-			}
+func tcpInUse(sockets *os.File) (n float64) {
+	text := make([]byte, 1024)
+	size, _ := sockets.ReadAt(text, 0) // it ends before the buffer does
+	for line := range strings.Lines(string(text[:size])) {
+		if rest, ok := strings.CutPrefix(line, "TCP: inuse "); ok {
+			_, _ = fmt.Sscan(rest, &n) // the kernel's own form
 		}
-		return err
-	})
+	}
 	return n
 }

@@ -225,7 +225,9 @@ func (d *drill) up(ctx, background context.Context) error {
 	}
 	own := filepath.Join(hosts.Base, "sock", "range")
 	metrics := record.NewMetrics()
-	watchMachine(metrics, d.stack.Hosts())
+	if err := watchMachine(metrics, d.stack.Hosts()); err != nil {
+		return err
+	}
 	d.wg.Go(func() {
 		if err := metrics.Serve(background, own, http.NewServeMux(), func(context.Context) error { return nil }); err != nil {
 			d.problem("record: %v", err)

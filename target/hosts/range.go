@@ -36,6 +36,9 @@ func Setup(group Group) (*Range, error) {
 	if err := mounts(); err != nil {
 		return nil, err
 	}
+	// What keeps the clock, reads the record and breaks things is a small part of the machine, and must not wait for the rest.
+	// Where the kernel groups by session, this session is weighed as at nice −10; elsewhere, and without root, nothing happens.
+	_ = os.WriteFile("/proc/self/autogroup", []byte("-10"), 0)
 	r := &Range{cgroups: group, hosts: map[string]*Host{}, next: 2}
 	if err := r.makeBridge(); err != nil {
 		return nil, fmt.Errorf("range: bridge: %w", err)

@@ -1,0 +1,76 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"math"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/livedrill/livedrill/reports"
+	"github.com/livedrill/livedrill/target"
+)
+
+// TestDeadRunIsTold kills a run in its middle: what it had written by then is reported, and nothing is claimed.
+func TestDeadRunIsTold(t *testing.T) {
+	needRange(t)
+	state := t.TempDir()
+	cmd, dir, _ := start(t, state)
+	for range 600 {
+		if text, err := os.ReadFile(filepath.Join(dir, "events.jsonl")); err == nil && bytes.Contains(text, []byte(`"name":"steady"`)) {
+			break
+		}
+		target.Wait(t.Context(), 50*time.Millisecond)
+	}
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait() // it was killed
+	recovery := exec.Command(binary, "recover")
+	recovery.Env = append(os.Environ(), "XDG_STATE_HOME="+state)
+	if out, err := recovery.CombinedOutput(); err != nil {
+		t.Errorf("recover: %v\n%s", err, out)
+	}
+	var exit *exec.ExitError
+	out, err := exec.Command(binary, "report", dir, "--format", "json").Output()
+	if !errors.As(err, &exit) || exit.ExitCode() != 4 {
+		t.Fatalf("report of a dead run: %v", err)
+	}
+	var r reports.Result
+	if err := json.Unmarshal(out, &r); err != nil || r.Verdict != reports.Inconclusive || len(r.Phases) == 0 || !strings.Contains(strings.Join(r.Reasons, " "), "died") {
+		t.Errorf("%v: %s with %d phases: %v", err, r.Verdict, len(r.Phases), r.Reasons)
+	}
+}
+
+// TestSplit runs two versions of the gateway side by side: users are split as asked, and one arm's slowness is seen in it alone.
+func TestSplit(t *testing.T) {
+	needRange(t)
+	file := filepath.Join(t.TempDir(), "ab.yaml")
+	if err := os.WriteFile(file, []byte(`name: ab
+phases: {warm-up: 2s, steady: 15s, recovery: 0s}
+load: {shop: {kind: http, rate: 100/s, users: 100}}
+`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(binary, "gate", "split", file, "--b", "bounded-requests=off", "--json", "--out", filepath.Join(t.TempDir(), "run"))
+	cmd.Env = append(os.Environ(), "XDG_STATE_HOME="+t.TempDir())
+	var errs bytes.Buffer
+	cmd.Stderr = &errs
+	out, err := cmd.Output()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	var arms reports.Arms
+	if err := json.Unmarshal(out, &arms); err != nil {
+		t.Fatalf("%v\n%s\n%s", err, out, errs.Bytes())
+	}
+	if math.Abs(arms.Share.Value-0.3) > 0.05 || arms.Share.Low > 0.3 || arms.Share.High < 0.3 || len(arms.Rows) != 5 {
+		t.Errorf("b had %g (%g to %g) of the requests, %d rows", arms.Share.Value, arms.Share.Low, arms.Share.High, len(arms.Rows))
+	}
+}
