@@ -14,6 +14,7 @@ help: ## list the targets
 drill: setup build ## install what is missing, run the evening-peak drill on the hardened platform
 	bin/livedrill run evening-peak
 
+test: NEEDS += promtool:prometheus
 test: setup build ## install what is missing, run every test, one package at a time: whole drills share the two cores
 	go test -race -run '^$$' ./... > /dev/null
 	$(GOTESTSUM) --format pkgname-and-test-fails --format-hide-empty-pkg -- -race -count=1 -p 1 -timeout 25m ./...
@@ -27,8 +28,9 @@ check: ## format, vet, lint, import directions
 	go mod tidy -diff
 	$(LINT) run ./...
 
-bench: build ## what livedrill itself costs: time to a ready platform, cores of the range, nanoseconds of a sample
+bench: build ## what livedrill itself costs: time to a ready platform, cores of the range, nanoseconds of a sample, seconds of judging
 	go test -run '^$$' -bench . -benchtime 1s ./reports/record
+	go test -run '^$$' -bench . -benchtime 3x ./reports/documents
 	@out=$$(mktemp -d); bin/livedrill run evening-peak --no-faults --time-scale 0.5 --out $$out/run > $$out/summary; code=$$?; \
 	  grep '^cost' $$out/summary && { [ $$code = 0 ] || [ $$code = 4 ]; } # 4: half a drill proves less
 

@@ -83,6 +83,12 @@ func TestSLA(t *testing.T) {
 	// 37.5 % unavailable burns 375 times too fast; an hour at 14.4 is 51.84 s of error, which takes 138.24 s of this fault.
 	near(t, "burn rate", &s.Budgets[0].Burns[0].Rate, 375, 1e-6)
 	near(t, "alarm", s.Budgets[0].Burns[0].Alarm, 138.24, 1e-6)
+	if b := s.Budgets[0]; b.Drill != reports.Missed || b.Usual != reports.Met || b.Trials != 2995 && b.Trials != 2994 { // 7,000 clean seconds prove 99.9 %
+		t.Errorf("99.9 %%: %s with the fault, %s without, %g clean trials", b.Drill, b.Usual, b.Trials)
+	}
+	if b := s.Budgets[1]; b.Usual != reports.NotProvable { // and not 99.99 %
+		t.Errorf("99.99 %%: %s without the fault", b.Usual)
+	}
 	if !s.Targets.Exclude {
 		t.Error("one outage of 15 min takes more than 30 days' budget of 99.99 %")
 	}

@@ -48,7 +48,11 @@ type Budget struct {
 	Seconds   float64 `json:"budget_s"`
 	Spent     float64 `json:"spent_s"`
 	Share     float64 `json:"spent_ratio"`
-	Burns     []Burn  `json:"burns"`
+	// Drill and Usual say whether the run proves the objective, with the faults and without them: met, missed or not-provable.
+	Drill  Verdict `json:"verdict_in_drill"`
+	Usual  Verdict `json:"verdict_fault_excluded"`
+	Trials float64 `json:"clean_trials_needed"` // events without any failure that would prove it
+	Burns  []Burn  `json:"burns"`
 }
 
 // Burn is how fast one fault burns a budget: 1 would just use it up in 30 days.
@@ -119,6 +123,11 @@ func (j *judge) sla(ctx context.Context, r *Result) error {
 	for _, objective := range []float64{0.999, 0.9999} {
 		b := Budget{Objective: objective, Seconds: (1 - objective) * month, Spent: (1 - in.Value) * length, Burns: []Burn{}}
 		b.Share = b.Spent / b.Seconds
+		b.Trials = stats.CleanTrials(1 - objective)
+		b.Drill, b.Usual = proves(in, objective), NotMeasured
+		if out.FaultExcluded != nil {
+			b.Usual = proves(*out.FaultExcluded, objective)
+		}
 		for _, f := range r.Faults {
 			u, ok := down[f.ID]
 			for _, alarm := range burnAlarms {
@@ -140,6 +149,17 @@ func (j *judge) sla(ctx context.Context, r *Result) error {
 	}
 	r.SLA = out
 	return nil
+}
+
+// proves tells whether an availability is proven to hold an objective, or not to.
+func proves(s Share, objective float64) Verdict {
+	switch {
+	case s.Low >= objective:
+		return Met
+	case s.High < objective:
+		return Missed
+	}
+	return NotProvable
 }
 
 // share measures a ratio with the wider of its bounds.

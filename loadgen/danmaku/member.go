@@ -27,7 +27,7 @@ type member struct {
 	house  *house
 	number int
 	room   int
-	last   []uint32 // the newest message seen of every member of the room, by place
+	seen   []seen // of each member of the room, by place
 
 	mu   sync.Mutex
 	conn *gws.Conn
@@ -165,14 +165,12 @@ func (m *member) delivered(args []byte, now time.Time) uint64 {
 		n.foreign.Inc()
 		return 0
 	}
-	last := &m.last[m.house.place[sender]]
-	switch {
-	case uint32(seq) > *last:
-		*last = uint32(seq)
-	case uint32(seq) == *last:
+	late, fresh := m.seen[m.house.place[sender]].take(uint32(seq))
+	if !fresh {
 		n.duplicate.Add(1)
 		return 0
-	default: // a late one, or a second copy of it: both are out of order
+	}
+	if late {
 		n.disorder.Add(1)
 	}
 	n.delivery.Observe(now.Sub(time.UnixMicro(int64(micros))).Seconds())

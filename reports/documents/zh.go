@@ -22,7 +22,7 @@ var words = map[string]string{
 	"came": "实际越限", "lead": "提前量", "region": "区域", "file": "文件", "line": "日志模板", "lines": "条数", "usual": "通常", "from": "开始", "baseline": "基线", "this run": "本次",
 	"change": "变化", "finding": "发现", "action": "措施", "proof": "验证方式", "owner": "负责人", "id": "编号", "time": "时间", "what": "事件", "detect": "发现耗时", "mitigate": "缓解耗时",
 	"availability": "可用性", "objective over 30 days": "30 天目标", "budget": "预算", "the drill would have spent": "本次演练折算消耗",
-	"burn rate of each fault, and when an alert on it would come": "各故障的消耗速率，以及对应告警最早何时触发", "alert at": "告警阈值", "after": "持续", "takes": "将消耗",
+	"burn rate of each fault, and when an alert on it would come": "各故障的消耗速率，以及对应告警最早何时触发", "alert at": "告警阈值", "proved with the faults / without": "含故障 / 剔除故障 是否得证", "clean events would prove it": "个无失败事件方可证明", "after": "持续", "takes": "将消耗",
 	"A/B: two versions in one run": "A/B：同一次演练中的两个版本", "share of requests that b had": "b 实际承担的请求占比",
 	"Bounds of all changes together are 95 %, over the windows that both arms share.": "各项变化的联合区间为 95%，按两组共享的窗口计算。", "better": "更好", "same": "持平", "worse": "更差", "cannot-tell": "无法判断",
 	// Sections.

@@ -26,6 +26,7 @@ var Catalogue = []Metric{
 	{"livedrill_danmaku_published_total", "counter", "load,region,result", "Messages by the platform's answer."},
 	{"livedrill_danmaku_publishes_total", "counter", "result", "Messages by what became of them."},
 	{"livedrill_danmaku_relayed_total", "counter", "", "Batches taken from other servers."},
+	{"livedrill_danmaku_repeated_total", "counter", "", "Batches from other servers that came twice and were dropped."},
 	{"livedrill_danmaku_room_accepted_total", "counter", "load,region,room", "Messages acknowledged, by room."},
 	{"livedrill_danmaku_room_due_total", "counter", "load,region,room", "Messages that were due, by room."},
 	{"livedrill_danmaku_sent_total", "counter", "", "Messages handed to members' connections."},

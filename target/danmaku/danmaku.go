@@ -34,6 +34,9 @@ type server struct {
 	number atomic.Uint64 // of connections, for names
 
 	accepted, rejected, delivered, relayed prometheus.Counter
+	life, passed                           uint64             // when this process began, and batches passed on since; of share alone
+	heard                                  map[string]heard   // by server; under mu
+	repeated                               prometheus.Counter // batches that came twice
 	without                                prometheus.Counter // rounds that went on although Redis refused or failed
 	connections                            prometheus.Gauge
 	tickTime                               *record.Histogram
@@ -48,6 +51,8 @@ func Serve(ctx context.Context, c target.Config) error {
 		options.MaxRetries = 1
 	}
 	s := &server{config: c, redis: redis.NewClient(options), rooms: map[string]*room{},
+		life: uint64(time.Now().UnixNano()), heard: map[string]heard{},
+		repeated:    metrics.Counter("livedrill_danmaku_repeated_total", "Batches from other servers that came twice and were dropped.", nil),
 		accepted:    metrics.Counter("livedrill_danmaku_publishes_total", "Messages by what became of them.", prometheus.Labels{"result": "accepted"}),
 		rejected:    metrics.Counter("livedrill_danmaku_publishes_total", "Messages by what became of them.", prometheus.Labels{"result": "rejected"}),
 		delivered:   metrics.Counter("livedrill_danmaku_sent_total", "Messages handed to members' connections.", nil),
