@@ -39,8 +39,8 @@ var remedies = map[string][]string{
 // actions turns what went wrong into what to do next.
 func actions(r Result) []Action {
 	out := []Action{}
-	add := func(a Action) {
-		sum := sha256.Sum256([]byte(r.Run.Scenario + "\x00" + a.Objective + "\x00" + a.Fault))
+	add := func(about string, a Action) {
+		sum := sha256.Sum256([]byte(r.Run.Scenario + "\x00" + a.Objective + "\x00" + a.Fault + "\x00" + about))
 		a.ID = hex.EncodeToString(sum[:4])
 		if !slices.ContainsFunc(out, func(b Action) bool { return b.ID == a.ID }) {
 			out = append(out, a)
@@ -49,10 +49,10 @@ func actions(r Result) []Action {
 	for _, f := range r.Faults {
 		switch f.State {
 		case "not-restored":
-			add(Action{Finding: fmt.Sprintf("%s on %s was not proven restored", f.Kind, f.On), Fault: f.Kind,
+			add(f.On+f.State, Action{Finding: fmt.Sprintf("%s on %s was not proven restored", f.Kind, f.On), Fault: f.Kind,
 				Do: "Run livedrill recover, and look at the component before anything else.", Proof: "the fault is restored"})
 		case "not-injected":
-			add(Action{Finding: fmt.Sprintf("%s on %s had no effect", f.Kind, f.On), Fault: f.Kind,
+			add(f.On+f.State, Action{Finding: fmt.Sprintf("%s on %s had no effect", f.Kind, f.On), Fault: f.Kind,
 				Do: "Ask livedrill doctor for this fault's back end, or ask for more of it.", Proof: "the fault is proven in effect"})
 		}
 	}
@@ -60,17 +60,17 @@ func actions(r Result) []Action {
 		switch o.Verdict {
 		case Missed:
 			fault := faultOf(r, o)
-			add(Action{Finding: fmt.Sprintf("%s: %s where the limit is %s %s", o.Name, Quantity(o.Measured, o.Unit), o.Op,
+			add("", Action{Finding: fmt.Sprintf("%s: %s where the limit is %s %s", o.Name, Quantity(o.Measured, o.Unit), o.Op,
 				Quantity(&o.Threshold, o.Unit)), Fault: fault, Objective: o.Name, Do: advice(r, fault),
 				Proof: fmt.Sprintf("%s is met in a later run of %s", o.Name, r.Run.Scenario)})
 		case NotProvable:
-			add(Action{Finding: fmt.Sprintf("%s could not be decided from %s events", o.Name, Count(o.N)), Objective: o.Name,
+			add("", Action{Finding: fmt.Sprintf("%s could not be decided from %s events", o.Name, Count(o.N)), Objective: o.Name,
 				Do: more(o), Proof: fmt.Sprintf("%s is met in a later run of %s", o.Name, r.Run.Scenario)})
 		}
 	}
 	for _, a := range r.Alerts {
 		if a.State == AlertMissed || a.State == AlertFalse {
-			add(Action{Finding: fmt.Sprintf("alert %s: %s", a.Name, a.State), Objective: "alert " + a.Name, Do: "Change the rule's expression or its \"for\" and run again: " + a.Why,
+			add("", Action{Finding: fmt.Sprintf("alert %s: %s", a.Name, a.State), Objective: "alert " + a.Name, Do: "Change the rule's expression or its \"for\" and run again: " + a.Why,
 				Proof: fmt.Sprintf("the alert %s does as expected in a later run", a.Name)})
 		}
 	}
@@ -155,8 +155,14 @@ func (j *judge) notMeasured(r Result) []Unknown {
 		}
 	}
 	for _, resp := range r.Responses {
-		if resp.RPORows != nil && *resp.RPORows > 0 {
+		switch {
+		case resp.RPORows == nil:
+			out = append(out, Unknown{"RPO of " + resp.Fault, "gifts that were not acknowledged may be in the ledger and hide others"})
+		case *resp.RPORows > 0:
 			out = append(out, Unknown{"RPO of " + resp.Fault + " in seconds", "the age of a lost write is not recorded"})
+		}
+		if resp.RTO == nil && len(resp.Hurt) == 0 {
+			out = append(out, Unknown{"RTO of " + resp.Fault, "no objective could see this fault for long enough"})
 		}
 	}
 	for _, f := range r.Faults {

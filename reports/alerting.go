@@ -37,32 +37,28 @@ func (j *judge) alerts(ctx context.Context, r *Result) error {
 		s := float64(t.UnixMilli())/1000 - j.abs(0)
 		return &s
 	}
+	judged := j.Phases[0].To // nothing is judged in the warm-up
+	if len(j.Phases) == 1 || j.Phases[0].Name != "warm-up" {
+		judged = from
+	}
+	fired := map[string]bool{} // by name: several rules may give one alert
 	for _, rule := range found {
 		a := Alert{Name: rule.Name, Severity: rule.Severity, Expr: rule.Expr, Firings: []Firing{},
 			Expected: slices.Contains(j.Facts.Alerts.Expect, rule.Name), Silent: slices.Contains(j.Facts.Alerts.Silent, rule.Name)}
 		for _, f := range rule.Firings {
-			a.Firings = append(a.Firings, Firing{From: *seconds(f.From), To: seconds(f.To), Labels: f.Labels})
+			if to := seconds(f.To); to == nil || *to > judged {
+				a.Firings = append(a.Firings, Firing{From: *seconds(f.From), To: to, Labels: f.Labels})
+			}
 		}
 		j.blame(r, &a)
-		switch {
-		case a.Fired != nil && a.Silent:
-			a.State, a.Why = AlertFalse, fmt.Sprintf("it had to stay silent and fired after %.1f s", *a.Fired)
-		case a.Fired != nil && a.Expected && a.Fault == "" && len(r.Faults) > 0:
-			a.State = AlertMissed
-		case a.Fired != nil && a.Expected:
-			a.State = AlertOK
-		case a.Fired != nil:
-			a.State = AlertFired
-		case a.Expected && rule.For.Seconds() > to-from:
-			a.State, a.Why = AlertOpen, fmt.Sprintf("it needs %s, and the run had %.0f s", rule.For, to-from)
-		case a.Expected && rule.Pending > 0:
-			a.State, a.Why = AlertMissed, fmt.Sprintf("it was pending for %s of the %s that it needs", rule.Pending, rule.For)
-		case a.Expected:
-			a.State, a.Why = AlertMissed, "its expression never held"
-		default:
-			a.State = AlertSilent
-		}
+		a.State, a.Why = j.alertState(r, a, rule)
+		fired[a.Name] = fired[a.Name] || a.State == AlertOK
 		r.Alerts = append(r.Alerts, a)
+	}
+	for i, a := range r.Alerts {
+		if fired[a.Name] && (a.State == AlertMissed || a.State == AlertOpen) {
+			r.Alerts[i].State, r.Alerts[i].Why = AlertSilent, "another rule of this name fired"
+		}
 	}
 	slices.SortStableFunc(r.Alerts, func(a, b Alert) int { return strings.Compare(orLast(a.Severity), orLast(b.Severity)) })
 	for i := range r.Responses {
@@ -76,6 +72,38 @@ func (j *judge) alerts(ctx context.Context, r *Result) error {
 		}
 	}
 	return nil
+}
+
+// alertState says what one rule came to.
+func (j *judge) alertState(r *Result, a Alert, rule alerts.Rule) (state, why string) {
+	room := j.Run.Duration - j.Phases[0].From // that it had for its "for"
+	for _, f := range r.Faults {
+		if f.Injected != nil {
+			room = j.Run.Duration - *f.Injected
+			break
+		}
+	}
+	switch {
+	case a.Fired != nil && a.Silent:
+		return AlertFalse, fmt.Sprintf("it had to stay silent and fired after %.1f s", *a.Fired)
+	case a.Fired != nil && a.Expected && a.Fault == "" && len(r.Faults) > 0:
+		return AlertMissed, a.Why
+	case a.Fired != nil && a.Expected:
+		return AlertOK, a.Why
+	case a.Fired != nil:
+		return AlertFired, a.Why
+	case rule.Err != nil:
+		return AlertOpen, rule.Err.Error()
+	case a.Expected && rule.For.Seconds() > room:
+		return AlertOpen, fmt.Sprintf("it needs %s, and the run had %.0f s", rule.For, room)
+	case a.Expected && rule.Waiting:
+		return AlertOpen, fmt.Sprintf("it was still pending when the run ended: it needs %s", rule.For)
+	case a.Expected && rule.Pending > 0:
+		return AlertMissed, fmt.Sprintf("it was pending for %s of the %s that it needs", rule.Pending, rule.For)
+	case a.Expected:
+		return AlertMissed, "its expression never held"
+	}
+	return AlertSilent, ""
 }
 
 // orLast puts alerts without a severity behind those from P0 to P3.

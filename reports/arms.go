@@ -62,6 +62,9 @@ func (j *judge) arms(ctx context.Context, r *Result) error {
 	if out.Share, err = j.share(ctx, all, w); err != nil {
 		return err
 	}
+	if !(out.Share.N > 0) {
+		return nil
+	}
 	for _, c := range compared {
 		sli, _ := FindSLI(c.sli)
 		row, err := j.arm(ctx, sli, c.quantile, w)
@@ -96,7 +99,7 @@ func (j *judge) arm(ctx context.Context, sli SLI, quantile float64, w Window) (A
 	if err != nil {
 		return row, err
 	}
-	row.A, row.B, row.NA, row.NB = finite(ma.value), finite(mb.value), ma.n, mb.n
+	row.A, row.B, row.NA, row.NB = finite(ma.value), finite(mb.value), orNothing(ma.n), orNothing(mb.n)
 	rng := rand.New(rand.NewPCG(j.Run.Seed, 3))
 	if sli.Histogram == "" {
 		wa, err := j.windowsOf(ctx, a, w)
@@ -126,6 +129,14 @@ func (j *judge) arm(ctx context.Context, sli SLI, quantile float64, w Window) (A
 	d := stats.DuetQuantile(ha, hb, quantile, armLevel, rng)
 	row.Change, row.Low, row.High = finite(mb.value/ma.value-1), finite(math.Expm1(d.Low)), finite(math.Expm1(d.High))
 	return row, nil
+}
+
+// orNothing makes no number of events none.
+func orNothing(n float64) float64 {
+	if math.IsNaN(n) {
+		return 0
+	}
+	return n
 }
 
 // verdictOf decides as the gate does: a change must be beyond chance and must matter.

@@ -96,22 +96,21 @@ func (j *judge) forecasts(_ context.Context, r *Result) error {
 			continue
 		}
 		values := make([]float64, c.N)
-		var crossed *float64
 		for k, p := range c.points {
-			if values[k] = p.V; crossed == nil && (p.V >= *c.Limit) != CoreMetrics[i].Falling {
-				crossed = &c.points[k].T
-			}
+			values[k] = p.V
 		}
-		f := stats.Forecaster{Limit: *c.Limit, Falling: CoreMetrics[i].Falling, Step: step.Seconds(), Horizon: horizon}
+		f := stats.Forecaster{Limit: *c.Limit, Falling: CoreMetrics[i].Falling, Step: step.Seconds(), Horizon: horizon, Season: stats.SeasonOf(values)}
 		alarm, ok := f.First(values)
 		if !ok {
 			continue
 		}
 		said := c.points[alarm.At].T
 		out := Forecast{Metric: c.Name, Limit: *c.Limit, Said: said, Crossing: said + alarm.InTime}
-		if crossed != nil && *crossed > said {
-			lead := *crossed - said
-			out.Crossed, out.Lead = crossed, &lead
+		for k := alarm.At + 1; k < c.N && out.Crossed == nil; k++ {
+			if p := c.points[k]; (p.V >= *c.Limit) != CoreMetrics[i].Falling {
+				lead := p.T - said
+				out.Crossed, out.Lead = &c.points[k].T, &lead
+			}
 		}
 		r.Forecasts = append(r.Forecasts, out)
 	}

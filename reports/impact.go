@@ -71,6 +71,7 @@ func (j *judge) follow(ctx context.Context, f Fault, o Objective, sli SLI) (im I
 		}
 	}
 	im.Worst = worst
+	j.looked[f.ID] = max(j.looked[f.ID], len(values))
 	return im, im.Detected != nil, nil
 }
 

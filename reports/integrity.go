@@ -64,9 +64,9 @@ func WriteManifest(dir string) error {
 	return os.WriteFile(filepath.Join(dir, ManifestFile), b.Bytes(), 0o644)
 }
 
-// record is what a verdict stands on. Documents are made from it again, so a change of theirs changes no verdict, but shows.
+// partOfRecord tells what a verdict stands on. Documents are made from it again, so a change of theirs changes no verdict, but shows.
 func partOfRecord(file string) bool {
-	return file == FactsFile || file == "events.jsonl" || file == "scenario.yaml" || strings.HasPrefix(file, "tsdb/")
+	return file == FactsFile || file == "events.jsonl" || file == "scenario.yaml" || strings.HasPrefix(file, "tsdb/") || strings.HasPrefix(file, "alerts/")
 }
 
 // checkManifest holds a run directory against its manifest. A run that has none yet has nothing to be held against. Files of

@@ -77,7 +77,7 @@ func TestSLA(t *testing.T) {
 	}
 	// Hurt from the injection at 40 s to the first good window's end at 72 s: 1,200 of 3,200 session-seconds, for 2 × 600 s a month.
 	near(t, "unavailable in an incident", s.Extrapolated.From[0].Unavailable, 1200.0/3200, 1e-9)
-	near(t, "over a month", &s.Extrapolated.Value, 1-1200*0.375/(30*86400), 1e-12)
+	near(t, "over a month", s.Extrapolated.Value, 1-1200*0.375/(30*86400), 1e-12)
 	near(t, "budget at 99.9 %", &s.Budgets[0].Seconds, 2592, 1e-6)
 	near(t, "spent", &s.Budgets[0].Spent, 1200.0/11000*110, 1e-6)
 	// 37.5 % unavailable burns 375 times too fast; an hour at 14.4 is 51.84 s of error, which takes 138.24 s of this fault.

@@ -20,8 +20,8 @@ type Response struct {
 	Alert      *float64    `json:"time_to_acknowledge_s"` // T3 − T2
 	Mitigate   *float64    `json:"time_to_mitigate_s"`    // T5 − T1
 	Recover    *float64    `json:"time_to_recover_s"`     // T6 − T1
-	RTO        *float64    `json:"rto_s"`                 // what the target is held against: T6 − T1, 0 when nothing was hurt
-	RPORows    *float64    `json:"rpo_rows"`              // acknowledged gifts that the ledger never had
+	RTO        *float64    `json:"rto_s"`                 // T6 − T1; 0 when objectives looked and none was hurt; null: not known
+	RPORows    *float64    `json:"rpo_rows"`              // acknowledged gifts that the ledger never had; null: not known
 	RPO        *float64    `json:"rpo_s"`                 // 0 when no row was lost; null when the age of those lost is not known
 	Mitigation string      `json:"mitigation,omitempty"`  // what acted at T5
 	Hurt       []string    `json:"hurt"`                  // objectives
@@ -78,8 +78,10 @@ func (j *judge) responses(ctx context.Context, r *Result) error {
 		if err := j.mitigated(ctx, f, &out); err != nil {
 			return err
 		}
-		if f.Clean != nil && (len(out.Hurt) == 0 || settled) {
-			verified := max(*f.Clean, whole+inARow-1) // the third good window
+		seen := f.State == "restored" && f.Clean != nil && *f.Clean <= j.until(f) && j.looked[f.ID] >= inARow
+		if seen && (len(out.Hurt) == 0 || settled) {
+			_, _, step := j.span(finest)
+			verified := max(*f.Clean, whole+(inARow-1)*step.Seconds()) // the third good window
 			out.T[7] = &verified
 		}
 		if err := j.blast(ctx, f, &out); err != nil {
@@ -105,7 +107,7 @@ func (j *judge) spans(_ context.Context, result *Result) error {
 			return &d
 		}
 		r.Detect, r.Alert, r.Mitigate, r.Recover = between(1, 2), between(2, 3), between(1, 5), between(1, 6)
-		if r.RTO = r.Recover; len(r.Hurt) == 0 {
+		if r.RTO = r.Recover; len(r.Hurt) == 0 && r.T[7] != nil { // somebody looked, and saw nothing hurt
 			none := 0.0
 			r.RTO = &none
 		}
@@ -213,24 +215,35 @@ func (j *judge) blast(ctx context.Context, f Fault, out *Response) error {
 	return nil
 }
 
-// lost finds the acknowledged writes that were never seen in the ledger: what the ledger has not caught up with before the
-// next fault.
+// lost finds the acknowledged writes that were never seen in the ledger: what more is missing than before the injection, and the
+// ledger has not caught up with before the next fault. Gifts that were committed and not acknowledged would hide as many lost
+// ones: with such gifts nothing is claimed.
 func (j *judge) lost(ctx context.Context, f Fault, out *Response) error {
-	points, err := j.curve(ctx, `clamp_min(sum(livedrill_api_requests_total{route="gift",outcome="ok"}) - sum(livedrill_ledger_gifts{instance="gateway"}), 0)`)
+	if f.Restored == nil {
+		return nil
+	}
+	missing, err := j.curve(ctx, `sum(livedrill_api_requests_total{route="gift",outcome="ok"}) - sum(livedrill_ledger_gifts{instance="gateway"})`)
 	if err != nil {
 		return err
 	}
-	least := math.Inf(1)
-	for _, p := range points {
-		if f.Restored != nil && p.T >= *f.Restored && p.T <= j.until(f) {
+	unsure, err := j.number(ctx, increase(`livedrill_api_requests_total{route="gift",outcome!="ok"}`, Window{j.abs(*f.Injected), j.abs(j.until(f))}), j.abs(j.until(f)))
+	if err != nil {
+		return err
+	}
+	before, least := 0.0, math.Inf(1)
+	for _, p := range missing {
+		switch {
+		case p.T <= *f.Injected:
+			before = p.V
+		case p.T >= *f.Restored && p.T <= j.until(f):
 			least = min(least, p.V)
 		}
 	}
-	if math.IsInf(least, 1) {
+	if math.IsInf(least, 1) || unsure > 0 {
 		return nil
 	}
-	out.RPORows = &least
-	if least == 0 {
+	rows := max(0, least-max(before, 0))
+	if out.RPORows = &rows; rows == 0 {
 		none := 0.0
 		out.RPO = &none
 	}

@@ -2,6 +2,8 @@ package reports
 
 import (
 	"context"
+	"math"
+	"math/rand/v2"
 
 	"github.com/livedrill/livedrill/reports/stats"
 )
@@ -29,9 +31,9 @@ type Share struct {
 
 // Extrapolated is an availability over a month, from how often each fault happens and what it did in this drill.
 type Extrapolated struct {
-	Value float64        `json:"value"`
-	Low   float64        `json:"low"`
-	High  float64        `json:"high"`
+	Value *float64       `json:"value"` // null: the drill had no fault of one of the kinds
+	Low   *float64       `json:"low"`
+	High  *float64       `json:"high"`
 	From  []IncidentCost `json:"from"`
 }
 
@@ -101,17 +103,22 @@ func (j *judge) sla(ctx context.Context, r *Result) error {
 	if out.FaultExcluded, err = j.faultExcluded(ctx, sli); err != nil {
 		return err
 	}
-	down := map[string]Share{} // by fault id: unavailable from the injection until it was whole, or the next fault
+	down := map[string]Share{} // by fault id: unavailable from the injection until it was restored and all was whole, or the next fault
 	for _, f := range r.Faults {
-		if f.Injected == nil {
+		if f.Injected == nil || f.Restored == nil || f.State != "restored" {
 			continue
 		}
-		end := j.until(f)
+		end := *f.Restored
 		for _, resp := range r.Responses {
-			if resp.Fault == f.ID && resp.T[6] != nil {
-				end = min(end, max(*resp.T[6], *f.Injected+1))
+			switch {
+			case resp.Fault != f.ID:
+			case resp.T[6] != nil:
+				end = max(end, *resp.T[6])
+			case len(resp.Hurt) > 0: // it never was whole again
+				end = j.until(f)
 			}
 		}
+		end = min(end, j.until(f))
 		u, err := j.share(ctx, sli, Window{j.abs(*f.Injected), j.abs(end)})
 		if err != nil {
 			return err
@@ -174,14 +181,21 @@ func (j *judge) share(ctx context.Context, sli SLI, w Window) (Share, error) {
 // faultExcluded adds up the phases in which nothing was broken.
 func (j *judge) faultExcluded(ctx context.Context, sli SLI) (*Share, error) {
 	good, total := 0.0, 0.0
+	var windows []stats.Window
 	for _, p := range j.Phases {
 		if p.Name != "steady" && p.Name != "recovery" || p.To <= p.From {
 			continue
 		}
-		m, err := j.ratio(ctx, sli, Window{j.abs(p.From), j.abs(p.To)})
+		w := Window{j.abs(p.From), j.abs(p.To)}
+		m, err := j.ratio(ctx, sli, w)
 		if err != nil {
 			return nil, err
 		}
+		own, err := j.windowsOf(ctx, sli, w)
+		if err != nil {
+			return nil, err
+		}
+		windows = append(windows, own...)
 		if m.n > 0 {
 			good, total = good+m.value*m.n, total+m.n
 		}
@@ -191,32 +205,42 @@ func (j *judge) faultExcluded(ctx context.Context, sli SLI) (*Share, error) {
 	}
 	s := Share{Value: good / total, N: total}
 	s.Low, s.High = stats.Wilson(good, total)
+	if b := stats.Ratio(windows, rand.New(rand.NewPCG(j.Run.Seed, 4))); !math.IsNaN(b.Low) {
+		s.Low, s.High, s.Effect = min(s.Low, b.Low), max(s.High, b.High), finite(b.DesignEffect)
+	}
 	return &s, nil
 }
 
-// extrapolate weighs what each fault did in the drill by how often it happens.
+// extrapolate weighs what the faults of each kind did in the drill by how often they happen. One incident that the drill says
+// nothing about leaves the whole unknown.
 func (j *judge) extrapolate(faults []Fault, down map[string]Share) *Extrapolated {
 	if len(j.Incidents) == 0 {
 		return nil
 	}
-	out := &Extrapolated{Value: 1, Low: 1, High: 1}
+	out := &Extrapolated{}
+	value, low, high, known := 1.0, 1.0, 1.0, true
 	for _, i := range j.Incidents {
 		cost := IncidentCost{Incident: i}
+		var pooled Share
 		for _, f := range faults {
-			u, ok := down[f.ID]
-			if f.Kind != i.Fault || !ok || !(u.N > 0) {
-				continue
+			if u, ok := down[f.ID]; ok && f.Kind == i.Fault && u.N > 0 { // faults of one kind count by their events
+				n := pooled.N + u.N
+				pooled = Share{Value: (pooled.Value*pooled.N + u.Value*u.N) / n, Low: (pooled.Low*pooled.N + u.Low*u.N) / n,
+					High: (pooled.High*pooled.N + u.High*u.N) / n, N: n}
 			}
-			seconds := i.PerMonth * i.Lasts
-			lost := seconds * u.Value
-			cost.Unavailable, cost.Lost = &u.Value, &lost
-			out.Value -= lost / month
-			out.Low -= seconds * u.High / month
-			out.High -= seconds * u.Low / month
-			break
 		}
+		if pooled.N > 0 {
+			seconds := i.PerMonth * i.Lasts
+			lost := seconds * pooled.Value
+			cost.Unavailable, cost.Lost = &pooled.Value, &lost
+			value, low, high = value-lost/month, low-seconds*pooled.High/month, high-seconds*pooled.Low/month
+		}
+		known = known && pooled.N > 0
 		out.From = append(out.From, cost)
 	}
-	out.Low, out.High = max(out.Low, 0), min(out.High, 1)
+	if known {
+		value, low, high = max(value, 0), max(low, 0), min(high, 1)
+		out.Value, out.Low, out.High = &value, &low, &high
+	}
 	return out
 }

@@ -58,7 +58,7 @@ func (s *series) between(from, to float64) (first, last int) {
 	first = len(s.t)
 	last = -1
 	for i, t := range s.t {
-		if t >= from-1e-9 && t <= to+1e-9 {
+		if t >= from-0.0005 && t <= to+0.0005 { // the record counts milliseconds
 			first, last = min(first, i), i
 		}
 	}

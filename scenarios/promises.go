@@ -93,7 +93,12 @@ func (d *decoder) alerts(n *yaml.Node) reports.AlertRules {
 			d.problem(name, "alerts.rules", "%v", err)
 			continue
 		}
-		out.Files[path.Base(name.Value)] = text
+		base := path.Base(name.Value)
+		if _, twice := out.Files[base]; twice {
+			d.problem(name, "alerts.rules", "two files are called %s: they are kept by that name", base)
+			continue
+		}
+		out.Files[base] = text
 	}
 	known := alerts.Names(out.Files)
 	for _, name := range append(slices.Clone(form.Expect), form.Silent...) {
@@ -130,13 +135,16 @@ func readRules(scenario, name string) (string, error) {
 	return string(text), err
 }
 
+// alertsDir is where a run directory keeps the rule files of its scenario.
+const alertsDir = "alerts"
+
 // promises gives what was promised back in the form in which they are read.
 func (s Scenario) promises(into map[string]any) {
 	into["sla"] = map[string]any{"rto": unit.Duration(s.SLA.RTO * float64(time.Second)).String(), "availability": s.SLA.Availability}
 	if len(s.Alerts.Files) > 0 {
 		var files []string
 		for name := range s.Alerts.Files {
-			files = append(files, name)
+			files = append(files, path.Join(alertsDir, name))
 		}
 		slices.Sort(files)
 		into["alerts"] = map[string]any{"rules": files, "expect": s.Alerts.Expect, "silent": s.Alerts.Silent}

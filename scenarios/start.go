@@ -83,7 +83,12 @@ func Prepare(ctx context.Context, o Orders) (_ *Launch, err error) {
 		return nil, fmt.Errorf("run directory: %w", err)
 	}
 	for name, rules := range s.Alerts.Files { // beside the scenario, which names them
-		if err := os.WriteFile(filepath.Join(o.Dir, name), []byte(rules), 0o644); err != nil {
+		path := filepath.Join(o.Dir, alertsDir, name)
+		err := os.MkdirAll(filepath.Dir(path), 0o755)
+		if err == nil {
+			err = os.WriteFile(path, []byte(rules), 0o644)
+		}
+		if err != nil {
 			return nil, fmt.Errorf("run directory: %w", err)
 		}
 	}

@@ -60,7 +60,7 @@ type numbers struct {
 	segment           *record.Histogram
 	bytes, broken     prometheus.Counter
 	stalls, moves     prometheus.Counter
-	hurt              prometheus.Counter
+	ended, hurt       prometheus.Counter
 	watched, stalled  atomic.Int64 // nanoseconds
 	frames, unstamped prometheus.Counter
 }
@@ -75,7 +75,8 @@ func newNumbers(m *loadgen.Meter) *numbers {
 		bytes:     m.Counter("livedrill_player_received_bytes_total", "Segments received.", m.Labels()),
 		broken:    m.Counter("livedrill_player_broken_packets_total", "MPEG-TS packets out of sync.", m.Labels()),
 		stalls:    m.Counter("livedrill_player_stalls_total", "Gaps that count as a stall.", m.Labels()),
-		hurt:      m.Counter("livedrill_sessions_stalled_total", "Sessions with at least one stall.", m.Labels()),
+		ended:     m.Counter("livedrill_viewings_total", "Viewers' sessions that ended.", m.Labels()),
+		hurt:      m.Counter("livedrill_viewings_stalled_total", "Of these, the ones with at least one stall.", m.Labels()),
 		moves:     m.Counter("livedrill_player_moves_total", "Times a viewer was moved to another edge.", m.Labels()),
 		frames:    m.Counter("livedrill_player_frames_total", "Video frames received.", m.Labels()),
 		unstamped: m.Counter("livedrill_player_unstamped_frames_total", "Video frames without a send time in them.", m.Labels()),
@@ -157,6 +158,9 @@ func (h *house) seatViewer(v *viewer, in bool) {
 	}
 	h.count(v, time.Now())
 	delete(h.watching, v)
+	if h.n.ended.Inc(); v.stalls > 0 {
+		h.n.hurt.Inc()
+	}
 }
 
 // account keeps the sums of watched and stalled time up to date, so that they are right at any boundary of the run.
@@ -177,8 +181,5 @@ func (h *house) count(v *viewer, now time.Time) {
 	h.n.watched.Add(int64(watched - v.watched))
 	h.n.stalled.Add(int64(stalled - v.stalled))
 	h.n.stalls.Add(float64(stalls - v.stalls))
-	if v.stalls == 0 && stalls > 0 {
-		h.n.hurt.Inc()
-	}
 	v.watched, v.stalled, v.stalls = watched, stalled, stalls
 }

@@ -39,6 +39,8 @@ type Rule struct {
 	For      time.Duration
 	Firings  []Firing
 	Pending  time.Duration // the longest time that it was pending
+	Waiting  bool          // it was pending at the end
+	Err      error         // its last evaluation that failed, or that of a rule before it in its group
 }
 
 // Firing is one stretch of time in which an alert with these labels was firing; a zero To is the end of the run.
@@ -168,13 +170,22 @@ func merged(a, b map[string]string) map[string]string {
 }
 
 func (g *group) evaluate(ctx context.Context, db *record.Database, at time.Time) error {
+	var broken error // as in Prometheus, a rule that fails is that rule's own trouble; here those after it say so, as they may need it
 	for _, r := range g.rules {
 		vector, err := r.Eval(ctx, g.offset, at, db.Query, &url.URL{}, 0)
-		if err != nil {
-			return fmt.Errorf("rule %s: %w", r.Name(), err)
+		if ctx.Err() != nil {
+			return ctx.Err()
 		}
-		if err := db.Add(ctx, vector, at); err != nil {
-			return fmt.Errorf("rule %s: %w", r.Name(), err)
+		if err == nil {
+			err = db.Add(ctx, vector, at)
+		}
+		if err != nil {
+			broken = fmt.Errorf("rule %s: %w", r.Name(), err)
+		}
+		for _, w := range g.watch {
+			if broken != nil && rules.Rule(w.rule) == r {
+				w.out.Err = broken
+			}
 		}
 	}
 	for _, w := range g.watch {
@@ -186,12 +197,14 @@ func (g *group) evaluate(ctx context.Context, db *record.Database, at time.Time)
 // look notes which alerts of the rule are firing now.
 func (w *watched) look(at time.Time) {
 	now := map[string]bool{}
+	w.out.Waiting = false
 	w.rule.ForEachActiveAlert(func(a *rules.Alert) {
 		key := labels.NewBuilder(a.Labels).Del("alertname").Labels().String()
 		switch a.State {
 		case rules.StateFiring:
 			now[key] = true
 		case rules.StatePending:
+			w.out.Waiting = true
 			w.out.Pending = max(w.out.Pending, at.Sub(a.ActiveAt))
 		}
 	})

@@ -9,7 +9,7 @@ import (
 )
 
 // writeGrafana gives a dashboard with the report's figures and the twelve core metrics, for a Prometheus that reads the run's
-// tsdb folder or scrapes a kept range. Faults are annotations where the run is the dashboard's own.
+// tsdb folder or scrapes a kept range.
 func writeGrafana(w io.Writer, d Document) error {
 	type object = map[string]any
 	source := object{"type": "prometheus", "uid": "${datasource}"}

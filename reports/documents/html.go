@@ -56,7 +56,7 @@ type figure struct {
 func writeHTML(w io.Writer, d Document) error {
 	t, err := template.New("report").Funcs(template.FuncMap{
 		"t": d.t, "bounds": d.bounds, "quantity": reports.Quantity, "count": reports.Count, "seconds": seconds, "percent": reports.Percent,
-		"of": func(v float64) *float64 { return &v }, "unit": func(objective string) string { return unitOf(d.Result, objective) },
+		"of": func(v float64) *float64 { return &v }, "at": func(v *float64) float64 { return *v }, "unit": func(objective string) string { return unitOf(d.Result, objective) },
 		"mean": func(f reports.Fault) map[string]string {
 			name, asked, measured := mean(f)
 			return map[string]string{"asked": reports.Quantity(asked, effectUnit(name)), "measured": reports.Quantity(measured, effectUnit(name))}
@@ -174,7 +174,7 @@ func aligned(d Document, c reports.Chart, bands []band) map[string]any {
 	return map[string]any{"unit": c.Unit, "duration": d.Run.Duration, "names": names, "data": data, "bands": shaded}
 }
 
-// headlines are the three numbers that matter: what users had, how long until all was well again, and what it would have cost.
+// headlines are the three numbers that matter: what held, what users had, and how long until all was well again.
 func headlines(d Document) []headline {
 	met := 0
 	for _, o := range d.Objectives {

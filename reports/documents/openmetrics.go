@@ -57,8 +57,8 @@ func writeOpenMetrics(w io.Writer, d Document) error {
 		if s := d.SLA.FaultExcluded; s != nil {
 			fmt.Fprintf(&b, "livedrill_availability_ratio{%s,of=\"without-faults\"} %g\n", base, s.Value)
 		}
-		if s := d.SLA.Extrapolated; s != nil {
-			fmt.Fprintf(&b, "livedrill_availability_ratio{%s,of=\"month\"} %g\n", base, s.Value)
+		if s := d.SLA.Extrapolated; s != nil && s.Value != nil {
+			fmt.Fprintf(&b, "livedrill_availability_ratio{%s,of=\"month\"} %g\n", base, *s.Value)
 		}
 	}
 	b.WriteString("# EOF\n")

@@ -100,9 +100,15 @@ func timeline(d Document) []moment {
 	for _, p := range d.Phases {
 		add(&p.From, d.t("phase")+" "+d.t(p.Name))
 	}
-	for i, r := range d.Responses {
+	for _, r := range d.Responses {
+		kind := ""
+		for _, f := range d.Faults {
+			if f.ID == r.Fault {
+				kind = f.Kind
+			}
+		}
 		for k, at := range r.T {
-			add(at, fmt.Sprintf("%s %s: %s", d.Responses[i].Fault, d.Faults[min(i, len(d.Faults)-1)].Kind, d.t(times[k])))
+			add(at, fmt.Sprintf("%s %s: %s", r.Fault, kind, d.t(times[k])))
 		}
 	}
 	for i := 1; i < len(out); i++ {

@@ -128,8 +128,8 @@ func availabilityLine(s reports.SLA) string {
 	if s.FaultExcluded != nil {
 		text += fmt.Sprintf(", %s without the faults", reports.Percent(s.FaultExcluded.Value))
 	}
-	if s.Extrapolated != nil {
-		text += fmt.Sprintf(", %s over a month of such incidents", reports.Percent(s.Extrapolated.Value))
+	if s.Extrapolated != nil && s.Extrapolated.Value != nil {
+		text += fmt.Sprintf(", %s over a month of such incidents", reports.Percent(*s.Extrapolated.Value))
 	}
 	return text
 }

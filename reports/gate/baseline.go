@@ -102,7 +102,7 @@ func Save(path string, runs []Run, keep int) error {
 	}
 	b.Schema = BaselineSchema
 	for _, r := range append(old, runs...) {
-		if !slices.ContainsFunc(b.Runs, func(known Run) bool { return known.ID == r.ID && known.Arm == r.Arm }) {
+		if !slices.ContainsFunc(b.Runs, func(known Run) bool { return known.ID == r.ID }) {
 			b.Runs = append(b.Runs, r)
 		}
 	}

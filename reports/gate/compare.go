@@ -90,14 +90,20 @@ func Compare(a, b []Run, paired bool) Result {
 	rng := rand.New(rand.NewPCG(uint64(len(a)), uint64(len(b)))) // the same runs give the same answer
 	var shifts []stats.Shift
 	var of []Metric
+	var at []int // the place of each among the metrics
 	for _, m := range Metrics {
 		x, y := values(a, m.Name, paired, b), values(b, m.Name, paired, a)
-		if len(x) == 0 || len(y) == 0 {
+		if len(x) == 0 && len(y) == 0 {
+			continue
+		}
+		if len(x) < len(a) || len(y) < len(b) { // what a version does not even have says much, and nothing that can be counted
+			out.Metrics = append(out.Metrics, Judged{Metric: m.Name, Unit: m.Unit, NBaseline: len(x), N: len(y),
+				Note: fmt.Sprintf("%d of %d runs of the baseline and %d of %d of the candidate have it", len(x), len(a), len(y), len(b))})
 			continue
 		}
 		log := !m.Absolute && lowest(x) > 0 && lowest(y) > 0
 		s := stats.Compare(x, y, paired, log, rng)
-		shifts, of = append(shifts, s), append(of, m)
+		shifts, of, at = append(shifts, s), append(of, m), append(at, len(out.Metrics))
 		j := Judged{Metric: m.Name, Unit: m.Unit, Absolute: !log, Baseline: stats.Mean(x), Candidate: stats.Mean(y), NBaseline: len(x), N: len(y),
 			Change: plain(s.Estimate, log), Low: finite(plain(s.Low, log)), High: finite(plain(s.High, log)), BootLow: finite(plain(s.BootLow, log)),
 			BootHigh: finite(plain(s.BootHigh, log)), WelchP: finite(2 * min(s.Above, s.Below, 0.5)), RankP: finite(s.RankP), LeastP: finite(s.LeastRankP),
@@ -120,12 +126,14 @@ func Compare(a, b []Run, paired bool) Result {
 		}
 	}
 	adjustedWorse, adjustedBetter := stats.Holm(worse), stats.Holm(better)
-	for i := range out.Metrics {
-		out.Metrics[i].Adjusted = finite(adjustedWorse[i])
-		out.Metrics[i].decide(shifts[i], of[i], adjustedWorse[i], adjustedBetter[i], alpha/float64(len(shifts)))
+	for i, k := range at {
+		out.Metrics[k].Adjusted = finite(adjustedWorse[i])
+		out.Metrics[k].decide(shifts[i], of[i], adjustedWorse[i], adjustedBetter[i], alpha/float64(len(shifts)))
 	}
-	out.Reasons = append(out.Reasons, Mixed(a, b)...)
-	out.conclude()
+	out.Reasons = append(out.Reasons, mixed(a, b)...)
+	if out.conclude(); len(mixed(a, b)) > 0 {
+		out.Verdict = CannotTell
+	}
 	return out
 }
 
@@ -169,7 +177,10 @@ func (r *Result) conclude() {
 			worse++
 			r.Reasons = append(r.Reasons, fmt.Sprintf("%s is worse: %s", j.Metric, j.words()))
 		case CannotTell:
-			open++
+			if open++; j.More == 0 {
+				r.Reasons = append(r.Reasons, fmt.Sprintf("%s: %s", j.Metric, j.Note))
+				continue
+			}
 			r.Reasons = append(r.Reasons, fmt.Sprintf("%s: %d runs a side cannot tell (%s); about %d would", j.Metric, j.N, j.words(), j.More))
 		case Better:
 			better++

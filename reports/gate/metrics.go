@@ -17,8 +17,9 @@ type Run struct {
 	Sha256   string             `json:"scenario_sha256"`
 	Profile  string             `json:"profile"`
 	Version  string             `json:"version"`
-	Arm      string             `json:"arm,omitempty"` // of an A/B run
 	Machine  string             `json:"machine"`
+	Scale    float64            `json:"time_scale"`
+	Faults   string             `json:"faults"` // kinds, in order
 	Metrics  map[string]float64 `json:"metrics"`
 }
 
@@ -54,13 +55,22 @@ func duration(name string) Metric { return Metric{Name: name, Unit: "seconds", L
 
 // Of takes a judged run's numbers. A run that was not carried through has none worth comparing.
 func Of(s reports.Sheet) (Run, error) {
-	r := Run{ID: s.Run.ID, Scenario: s.Run.Scenario, Sha256: s.Run.ScenarioSHA256, Profile: s.Run.Profile, Version: s.Run.Version, Metrics: map[string]float64{},
+	r := Run{ID: s.Run.ID, Scenario: s.Run.Scenario, Sha256: s.Run.ScenarioSHA256, Profile: s.Run.Profile, Version: s.Run.Version, Metrics: map[string]float64{}, Scale: s.Run.TimeScale,
 		Machine: fmt.Sprintf("%d cores, Linux %s", s.Run.Machine.Cores, s.Run.Machine.Kernel)}
 	switch {
 	case s.Damaged:
 		return r, fmt.Errorf("%s: its record is damaged or of a run that died", s.Run.ID)
 	case s.Verdict == reports.Interrupted || s.Verdict == reports.Unrestored || len(s.Table) == 0:
 		return r, fmt.Errorf("%s: it is %s, and says nothing about a version", s.Run.ID, s.Verdict)
+	}
+	if len(s.Problems) > 0 {
+		return r, fmt.Errorf("%s: something went wrong in it: %s", s.Run.ID, strings.Join(s.Problems, "; "))
+	}
+	for _, f := range s.Faults {
+		if f.State != "restored" {
+			return r, fmt.Errorf("%s: %s is %s: the run is not like the others", s.Run.ID, f.Kind, f.State)
+		}
+		r.Faults += f.Kind + " "
 	}
 	for _, l := range s.Loads {
 		if l.State == "saturated" {
@@ -82,12 +92,13 @@ func Of(s reports.Sheet) (Run, error) {
 	return r, nil
 }
 
-// Mixed finds reasons why two groups of runs cannot be compared fairly: another scenario, another machine.
-func Mixed(a, b []Run) []string {
+// mixed finds reasons why two groups of runs cannot be compared: other scenarios, machines, time scales or faults, or a side
+// that is of two kinds itself.
+func mixed(a, b []Run) []string {
 	var out []string
-	differ := func(what string, of func(Run) string) {
+	differ := func(what string, runs []Run, of func(Run) string) {
 		var seen []string
-		for _, r := range slices.Concat(a, b) {
+		for _, r := range runs {
 			if v := of(r); !slices.Contains(seen, v) {
 				seen = append(seen, v)
 			}
@@ -96,7 +107,13 @@ func Mixed(a, b []Run) []string {
 			out = append(out, fmt.Sprintf("the runs differ in their %s: %s", what, strings.Join(seen, ", ")))
 		}
 	}
-	differ("scenario", func(r Run) string { return r.Scenario })
-	differ("machine", func(r Run) string { return r.Machine })
+	all := slices.Concat(a, b)
+	differ("scenario", all, func(r Run) string { return r.Scenario })
+	differ("machine", all, func(r Run) string { return r.Machine })
+	differ("time scale", all, func(r Run) string { return fmt.Sprint(r.Scale) })
+	differ("faults", all, func(r Run) string { return fmt.Sprintf("%q", r.Faults) })
+	for _, side := range [][]Run{a, b} {
+		differ("profile", side, func(r Run) string { return r.Profile })
+	}
 	return out
 }

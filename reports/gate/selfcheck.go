@@ -3,6 +3,8 @@ package gate
 import (
 	"fmt"
 	"math/rand/v2"
+
+	"github.com/livedrill/livedrill/reports/stats"
 )
 
 // SelfCheck is how far the gate can be trusted on somebody's own runs: how often it cries wolf over runs of one version, and
@@ -16,6 +18,8 @@ type SelfCheck struct {
 	By          float64 `json:"by"`      // relative
 	Trials      int     `json:"trials"`
 	Caught      int     `json:"caught"`
+	Low         float64 `json:"caught_low"` // 95 %, exact
+	High        float64 `json:"caught_high"`
 }
 
 // Check splits runs of one version at random into two sides again and again, and compares them: every alarm is false. Then it
@@ -25,8 +29,10 @@ func Check(runs []Run, comparisons, trials int, planted string, by float64) (Sel
 	if out.PerSide < 3 {
 		return out, fmt.Errorf("%d runs are too few to be split: at least 6", len(runs))
 	}
-	if _, ok := runs[0].Metrics[planted]; !ok {
-		return out, fmt.Errorf("the runs have no metric %q", planted)
+	for _, r := range runs {
+		if r.Metrics[planted] == 0 {
+			return out, fmt.Errorf("%s has no metric %q, or it is 0 and cannot become worse by a share", r.ID, planted)
+		}
 	}
 	rng := rand.New(rand.NewPCG(uint64(len(runs)), 1))
 	split := func() (a, b []Run) {
@@ -57,6 +63,7 @@ func Check(runs []Run, comparisons, trials int, planted string, by float64) (Sel
 			}
 		}
 	}
+	out.Low, out.High = stats.ClopperPearson(float64(out.Caught), float64(out.Trials))
 	return out, nil
 }
 
@@ -64,6 +71,11 @@ func worsened(r Run, metric string, by float64) Run {
 	metrics := map[string]float64{}
 	for k, v := range r.Metrics {
 		metrics[k] = v
+	}
+	for _, m := range Metrics {
+		if m.Name == metric && m.HigherIsBetter {
+			by = -by
+		}
 	}
 	metrics[metric] *= 1 + by
 	r.Metrics = metrics

@@ -60,19 +60,22 @@ type Action struct {
 // again.
 func Read(ctx context.Context, dir string) (Book, error) {
 	b := Book{Runs: []Entry{}, Trends: []Trend{}, Actions: []Action{}, Skipped: []string{}}
-	entries, err := os.ReadDir(dir)
-	if err != nil {
+	if _, err := os.ReadDir(dir); err != nil {
 		return b, err
 	}
-	for _, e := range entries {
+	var paths []string
+	for _, pattern := range []string{"*/result.json", "*/*/result.json"} { // a folder of runs, as gate run makes one, counts too
+		found, err := filepath.Glob(filepath.Join(dir, pattern))
+		if err != nil {
+			return b, err
+		}
+		paths = append(paths, found...)
+	}
+	for _, path := range paths {
 		if ctx.Err() != nil {
 			return b, ctx.Err()
 		}
-		path := filepath.Join(dir, e.Name(), "result.json")
 		text, err := os.ReadFile(path)
-		if os.IsNotExist(err) || !e.IsDir() {
-			continue
-		}
 		var r reports.Result
 		if err == nil {
 			err = json.Unmarshal(text, &r)
@@ -94,14 +97,14 @@ func Read(ctx context.Context, dir string) (Book, error) {
 
 // trends follows every objective's number and every quantile of the whole run.
 func (b *Book) trends() {
-	type key struct{ scenario, profile, metric string }
+	type key struct{ scenario, profile, metric string } // profile with the time scale and without faults apart
 	values, owners, units := map[key][]float64{}, map[key][]string{}, map[key]string{}
 	var order []key
 	add := func(e Entry, metric, unit string, v *float64) {
 		if v == nil {
 			return
 		}
-		k := key{e.Scenario, e.Profile, metric}
+		k := key{e.Scenario, e.variant(), metric}
 		if values[k] == nil {
 			order = append(order, k)
 			units[k] = unit
@@ -139,13 +142,26 @@ func (b *Book) trends() {
 	}
 }
 
+// variant tells runs of one scenario apart that cannot be held against each other.
+func (e Entry) variant() string {
+	text := e.Profile
+	if scale := e.result.Run.TimeScale; scale != 1 {
+		text += fmt.Sprintf(" ×%g", scale)
+	}
+	if len(e.result.Faults) == 0 {
+		text += " without faults"
+	}
+	return text
+}
+
 // actions walks the runs in time: an action is open from the run that asked for it until a later run of the same scenario meets
 // its objective, with its fault proven if it is about one.
 func (b *Book) actions() {
 	for _, e := range b.Runs {
 		for i := range b.Actions {
 			a := &b.Actions[i]
-			if a.Proved == "" && a.Since != e.ID && proves(e.result, a.Action) && b.scenarioOf(a.Since) == e.Scenario {
+			since, ok := b.find(a.Since)
+			if ok && a.Proved == "" && a.Since != e.ID && since.Scenario == e.Scenario && sameFaults(since.result, e.result) && proves(e.result, a.Action) {
 				a.Proved = e.ID
 			}
 		}
@@ -158,22 +174,28 @@ func (b *Book) actions() {
 	}
 }
 
-func (b *Book) scenarioOf(id string) string {
-	for _, e := range b.Runs {
-		if e.ID == id {
-			return e.Scenario
+func (b *Book) find(id string) (Entry, bool) {
+	at := slices.IndexFunc(b.Runs, func(e Entry) bool { return e.ID == id })
+	if at < 0 {
+		return Entry{}, false
+	}
+	return b.Runs[at], true
+}
+
+// sameFaults tells whether a later run had every fault of an earlier one, proven: a control proves nothing about a fault.
+func sameFaults(before, after reports.Result) bool {
+	for _, f := range before.Faults {
+		if !slices.ContainsFunc(after.Faults, func(x reports.Fault) bool { return x.Kind == f.Kind && x.On == f.On && x.State == "restored" }) {
+			return false
 		}
 	}
-	return ""
+	return true
 }
 
 func proves(r reports.Result, a reports.Action) bool {
-	if a.Fault != "" && !slices.ContainsFunc(r.Faults, func(f reports.Fault) bool { return f.Kind == a.Fault && f.State == "restored" }) {
-		return false
-	}
 	if name, ok := strings.CutPrefix(a.Objective, "alert "); ok {
 		return slices.ContainsFunc(r.Alerts, func(x reports.Alert) bool {
-			return x.Name == name && (x.State == reports.AlertOK || x.State == reports.AlertSilent)
+			return x.Name == name && (x.State == reports.AlertOK || x.State == reports.AlertSilent && x.Silent)
 		})
 	}
 	if a.Objective == "" {

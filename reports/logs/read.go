@@ -5,6 +5,7 @@ package logs
 import (
 	"bufio"
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -38,23 +39,37 @@ func Read(dir string, started time.Time) ([]Line, error) {
 		if err != nil {
 			return nil, err
 		}
-		at, known := 0.0, false
-		in := bufio.NewScanner(f)
-		in.Buffer(make([]byte, 4096), longest)
-		for in.Scan() {
-			when, text, ok := cut(in.Text(), started.Location())
+		lines, err := readOne(f, filepath.Base(path), started)
+		if err := errors.Join(err, f.Close()); err != nil {
+			return nil, err
+		}
+		out = append(out, lines...)
+	}
+	return out, nil
+}
+
+// readOne reads one log. Of a line that is too long its beginning counts.
+func readOne(f *os.File, name string, started time.Time) (out []Line, err error) {
+	at, known, rest := 0.0, false, false
+	for in := bufio.NewReaderSize(f, longest); ; {
+		raw, more, err := in.ReadLine()
+		if errors.Is(err, io.EOF) {
+			return out, nil
+		}
+		if err != nil {
+			return out, err
+		}
+		if beginning := !rest; beginning {
+			when, text, ok := cut(string(raw), started.Location())
 			if ok {
 				at, known = when.Sub(started).Seconds(), true
 			}
 			if known && strings.TrimSpace(text) != "" {
-				out = append(out, Line{at, filepath.Base(path), text})
+				out = append(out, Line{at, name, text})
 			}
 		}
-		if err := errors.Join(in.Err(), f.Close()); err != nil && !errors.Is(err, bufio.ErrTooLong) {
-			return nil, err
-		}
+		rest = more
 	}
-	return out, nil
 }
 
 // cut takes the time off a line, in the forms of log/slog, Redis, MariaDB and nginx.

@@ -85,7 +85,6 @@ var Catalogue = []Metric{
 	{"livedrill_segment_fetch_seconds", "histogram", "load,region", "Time to fetch a segment."},
 	{"livedrill_sessions_begun_total", "counter", "load,region,role", "Sessions that began."},
 	{"livedrill_sessions_dropped_total", "counter", "load,region,role", "Sessions ended by anything but their own plan."},
-	{"livedrill_sessions_stalled_total", "counter", "load,region", "Sessions with at least one stall."},
 	{"livedrill_starts_total", "counter", "load,region,result", "Sessions by whether the first picture came within 1 s."},
 	{"livedrill_transcode_backlog_seconds", "gauge", "", "Media time that the slowest encoder is behind its input."},
 	{"livedrill_transcode_delay_seconds", "histogram", "", "Time of a frame through the transcoder, by its stamp."},
@@ -97,4 +96,6 @@ var Catalogue = []Metric{
 	{"livedrill_transcode_restarts_total", "counter", "", "Encoders started again."},
 	{"livedrill_transcode_sheds_total", "counter", "", "Times a stream gave up its renditions."},
 	{"livedrill_transcode_streams", "gauge", "", "Streams that are being transcoded."},
+	{"livedrill_viewings_stalled_total", "counter", "load,region", "Of these, the ones with at least one stall."},
+	{"livedrill_viewings_total", "counter", "load,region", "Viewers' sessions that ended."},
 }

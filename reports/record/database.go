@@ -134,6 +134,10 @@ func (d *Database) Add(ctx context.Context, samples promql.Vector, at time.Time)
 		} else {
 			_, err = app.Append(0, s.Metric, at.UnixMilli(), s.F)
 		}
+		// A rule that gives the same series twice, or an older one again, says nothing new.
+		if errors.Is(err, storage.ErrDuplicateSampleForTimestamp) || errors.Is(err, storage.ErrOutOfOrderSample) {
+			err = nil
+		}
 		if err != nil {
 			return errors.Join(err, app.Rollback())
 		}

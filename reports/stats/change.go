@@ -89,6 +89,9 @@ func Poisson(n, mean float64) float64 {
 	// P(X ≥ n) is the regularised incomplete gamma function, summed from its largest term down.
 	log := n*math.Log(mean) - mean - logFactorial(n)
 	term, sum := math.Exp(log), 0.0
+	if term == 0 && n < mean { // too far below the mean for a first term
+		return 1
+	}
 	for k := n; term > sum*1e-15 && k < n+10_000; k++ {
 		sum += term
 		term *= mean / (k + 1)

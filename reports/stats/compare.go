@@ -12,24 +12,24 @@ import (
 // Shift is how far b lies from a: as a difference of logarithms, so that 0.1 is 10 % more (Log), or as a plain difference.
 // P values are one-sided for b above a and, in Below, for b below a.
 type Shift struct {
-	Log         bool
-	Paired      bool
-	Estimate    float64 // of the mean
-	Low, High   float64 // 95 %, Welch or paired t
-	BootLow     float64 // 95 %, by drawing runs again
-	BootHigh    float64
-	Above       float64 // P of a shift this high or higher where there is none
-	Below       float64
-	RankP       float64 // two-sided: Mann and Whitney, or Wilcoxon's signed ranks for pairs
-	LeastRankP  float64 // the smallest RankP that samples of this size can give at all
-	Effect      float64 // Cliff's delta: P(b > a) − P(b < a)
-	deviation   float64 // of one pair, or the pooled one of one run
-	sizeA, size int
+	Log        bool
+	Paired     bool
+	Estimate   float64 // of the mean
+	Low, High  float64 // 95 %, Welch or paired t
+	BootLow    float64 // 95 %, by drawing runs again
+	BootHigh   float64
+	Above      float64 // P of a shift this high or higher where there is none
+	Below      float64
+	RankP      float64 // two-sided: Mann and Whitney, or Wilcoxon's signed ranks for pairs
+	LeastRankP float64 // the smallest RankP that samples of this size can give at all
+	Effect     float64 // Cliff's delta: P(b > a) − P(b < a)
+	deviation  float64 // of one pair, or the pooled one of one run
+	size       int
 }
 
 // Compare tests two groups of runs. Pairs are runs that were made side by side: a[i] with b[i].
 func Compare(a, b []float64, paired, log bool, rng *rand.Rand) Shift {
-	s := Shift{Log: log, Paired: paired, sizeA: len(a), size: len(b), Effect: cliff(a, b)}
+	s := Shift{Log: log, Paired: paired, size: len(b), Effect: cliff(a, b)}
 	nan := math.NaN()
 	s.Low, s.High, s.BootLow, s.BootHigh, s.Above, s.Below, s.RankP, s.LeastRankP = nan, nan, nan, nan, nan, nan, nan, nan
 	x, y := slices.Clone(a), slices.Clone(b)

@@ -189,6 +189,16 @@ func TestForecast(t *testing.T) {
 		}
 		return v
 	}
+	if got := SeasonOf(wave(0)[:960]); got < 230 || got > 250 {
+		t.Errorf("the season of 240 was found to be %d", got)
+	}
+	noise := make([]float64, 960)
+	for k := range noise {
+		noise[k] = rng.NormFloat64()
+	}
+	if got := SeasonOf(noise); got != 0 {
+		t.Errorf("noise has a season of %d", got)
+	}
 	s := Forecaster{Limit: 90, Step: step, Season: 240, Horizon: 120 * minutes}
 	if a, ok := s.First(wave(0)); ok {
 		t.Errorf("a wave that comes down again is an alarm at %d", a.At)
@@ -200,6 +210,7 @@ func TestForecast(t *testing.T) {
 
 func TestPoisson(t *testing.T) {
 	near(t, "P(X >= 10 | 4)", Poisson(10, 4), 0.008132243, 1e-8)
+	near(t, "P(X >= 3 | 1000)", Poisson(3, 1000), 1, 1e-12)
 	near(t, "P(X >= 1 | 2)", Poisson(1, 2), 1-math.Exp(-2), 1e-9)
 }
 

@@ -103,6 +103,37 @@ func seasonal(values []float64, season int) []float64 {
 	return sums
 }
 
+// SeasonOf finds the length of a season in a series: the shift by which what is left after a straight line is most like itself. 0:
+// there is none, or it was not seen three times.
+func SeasonOf(values []float64) int {
+	n := len(values)
+	if n < 60 {
+		return 0
+	}
+	slope := (Mean(values[n-n/4:]) - Mean(values[:n/4])) / float64(n-n/4)
+	left := make([]float64, n)
+	for i, v := range values {
+		left[i] = v - slope*float64(i)
+	}
+	mean, spread := Mean(left), variance(left)
+	if spread == 0 {
+		return 0
+	}
+	best, season, fell := 0.6, 0, false // a season is clearly like itself, and unlike itself in between
+	for lag := 10; lag <= n/3; lag++ {
+		sum := 0.0
+		for i := lag; i < n; i++ {
+			sum += (left[i] - mean) * (left[i-lag] - mean)
+		}
+		r := sum / float64(n-lag) / spread
+		fell = fell || r < 0
+		if fell && r > best {
+			best, season = r, lag
+		}
+	}
+	return season
+}
+
 // theilSen is the median of all slopes, and Mann and Kendall's statistic in standard deviations.
 func theilSen(v []float64) (slope, deviations float64) {
 	var slopes []float64

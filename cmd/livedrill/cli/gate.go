@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/livedrill/livedrill/reports"
 	"github.com/livedrill/livedrill/reports/gate"
 )
 
@@ -30,6 +31,9 @@ Exit codes: 0 the same or better, 2 bad usage or runs that say nothing, 3 worse,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if len(baseline) == 0 || len(candidate) == 0 {
 				return usage(errors.New("gate needs --baseline DIR... and --candidate DIR..."))
+			}
+			if err := checkWrites(write, asJSON); err != nil {
+				return err
 			}
 			before, err := gate.Load(c.Context(), baseline)
 			if err != nil {
@@ -80,20 +84,43 @@ func (a *app) verdict(r gate.Result, write []string, asJSON bool) error {
 	return err
 }
 
-func (a *app) writeGate(order string, r gate.Result) error {
+// parseWrite reads FORMAT=FILE.
+func parseWrite(order string) (gate.Format, string, error) {
 	name, path, ok := strings.Cut(order, "=")
 	at := slices.IndexFunc(gate.Formats, func(f gate.Format) bool { return f.Name == name })
 	if !ok || at < 0 || path == "" {
-		return usage(fmt.Errorf("--write %s: write it as FORMAT=FILE", order))
+		return gate.Format{}, "", usage(fmt.Errorf("--write %s: write it as FORMAT=FILE", order))
+	}
+	return gate.Formats[at], path, nil
+}
+
+// checkWrites finds mistakes before hours of runs.
+func checkWrites(orders []string, asJSON bool) error {
+	for _, o := range orders {
+		_, path, err := parseWrite(o)
+		if err != nil {
+			return err
+		}
+		if path == "-" && asJSON {
+			return usage(fmt.Errorf("--write %s: stdout is for --json alone", o))
+		}
+	}
+	return nil
+}
+
+func (a *app) writeGate(order string, r gate.Result) error {
+	format, path, err := parseWrite(order)
+	if err != nil {
+		return err
 	}
 	if path == "-" {
-		return gate.Formats[at].Write(a.out, r)
+		return format.Write(a.out, r)
 	}
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
 	if err != nil {
 		return usage(err)
 	}
-	return errors.Join(gate.Formats[at].Write(f, r), f.Close())
+	return errors.Join(format.Write(f, r), f.Close())
 }
 
 func (a *app) gateSave() *cobra.Command {
@@ -139,8 +166,8 @@ on one side, 100 times, and counts how often that is seen. Exit code 3: more tha
 			if asJSON {
 				err = a.writeJSON(s)
 			} else {
-				_, err = fmt.Fprintf(a.out, "%d runs, %d a side: %d false alarms in %d comparisons; %s made %.0f %% worse was seen in %d of %d\n",
-					s.Runs, s.PerSide, s.FalseAlarms, s.Comparisons, s.Planted, s.By*100, s.Caught, s.Trials)
+				_, err = fmt.Fprintf(a.out, "%d runs, %d a side: %d false alarms in %d comparisons; %s made %.0f %% worse was seen in %d of %d (95 %%: %s)\n",
+					s.Runs, s.PerSide, s.FalseAlarms, s.Comparisons, s.Planted, s.By*100, s.Caught, s.Trials, reports.Bounds(&s.Low, &s.High, "ratio"))
 			}
 			if err == nil && s.FalseAlarms*20 > s.Comparisons {
 				return exitError{3, errors.New("the gate cries wolf on these runs: they do not come from one version, or from one machine")}

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -77,6 +78,9 @@ anything else changes the scenario as run --set does; an empty WHAT is the scena
 			if _, _, err := scenarios.Read(args[0]); err != nil {
 				return usage(err)
 			}
+			if err := checkWrites(write, asJSON); err != nil {
+				return err
+			}
 			if out == "" {
 				out = filepath.Join("runs", "gate-"+time.Now().Format("20060102-150405"))
 			}
@@ -131,6 +135,7 @@ func (a *app) runSide(ctx context.Context, s side, args []string, dir string) er
 	}
 	cmd := exec.CommandContext(ctx, s.program, append(args, s.args...)...)
 	cmd.Stderr = a.err
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C on the terminal comes to it once, from here
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = time.Minute
 	err := cmd.Run()
@@ -140,6 +145,9 @@ func (a *app) runSide(ctx context.Context, s side, args []string, dir string) er
 	var ended *exec.ExitError
 	if errors.As(err, &ended) && (ended.ExitCode() == 3 || ended.ExitCode() == 4) {
 		return nil
+	}
+	if ended != nil && ended.ExitCode() > 0 {
+		return exitError{ended.ExitCode(), fmt.Errorf("%s ended with %d", s.name, ended.ExitCode())}
 	}
 	if err != nil {
 		return exitError{exitInternal, fmt.Errorf("%s: %w", s.name, err)}

@@ -51,7 +51,14 @@ Exit codes: 0 the same or better, 3 worse, 4 this run cannot tell.`,
 			if err != nil {
 				return internal(err)
 			}
-			return a.armsVerdict(d.Arms, asJSON)
+			if asJSON {
+				if err := a.writeJSON(d.Arms); err != nil {
+					return err
+				}
+			} else if err := a.armsTable(d.Arms); err != nil {
+				return err
+			}
+			return armsVerdict(d)
 		}}
 	c.Flags().StringVar(&what, "b", "", "the version beside the scenario's own")
 	c.Flags().Float64Var(&share, "share", 0.3, "share of the users that b serves")
@@ -61,29 +68,40 @@ Exit codes: 0 the same or better, 3 worse, 4 this run cannot tell.`,
 	return c
 }
 
-// armsVerdict prints the comparison of an A/B run and ends with its exit code.
-func (a *app) armsVerdict(arms *reports.Arms, asJSON bool) error {
+// armsTable prints the comparison of an A/B run.
+func (a *app) armsTable(arms *reports.Arms) error {
 	if arms == nil {
-		return exitError{4, errors.New("the scenario has no load on the API that could be split")}
+		return nil
 	}
-	if asJSON {
-		if err := a.writeJSON(arms); err != nil {
-			return err
-		}
-	} else {
-		t := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
-		fmt.Fprintf(t, "b had %s of the requests (%s)\n\nSLI\tA\tB\tCHANGE\t95 %%\tVERDICT\n", reports.Percent(arms.Share.Value), reports.Bounds(&arms.Share.Low, &arms.Share.High, "ratio"))
-		for _, r := range arms.Rows {
-			fmt.Fprintf(t, "%s %s\t%s\t%s\t%s\t%s to %s\t%s\n", r.SLI, r.Point, reports.Quantity(r.A, r.Unit), reports.Quantity(r.B, r.Unit), signed(r.Change), signed(r.Low), signed(r.High), r.Verdict)
-		}
-		if err := t.Flush(); err != nil {
-			return internal(err)
+	t := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(t, "b had %s of the requests (%s)\n\nSLI\tA\tB\tCHANGE\t95 %%\tVERDICT\n", reports.Percent(arms.Share.Value), reports.Bounds(&arms.Share.Low, &arms.Share.High, "ratio"))
+	for _, r := range arms.Rows {
+		fmt.Fprintf(t, "%s %s\t%s\t%s\t%s\t%s to %s\t%s\n", r.SLI, r.Point, reports.Quantity(r.A, r.Unit), reports.Quantity(r.B, r.Unit), signed(r.Change), signed(r.Low), signed(r.High), r.Verdict)
+	}
+	if err := t.Flush(); err != nil {
+		return internal(err)
+	}
+	return nil
+}
+
+// armsVerdict ends with the comparison's exit code. A run that went wrong compares nothing.
+func armsVerdict(d documents.Document) error {
+	if d.Verdict == reports.Interrupted {
+		return exitError{exitInterrupted, errors.New("interrupted: nothing is compared")}
+	}
+	for _, l := range d.Loads {
+		if l.State == "saturated" {
+			return exitError{4, fmt.Errorf("the load %s was saturated: the numbers are the load's, not the platform's", l.Name)}
 		}
 	}
 	switch {
-	case arms.Worse > 0:
+	case len(d.Problems) > 0:
+		return exitError{4, errors.New(strings.Join(d.Problems, "; "))}
+	case d.Arms == nil:
+		return exitError{4, errors.New("the scenario has no load on the API that could be split")}
+	case d.Arms.Worse > 0:
 		return exitError{3, errors.New("b is worse")}
-	case arms.Open > 0:
+	case d.Arms.Open > 0:
 		return exitError{4, errors.New("this run cannot tell: make it longer, or give b a larger share")}
 	}
 	return nil
