@@ -22,6 +22,11 @@ const (
 
 // alerts runs the user's rule files over the run, from the first phase on.
 func (j *judge) alerts(ctx context.Context, r *Result) error {
+	for _, name := range j.Facts.Alerts.Expect {
+		if !slices.Contains(alerts.Names(j.Facts.Alerts.Files), name) {
+			r.Alerts = append(r.Alerts, Alert{Name: name, Expected: true, Firings: []Firing{}, State: AlertOpen, Why: "no rule gives this alert"})
+		}
+	}
 	if len(j.Facts.Alerts.Files) == 0 {
 		return nil
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 )
 
 // FactsFile holds what a run knows and its time series do not; with both, the run can be judged at any time.
@@ -83,6 +84,9 @@ func ReadFacts(dir string) (Facts, error) {
 	}
 	if err := json.Unmarshal(data, &f); err != nil {
 		return f, fmt.Errorf("%s: %w", filepath.Join(dir, FactsFile), err)
+	}
+	if longest := 7 * 24 * 3600.0; !(f.Run.Duration >= 0 && f.Run.Duration <= longest) || slices.ContainsFunc(f.Phases, func(p Phase) bool { return !(p.From >= 0 && p.To <= longest) }) {
+		return f, fmt.Errorf("%s: no run lasts so long, or begins before itself", filepath.Join(dir, FactsFile))
 	}
 	if f.Schema != FactsSchema {
 		return f, fmt.Errorf("%s: it is of schema %q, and this version of livedrill reads %q", filepath.Join(dir, FactsFile), f.Schema, FactsSchema)

@@ -48,6 +48,9 @@ func Judge(ctx context.Context, dir string) (Sheet, error) {
 		facts.Run.ScenarioSHA256 = hex.EncodeToString(sum[:])
 	}
 	evidence, broken, err := checkManifest(dir)
+	if evidence == nil && facts.Finished {
+		facts.Notes = append(facts.Notes, Unsealed)
+	}
 	if err != nil {
 		return Sheet{}, err
 	}
@@ -80,6 +83,9 @@ func (j *judge) sheet(ctx context.Context) (s Sheet, err error) {
 	s.Heats, err = j.heats(ctx)
 	return s, err
 }
+
+// Unsealed is said of a run directory without a manifest. The run's own first report is written before there is one.
+const Unsealed = "there is no manifest: whether the record was changed after the run cannot be told"
 
 // lastKnown is the end of the last phase that a dead run wrote down.
 func lastKnown(f Facts) float64 {
@@ -160,6 +166,14 @@ func (j *judge) verdict(r Result) (Verdict, []string) {
 		case "not-injected":
 			notInjected = true
 			reasons = append(reasons, fmt.Sprintf("%s on %s had no effect: %s", f.Kind, f.On, f.Error))
+		case "restored":
+			if f.Injected == nil || f.Clean == nil {
+				notInjected = true
+				reasons = append(reasons, fmt.Sprintf("%s on %s had no effect: %s", f.Kind, f.On, "the record has no times of it"))
+			}
+		default:
+			notInjected = true
+			reasons = append(reasons, fmt.Sprintf("%s on %s had no effect: %s", f.Kind, f.On, "its state is not known"))
 		}
 	}
 	for _, o := range r.Objectives {

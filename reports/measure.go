@@ -97,6 +97,7 @@ func (j *judge) consistency(ctx context.Context) ([]Check, error) {
 	for _, name := range j.Verify {
 		check, ok := checks[name]
 		if !ok {
+			out = append(out, Check{Check: name, Detail: "this version of livedrill knows no such check"})
 			continue
 		}
 		values := make([]float64, len(check.selectors))

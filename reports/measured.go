@@ -96,6 +96,8 @@ func (j *judge) measure(ctx context.Context, o Objective, sli SLI, w Window) (me
 	switch {
 	case o.Expr != "":
 		return j.worst(ctx, o, w)
+	case sli.Histogram != "" && !(o.Quantile > 0 && o.Quantile < 1):
+		return measurement{}, fmt.Errorf("%s is a distribution, and the objective names no quantile", sli.Name)
 	case sli.Histogram != "":
 		return j.quantile(ctx, sli, o.Quantile, w)
 	case sli.Value != "":
@@ -126,8 +128,14 @@ func (j *judge) worst(ctx context.Context, o Objective, w Window) (measurement, 
 				continue
 			}
 			m.n++
-			lower := strings.HasPrefix(o.Op, ">")
-			if math.IsNaN(m.value) || (p.F < m.value) == lower || o.Op == "==" && !o.Holds(p.F) {
+			switch {
+			case math.IsNaN(m.value):
+				m.value = p.F
+			case o.Op == "==": // the first value that is not it stays
+				if o.Holds(m.value) {
+					m.value = p.F
+				}
+			case (p.F < m.value) == strings.HasPrefix(o.Op, ">"):
 				m.value = p.F
 			}
 		}

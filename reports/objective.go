@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/prometheus/prometheus/promql/parser"
 )
@@ -68,6 +69,9 @@ func ExprObjective(name, expr, limit, during string) (Objective, error) {
 	m := exprLimit.FindStringSubmatch(strings.TrimSpace(limit))
 	if expr == "" || m == nil {
 		return Objective{}, errors.New(`an objective in PromQL has an expr and a limit such as "< 1"`)
+	}
+	if len(name) > 64 || strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) || strings.ContainsRune("|<>`", r) }) {
+		return Objective{}, fmt.Errorf("%q is no name for an objective: at most 64 plain characters", name)
 	}
 	threshold, err := parseLimit(m[2], "")
 	if err != nil {

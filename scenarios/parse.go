@@ -38,17 +38,27 @@ func Names() []string {
 // Read returns the text of a scenario: one that ships, by name, or a file.
 func Read(name string) (file string, text []byte, err error) {
 	if !strings.ContainsAny(name, "/.") {
-		file = "library/" + name + ".yaml"
-		text, err = library.ReadFile(file)
+		file = libraryMark + name + ".yaml"
+		text, err = library.ReadFile("library/" + name + ".yaml")
 		if err != nil {
 			return "", nil, fmt.Errorf("no scenario %q%s: livedrill list scenarios shows all; a file needs its .yaml", name,
 				reports.Nearest(name, Names()))
 		}
 		return file, text, nil
 	}
+	info, err := os.Stat(name)
+	if err != nil {
+		return name, nil, err
+	}
+	if !info.Mode().IsRegular() || info.Size() > maxFile {
+		return name, nil, fmt.Errorf("%s: is no file of at most %d bytes", name, maxFile)
+	}
 	text, err = os.ReadFile(name)
 	return name, text, err
 }
+
+// libraryMark begins the names of scenarios that ship; no file of a user is called so.
+const libraryMark = "library:"
 
 // maxFile bounds a scenario file.
 const maxFile = 1 << 20
@@ -87,6 +97,9 @@ func Parse(file string, text []byte, sets []string) (Scenario, error) {
 		return Scenario{}, fmt.Errorf("%s: is empty", file)
 	}
 	root := doc.Content[0]
+	if nodes := 0; !withoutAliases(root, 0, &nodes) {
+		return Scenario{}, fmt.Errorf("%s: its anchors and aliases make it too large, or contain themselves", file)
+	}
 	for _, s := range sets {
 		if err := set(root, s); err != nil {
 			return Scenario{}, err
@@ -132,7 +145,7 @@ func (d *decoder) scenario(root *yaml.Node) Scenario {
 	if c := s.Target.Canary; c.Share < 0 || c.Share > 0.9 {
 		d.problem(at(root, "target"), "target.canary", "a share of %.3g%% is not between 0%% and 90%%", float64(c.Share)*100)
 	}
-	if _, err := target.ProfileDefences(s.Target.Profile, s.Target.Canary.Defences); err != nil {
+	if _, err := target.ProfileDefences(target.Profiles[0], s.Target.Canary.Defences); err != nil {
 		d.problem(at(root, "target"), "target.canary", "%v", err)
 	}
 	if p := s.Target.Canary.Program; p != "" {
@@ -157,6 +170,30 @@ func (d *decoder) scenario(root *yaml.Node) Scenario {
 	s.Incidents = d.incidents(parts["incidents"])
 	s.SLA = d.targets(at(root, "sla"), f.SLA)
 	return s
+}
+
+// mostNodes bounds a scenario with its aliases written out.
+const mostNodes = 50_000
+
+// withoutAliases writes every alias out, so that nothing after it needs to know of them. It is false for a tree without end.
+func withoutAliases(n *yaml.Node, depth int, nodes *int) bool {
+	if *nodes++; *nodes > mostNodes || depth > 100 {
+		return false
+	}
+	if n.Kind == yaml.AliasNode {
+		line := n.Line
+		*n = *n.Alias
+		n.Line, n.Anchor = line, ""
+	}
+	own := make([]*yaml.Node, len(n.Content))
+	for i, child := range n.Content {
+		copied := *child
+		if own[i] = &copied; !withoutAliases(own[i], depth+1, nodes) {
+			return false
+		}
+	}
+	n.Content = own
+	return true
 }
 
 // at finds the place of a key, or of the whole mapping when it is not written.

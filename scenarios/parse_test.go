@@ -3,6 +3,8 @@ package scenarios
 import (
 	"bytes"
 	"errors"
+	"os"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
@@ -73,7 +75,13 @@ func TestLibrary(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		again, err := Parse("written", written, nil)
+		dir := t.TempDir() // as a run directory keeps it
+		for name, rules := range s.Alerts.Files {
+			if err := errors.Join(os.MkdirAll(filepath.Join(dir, alertsDir), 0o700), os.WriteFile(filepath.Join(dir, alertsDir, name), []byte(rules), 0o600)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		again, err := Parse(filepath.Join(dir, "written.yaml"), written, nil)
 		if err != nil {
 			t.Fatalf("%v\n%s", err, written)
 		}

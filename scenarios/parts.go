@@ -21,7 +21,7 @@ import (
 )
 
 func (d *decoder) load(n, root *yaml.Node) []Workload {
-	if n == nil {
+	if n == nil || n.Kind == yaml.MappingNode && len(n.Content) == 0 {
 		d.problem(root, "load", "is missing: without load nothing can be measured")
 		return nil
 	}
@@ -119,14 +119,14 @@ func (d *decoder) faults(n *yaml.Node) []Fault {
 		with, rest := split(item, "with")
 		f := faultForm{ID: fmt.Sprintf("f%d", i+1), For: unit.Duration(10 * time.Second)}
 		d.decode(rest, reflect.ValueOf(&f).Elem(), at)
-		if !PlainName(f.ID) || ids[f.ID] {
-			d.problem(item, at, "%q is no id, or stands twice", f.ID)
+		if !PlainName(f.ID) || ids[f.ID] || slices.Contains([]string{reports.WholeRun, "warm-up", "steady", "fault", "recovery"}, f.ID) {
+			d.problem(item, at, "%q is no id, stands twice, or is the name of a phase", f.ID)
 		}
 		ids[f.ID] = true
 		if f.For < unit.Duration(time.Second) {
 			d.problem(item, at, "for: a fault of %s is too short to be proven: at least 1s", f.For)
 		}
-		if f.At+f.For > unit.Duration(24*time.Hour) {
+		if day := unit.Duration(24 * time.Hour); f.At > day || f.For > day || f.At+f.For > day {
 			d.problem(item, at, "it would last longer than a day")
 		}
 		if !slices.ContainsFunc(stack.Components(), func(c target.Component) bool { return c.Name == f.On }) {

@@ -2,6 +2,7 @@ package scenarios
 
 import (
 	"fmt"
+	"math"
 	"os"
 	"path"
 	"path/filepath"
@@ -117,7 +118,7 @@ func readRules(scenario, name string) (string, error) {
 	if name == alerts.CoreName {
 		return alerts.Core, nil
 	}
-	if strings.HasPrefix(scenario, "library/") {
+	if strings.HasPrefix(scenario, libraryMark) {
 		text, err := library.ReadFile(path.Join("library", "alerts", name))
 		return string(text), err
 	}
@@ -140,7 +141,7 @@ const alertsDir = "alerts"
 
 // promises gives what was promised back in the form in which they are read.
 func (s Scenario) promises(into map[string]any) {
-	into["sla"] = map[string]any{"rto": unit.Duration(s.SLA.RTO * float64(time.Second)).String(), "availability": s.SLA.Availability}
+	into["sla"] = map[string]any{"rto": unit.Duration(s.SLA.RTO * float64(time.Second)).String(), "availability": math.Round(s.SLA.Availability*1e9) / 1e9}
 	if len(s.Alerts.Files) > 0 {
 		var files []string
 		for name := range s.Alerts.Files {

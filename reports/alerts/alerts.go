@@ -51,9 +51,18 @@ type Firing struct {
 
 // Check reads a rule file and returns every mistake with its line, in Prometheus' own words.
 func Check(name, text string) error {
-	_, errs := rulefmt.Parse([]byte(text), false, model.UTF8Validation)
+	groups, errs := rulefmt.Parse([]byte(text), false, model.UTF8Validation)
 	for i, err := range errs {
 		errs[i] = fmt.Errorf("%s: %w", name, err)
+	}
+	if groups != nil {
+		for _, g := range groups.Groups {
+			for _, r := range g.Rules {
+				if r.Record == "up" || strings.HasPrefix(r.Record, "livedrill_") || strings.HasPrefix(r.Record, "process_") {
+					errs = append(errs, fmt.Errorf("%s: group %s: %s is a metric of the run's own: record it under another name", name, g.Name, r.Record))
+				}
+			}
+		}
 	}
 	return errors.Join(errs...)
 }
@@ -104,7 +113,7 @@ func Evaluate(ctx context.Context, db *record.Database, files map[string]string,
 	if err != nil {
 		return nil, err
 	}
-	for len(groups) > 0 {
+	for len(groups) > 0 && ctx.Err() == nil {
 		g := slices.MinFunc(groups, func(a, b *group) int { return a.next.Compare(b.next) })
 		if g.next.After(to) {
 			break
@@ -135,6 +144,7 @@ func load(files map[string]string, from time.Time) ([]*group, error) {
 			if g.every <= 0 {
 				g.every = interval
 			}
+			g.every = max(g.every, time.Second) // the record has a reading each second
 			if pg.QueryOffset != nil {
 				g.offset = time.Duration(*pg.QueryOffset)
 			}

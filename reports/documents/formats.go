@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/livedrill/livedrill/reports"
 )
@@ -82,6 +83,7 @@ func Finish(ctx context.Context, dir, lang string) (Document, error) {
 	if err != nil {
 		return d, err
 	}
+	d.Notes = slices.DeleteFunc(d.Notes, func(n string) bool { return n == reports.Unsealed }) // it is sealed below
 	for _, f := range Formats {
 		if f.File == "" {
 			continue

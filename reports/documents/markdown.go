@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"unicode"
 
 	"github.com/livedrill/livedrill/reports"
 )
@@ -62,7 +63,7 @@ func writeMarkdown(w io.Writer, d Document) error {
 	if len(d.Actions) > 0 {
 		fmt.Fprintf(&b, "\n**%s**\n\n", d.t("What to do next"))
 		for _, a := range d.Actions {
-			fmt.Fprintf(&b, "- `%s` %s. %s\n", a.ID, d.t(a.Finding), d.t(a.Do))
+			fmt.Fprintf(&b, "- `%s` %s. %s\n", a.ID, cell(d.t(a.Finding)), cell(d.t(a.Do)))
 		}
 	}
 	fmt.Fprintf(&b, "\n%s\n", d.t(fmt.Sprintf("Run `%s`, seed %d, livedrill %s, %d cores.", d.Run.ID, d.Run.Seed, d.Run.Version, d.Run.Machine.Cores)))
@@ -71,4 +72,16 @@ func writeMarkdown(w io.Writer, d Document) error {
 }
 
 // cell keeps a text inside its table cell.
-func cell(s string) string { return strings.NewReplacer("|", "\\|", "\n", " ").Replace(s) }
+func cell(s string) string {
+	return strings.NewReplacer("|", "\\|", "\n", " ", "\r", " ", "<", "&lt;", ">", "&gt;", "@", "&#64;", "::", ":&#58;").Replace(visible(s))
+}
+
+// visible takes out what would move a terminal.
+func visible(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) && r != '\n' {
+			return -1
+		}
+		return r
+	}, s)
+}

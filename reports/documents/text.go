@@ -141,12 +141,17 @@ type columns struct {
 	err  error
 }
 
-func (c *columns) row(cells ...string) { c.rows = append(c.rows, cells) }
+func (c *columns) row(cells ...string) {
+	for i, text := range cells {
+		cells[i] = strings.ReplaceAll(visible(text), "\n", " ")
+	}
+	c.rows = append(c.rows, cells)
+}
 
 // line ends the table before it and prints a line of its own.
 func (c *columns) line(text string) {
 	c.flush()
-	c.print(text + "\n")
+	c.print(strings.ReplaceAll(visible(text), "\n", " ") + "\n")
 }
 
 func (c *columns) print(text string) {

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/livedrill/livedrill/reports"
 )
@@ -30,8 +31,12 @@ func Load(ctx context.Context, paths []string) ([]Run, error) {
 	var errs []error
 	for _, p := range paths {
 		runs, err := load(ctx, p)
-		out = append(out, runs...)
 		errs = append(errs, err)
+		for _, r := range runs { // a run is one run, however often it is named
+			if !slices.ContainsFunc(out, func(known Run) bool { return known.ID == r.ID }) {
+				out = append(out, r)
+			}
+		}
 	}
 	return out, errors.Join(errs...)
 }
@@ -90,7 +95,28 @@ func readBaseline(path string) ([]Run, error) {
 	if b.Schema != BaselineSchema {
 		return nil, fmt.Errorf("%s: it is of schema %q, and this version of livedrill reads %q", path, b.Schema, BaselineSchema)
 	}
+	for _, r := range b.Runs {
+		if err := r.check(); err != nil {
+			return nil, fmt.Errorf("%s: run %q: %w", path, r.ID, err)
+		}
+	}
 	return b.Runs, nil
+}
+
+// check refuses numbers that no run can have, and names that are more than names.
+func (r Run) check() error {
+	for _, text := range []string{r.ID, r.Scenario, r.Profile, r.Machine, r.Faults, r.Version} {
+		if strings.ContainsFunc(text, unicode.IsControl) {
+			return fmt.Errorf("%q has control characters in it", text)
+		}
+	}
+	for _, m := range Metrics {
+		v, ok := r.Metrics[m.Name]
+		if ok && (!(v >= 0 && v < 1e9) || m.Unit == "ratio" && v > 1) {
+			return fmt.Errorf("%s cannot be %g", m.Name, v)
+		}
+	}
+	return nil
 }
 
 // Save adds runs to a baseline file, and keeps the newest ones.
@@ -105,6 +131,9 @@ func Save(path string, runs []Run, keep int) error {
 		if !slices.ContainsFunc(b.Runs, func(known Run) bool { return known.ID == r.ID }) {
 			b.Runs = append(b.Runs, r)
 		}
+	}
+	if base := filepath.Base(path); base == "." || base == string(filepath.Separator) || strings.HasSuffix(path, string(filepath.Separator)) {
+		return fmt.Errorf("%q is no name of a file", path)
 	}
 	b.Runs = b.Runs[max(0, len(b.Runs)-keep):]
 	text, err := json.MarshalIndent(b, "", " ")

@@ -63,7 +63,7 @@ func writeMarkdown(w io.Writer, r Result) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "## %s livedrill gate: %s\n\n%d against %d runs\n\n", mark[r.Verdict], r.Verdict, len(r.Runs), len(r.Baseline))
 	for _, reason := range r.Reasons {
-		fmt.Fprintf(&b, "- %s\n", strings.ReplaceAll(reason, "|", "\\|"))
+		fmt.Fprintf(&b, "- %s\n", strings.NewReplacer("|", "\\|", "<", "&lt;", "@", "&#64;").Replace(reason))
 	}
 	b.WriteString("\n| metric | baseline | candidate | change, 95 % | corrected p | |\n|---|---|---|---|---|---|\n")
 	for _, j := range r.Metrics {

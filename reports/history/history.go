@@ -5,8 +5,10 @@ package history
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -14,6 +16,7 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode"
 
 	"github.com/livedrill/livedrill/reports"
 	"github.com/livedrill/livedrill/reports/stats"
@@ -83,6 +86,9 @@ func Read(ctx context.Context, dir string) (Book, error) {
 		if err == nil && r.Schema != reports.Schema {
 			err = fmt.Errorf("schema %q is not %q", r.Schema, reports.Schema)
 		}
+		if err == nil && strings.ContainsFunc(r.Run.ID+r.Run.Scenario+r.Run.Profile+r.Verdict.String(), unicode.IsControl) {
+			err = errors.New("its names have control characters in them")
+		}
 		if err != nil {
 			b.Skipped = append(b.Skipped, fmt.Sprintf("%s: %v", path, err))
 			continue
@@ -101,7 +107,7 @@ func (b *Book) trends() {
 	values, owners, units := map[key][]float64{}, map[key][]string{}, map[key]string{}
 	var order []key
 	add := func(e Entry, metric, unit string, v *float64) {
-		if v == nil {
+		if v == nil || math.Abs(*v) > 1e15 {
 			return
 		}
 		k := key{e.Scenario, e.variant(), metric}
@@ -243,8 +249,8 @@ func spark(v []float64) string {
 	var b strings.Builder
 	for _, x := range v {
 		step := 0
-		if high > low {
-			step = int((x - low) / (high - low) * 7.999)
+		if share := (x - low) / (high - low); share >= 0 && share <= 1 {
+			step = int(share * 7.999)
 		}
 		b.WriteRune([]rune("▁▂▃▄▅▆▇█")[step])
 	}

@@ -39,6 +39,10 @@ func Read(dir string, started time.Time) ([]Line, error) {
 		if err != nil {
 			return nil, err
 		}
+		if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+			_ = f.Close() // it is no log
+			continue
+		}
 		lines, err := readOne(f, filepath.Base(path), started)
 		if err := errors.Join(err, f.Close()); err != nil {
 			return nil, err

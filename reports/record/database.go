@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -51,6 +52,14 @@ func ReadDatabase(dir string) (*Database, error) {
 	scratch, err := os.MkdirTemp("", "livedrill-read")
 	if err != nil {
 		return nil, err
+	}
+	if err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if err == nil && !e.IsDir() && !e.Type().IsRegular() {
+			err = fmt.Errorf("%s is no ordinary file", path)
+		}
+		return err
+	}); err != nil {
+		return nil, errors.Join(fmt.Errorf("time series in %s: %w", dir, err), os.RemoveAll(scratch))
 	}
 	if err := os.CopyFS(filepath.Join(scratch, "tsdb"), os.DirFS(dir)); err != nil {
 		return nil, errors.Join(fmt.Errorf("time series in %s: %w", dir, err), os.RemoveAll(scratch))

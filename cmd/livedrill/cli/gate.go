@@ -37,11 +37,11 @@ Exit codes: 0 the same or better, 2 bad usage or runs that say nothing, 3 worse,
 			}
 			before, err := gate.Load(c.Context(), baseline)
 			if err != nil {
-				return usage(err)
+				return stopped(c.Context(), err)
 			}
 			after, err := gate.Load(c.Context(), candidate)
 			if err != nil {
-				return usage(err)
+				return stopped(c.Context(), err)
 			}
 			if paired && len(before) != len(after) {
 				return usage(fmt.Errorf("--paired: %d runs against %d are no pairs", len(before), len(after)))
@@ -61,7 +61,7 @@ func gateOutput(c *cobra.Command, write *[]string, asJSON *bool) {
 	for _, f := range gate.Formats {
 		names = append(names, f.Name)
 	}
-	c.Flags().StringArrayVar(write, "write", nil, fmt.Sprintf("FORMAT=FILE: also write the comparison to a file (- is stdout, an existing file is appended to); one of %v", names))
+	c.Flags().StringArrayVar(write, "write", nil, fmt.Sprintf("FORMAT=FILE: also write the comparison to a file (- is stdout; markdown and github are appended); one of %v", names))
 	c.Flags().BoolVar(asJSON, "json", false, "print JSON")
 }
 
@@ -116,7 +116,11 @@ func (a *app) writeGate(order string, r gate.Result) error {
 	if path == "-" {
 		return format.Write(a.out, r)
 	}
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
+	how := os.O_TRUNC // a document is one document; what is read line by line goes behind what is there
+	if format.Name == "markdown" || format.Name == "github" {
+		how = os.O_APPEND
+	}
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|how, 0o644)
 	if err != nil {
 		return usage(err)
 	}
@@ -133,13 +137,17 @@ func (a *app) gateSave() *cobra.Command {
 			}
 			runs, err := gate.Load(c.Context(), args)
 			if err != nil {
-				return usage(err)
+				return stopped(c.Context(), err)
 			}
 			if err := gate.Save(to, runs, keep); err != nil {
 				return usage(err)
 			}
-			fmt.Fprintf(a.out, "%d runs in %s\n", len(runs), to)
-			return nil
+			stored, err := gate.Load(c.Context(), []string{to})
+			if err != nil {
+				return internal(err)
+			}
+			_, err = fmt.Fprintf(a.out, "%d runs in %s\n", len(stored), to)
+			return err
 		}}
 	c.Flags().StringVar(&to, "to", "", "the file; runs that are in it already stay")
 	c.Flags().IntVar(&keep, "keep", 30, "how many of the newest runs the file keeps")
@@ -157,7 +165,10 @@ on one side, 100 times, and counts how often that is seen. Exit code 3: more tha
 		RunE: func(c *cobra.Command, args []string) error {
 			runs, err := gate.Load(c.Context(), args)
 			if err != nil {
-				return usage(err)
+				return stopped(c.Context(), err)
+			}
+			if !(by > 0 && by <= 10) {
+				return usage(fmt.Errorf("--by %g: is not above 0 and at most 10", by))
 			}
 			s, err := gate.Check(runs, 200, 100, planted, by)
 			if err != nil {

@@ -18,7 +18,7 @@ and the actions of earlier reports that no later run has proved done.`, Args: co
 			}
 			book, err := history.Read(c.Context(), dir)
 			if err != nil {
-				return usage(err)
+				return stopped(c.Context(), err)
 			}
 			if asJSON {
 				return a.writeJSON(book)

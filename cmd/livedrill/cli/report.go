@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -10,6 +11,14 @@ import (
 	"github.com/livedrill/livedrill/reports"
 	"github.com/livedrill/livedrill/reports/documents"
 )
+
+// stopped is what an error means that came while the user may have asked to stop.
+func stopped(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return exitError{exitInterrupted, errors.New("interrupted")}
+	}
+	return usage(err)
+}
 
 func (a *app) report() *cobra.Command {
 	var format, lang, baseline string
@@ -27,14 +36,20 @@ run, or is of a run that died: what can be said is printed.`,
 			if !slices.Contains(documents.Langs, lang) {
 				return usage(fmt.Errorf("no language %q: there are %v", lang, documents.Langs))
 			}
+			if baseline != "" && format != "html" && format != "pdf" {
+				return usage(errors.New("--baseline goes with --format html or pdf; livedrill gate compares runs for machines"))
+			}
 			d, err := documents.Open(c.Context(), args[0], lang)
 			if err != nil {
-				return usage(err)
+				return stopped(c.Context(), err)
 			}
 			if baseline != "" {
 				before, err := reports.Judge(c.Context(), baseline)
+				if err == nil && before.Damaged {
+					err = fmt.Errorf("%s: its record is not whole", baseline)
+				}
 				if err != nil {
-					return usage(err)
+					return stopped(c.Context(), err)
 				}
 				d.Baseline = documents.Compare(before, d.Sheet)
 			}
