@@ -101,7 +101,7 @@ func socket(namespace, addr string) (*net.UDPConn, error) {
 }
 
 // wideBuffer makes room for every packet of a probe whose reader gets no processor for a while: what overflows here would
-// look like loss on the link. The owner of a network namespace may go beyond the machine's usual limit.
+// look like loss on the link. Root may go beyond the machine's usual limit; others get what that allows.
 func wideBuffer(conn *net.UDPConn) error {
 	raw, err := conn.SyscallConn()
 	if err != nil {
@@ -111,6 +111,9 @@ func wideBuffer(conn *net.UDPConn) error {
 	err = raw.Control(func(fd uintptr) {
 		set = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 16<<20)
 	})
+	if errors.Is(set, unix.EPERM) {
+		set = conn.SetReadBuffer(16 << 20)
+	}
 	return errors.Join(err, set)
 }
 
