@@ -22,16 +22,16 @@ const (
 
 // alerts runs the user's rule files over the run, from the first phase on.
 func (j *judge) alerts(ctx context.Context, r *Result) error {
-	for _, name := range j.Facts.Alerts.Expect {
-		if !slices.Contains(alerts.Names(j.Facts.Alerts.Files), name) {
+	for _, name := range j.Alerts.Expect {
+		if !slices.Contains(alerts.Names(j.Alerts.Files), name) {
 			r.Alerts = append(r.Alerts, Alert{Name: name, Expected: true, Firings: []Firing{}, State: AlertOpen, Why: "no rule gives this alert"})
 		}
 	}
-	if len(j.Facts.Alerts.Files) == 0 {
+	if len(j.Alerts.Files) == 0 {
 		return nil
 	}
 	from, to := j.Phases[0].From, j.Run.Duration
-	found, err := alerts.Evaluate(ctx, j.db, j.Facts.Alerts.Files, clockOf(j.abs(from)).Truncate(time.Second), clockOf(j.abs(to)))
+	found, err := alerts.Evaluate(ctx, j.db, j.Alerts.Files, clockOf(j.abs(from)).Truncate(time.Second), clockOf(j.abs(to)))
 	if err != nil {
 		return err
 	}
@@ -49,7 +49,7 @@ func (j *judge) alerts(ctx context.Context, r *Result) error {
 	fired := map[string]bool{} // by name: several rules may give one alert
 	for _, rule := range found {
 		a := Alert{Name: rule.Name, Severity: rule.Severity, Expr: rule.Expr, Firings: []Firing{},
-			Expected: slices.Contains(j.Facts.Alerts.Expect, rule.Name), Silent: slices.Contains(j.Facts.Alerts.Silent, rule.Name)}
+			Expected: slices.Contains(j.Alerts.Expect, rule.Name), Silent: slices.Contains(j.Facts.Alerts.Silent, rule.Name)}
 		for _, f := range rule.Firings {
 			if to := seconds(f.To); to == nil || *to > judged {
 				a.Firings = append(a.Firings, Firing{From: *seconds(f.From), To: to, Labels: f.Labels})

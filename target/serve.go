@@ -85,6 +85,6 @@ func Wait(ctx context.Context, d time.Duration) bool {
 	case <-ctx.Done():
 		return false
 	case <-t.C:
-		return true
+		return ctx.Err() == nil // both were ready: the end counts
 	}
 }

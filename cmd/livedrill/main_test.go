@@ -113,6 +113,18 @@ func drill(t *testing.T, args ...string) (int, reports.Result, string) {
 	return cmd.ProcessState.ExitCode(), r, dir
 }
 
+// conclusive repeats a drill that proved nothing, as its user would: a machine that others kept busy, and said so. A drill
+// that missed or broke is never repeated.
+func conclusive(t *testing.T, args ...string) (code int, r reports.Result, dir string) {
+	t.Helper()
+	for range 3 {
+		if code, r, dir = drill(t, args...); r.Verdict != reports.Inconclusive {
+			break
+		}
+	}
+	return code, r, dir
+}
+
 // TestEveningPeakDiscriminates is the promise of every scenario: it passes on the hardened platform, misses on the weak one,
 // each fault for its own reason, and with no faults the weak one passes too.
 func TestEveningPeakDiscriminates(t *testing.T) {
@@ -121,7 +133,7 @@ func TestEveningPeakDiscriminates(t *testing.T) {
 	}
 	needRange(t)
 	t.Run("hardened", func(t *testing.T) {
-		code, r, dir := drill(t, "run", "evening-peak")
+		code, r, dir := conclusive(t, "run", "evening-peak")
 		if code != 0 || r.Verdict != reports.Passed {
 			t.Errorf("exit code %d, %s: %v", code, r.Verdict, r.Reasons)
 		}
@@ -146,7 +158,7 @@ func TestEveningPeakDiscriminates(t *testing.T) {
 		}
 	})
 	t.Run("weak", func(t *testing.T) {
-		code, r, _ := drill(t, "run", "evening-peak", "--profile", "weak")
+		code, r, _ := conclusive(t, "run", "evening-peak", "--profile", "weak")
 		if code != 3 {
 			t.Errorf("exit code %d, %s", code, r.Verdict)
 		}
@@ -159,7 +171,7 @@ func TestEveningPeakDiscriminates(t *testing.T) {
 		}
 	})
 	t.Run("weak without faults", func(t *testing.T) {
-		code, r, _ := drill(t, "run", "evening-peak", "--profile", "weak", "--no-faults")
+		code, r, _ := conclusive(t, "run", "evening-peak", "--profile", "weak", "--no-faults")
 		if code != 0 {
 			t.Errorf("exit code %d, %s: %v", code, r.Verdict, r.Reasons)
 		}

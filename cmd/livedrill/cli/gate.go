@@ -30,7 +30,7 @@ Exit codes: 0 the same or better, 2 bad usage or runs that say nothing, 3 worse,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if len(baseline) == 0 || len(candidate) == 0 {
-				return usage(errors.New("gate needs --baseline DIR... and --candidate DIR..."))
+				return usage(errors.New("gate needs --baseline and --candidate, each with one run directory or more"))
 			}
 			if err := checkWrites(write, asJSON); err != nil {
 				return err
