@@ -66,14 +66,23 @@ func BackEnd(f Fault) string {
 	return ""
 }
 
-// AnyComponent is the On of a fault that works on the link of whatever it is put on.
-const AnyComponent = "any component"
-
 // Kind is one kind of fault.
 type Kind struct {
 	Name     string // family.thing
 	Summary  string
 	BackEnds []string
 	Default  func() Fault // a pointer to the kind's settings
-	On       string       // the kind of component that it can be put on, or AnyComponent
+	On       string       // the kind of component that it can be put on; empty: any
+	Takes    string       // what of a component it has for itself: two faults that take the same cannot be there together
 }
+
+// Where names the kind of component that the fault can be put on.
+func (k Kind) Where() string {
+	if k.On == "" {
+		return "any component"
+	}
+	return k.On
+}
+
+// Fights tells whether two faults cannot be on one component together.
+func (k Kind) Fights(other Kind) bool { return k.Name == other.Name || k.Takes == other.Takes }

@@ -193,12 +193,12 @@ func (d *decoder) fields(n *yaml.Node, v reflect.Value, path string) {
 	}
 }
 
-// settingFields walks the settings of a struct: the fields with a name for JSON.
+// settingFields walks the settings of a struct: the fields with a name for JSON, those of what is embedded too.
 func settingFields(v reflect.Value) func(func(string, reflect.Value) bool) {
 	return func(yield func(string, reflect.Value) bool) {
-		for i := range v.NumField() {
-			name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ",")
-			if name != "" && name != "-" && !yield(name, v.Field(i)) {
+		for _, field := range reflect.VisibleFields(v.Type()) {
+			name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+			if name != "" && name != "-" && !yield(name, v.FieldByIndex(field.Index)) {
 				return
 			}
 		}

@@ -19,7 +19,6 @@ import (
 	faultkinds "github.com/livedrill/livedrill/injectors/kinds"
 	"github.com/livedrill/livedrill/reports/record"
 	"github.com/livedrill/livedrill/target"
-	"github.com/livedrill/livedrill/target/stack"
 )
 
 // The descriptors that a kept range is started with: its control socket, then the listeners of Orders.Exposed.
@@ -91,7 +90,7 @@ func (d *drill) control(ctx context.Context, down context.CancelFunc) http.Handl
 		var out []Health
 		for _, c := range d.stack.Platform().Components {
 			h := Health{Name: c.Name, Kind: c.Kind, Region: c.Region, Healthy: true}
-			if err := stack.Healthy(r.Context(), c); err != nil {
+			if err := c.Healthy(r.Context()); err != nil {
 				h.Healthy, h.Detail = false, err.Error()
 			}
 			out = append(out, h)

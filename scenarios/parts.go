@@ -11,7 +11,6 @@ import (
 
 	"gopkg.in/yaml.v3"
 
-	"github.com/livedrill/livedrill/injectors"
 	faultkinds "github.com/livedrill/livedrill/injectors/kinds"
 	loadkinds "github.com/livedrill/livedrill/loadgen/kinds"
 	"github.com/livedrill/livedrill/reports"
@@ -145,7 +144,7 @@ func (d *decoder) faults(n *yaml.Node) []Fault {
 			d.problem(item, at, "inject: no fault %q%s: livedrill list faults shows all", f.Inject, reports.Nearest(f.Inject, names))
 			continue
 		}
-		if c, ok := componentKind(f.On); ok && kind.On != injectors.AnyComponent && c != kind.On {
+		if c, ok := componentKind(f.On); ok && kind.On != "" && c != kind.On {
 			d.problem(item, at, "on: %s works on %s, and %s is of kind %s", kind.Name, kind.On, f.On, c)
 		}
 		fault := Fault{ID: f.ID, At: time.Duration(f.At), For: time.Duration(f.For), Kind: kind.Name, On: f.On, Fault: kind.Default()}
@@ -159,8 +158,9 @@ func (d *decoder) faults(n *yaml.Node) []Fault {
 			d.validate(with, fault.Fault, at+".with")
 		}
 		for _, other := range out {
-			if other.Kind == fault.Kind && other.On == fault.On && other.At < fault.At+fault.For+proofTime && fault.At < other.At+other.For+proofTime {
-				d.problem(item, at, "it overlaps with %s, the same fault on the same component", other.ID)
+			theirs, _ := faultkinds.Find(other.Kind)
+			if kind.Fights(theirs) && other.On == fault.On && other.At < fault.At+fault.For+proofTime && fault.At < other.At+other.For+proofTime {
+				d.problem(item, at, "it overlaps with %s, %s on the same component: both need its %s", other.ID, other.Kind, kind.Takes)
 			}
 		}
 		out = append(out, fault)

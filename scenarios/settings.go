@@ -19,13 +19,12 @@ type Setting struct {
 func SettingsOf(defaults any) []Setting {
 	out := []Setting{}
 	v := reflect.ValueOf(defaults).Elem()
-	for i := range v.NumField() {
-		field := v.Type().Field(i)
+	for _, field := range reflect.VisibleFields(v.Type()) {
 		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
 		if name == "" || name == "-" {
 			continue
 		}
-		out = append(out, Setting{Name: name, Unit: unitOf(field), Default: defaultText(v.Field(i)), Help: field.Tag.Get("help")})
+		out = append(out, Setting{Name: name, Unit: unitOf(field), Default: defaultText(v.FieldByIndex(field.Index)), Help: field.Tag.Get("help")})
 	}
 	return out
 }

@@ -87,7 +87,7 @@ func (d *drill) startWorker(l Workload, region string, slice loadgen.Slice, begi
 // ready waits until the worker answers.
 func (w *worker) ready(ctx context.Context, begin time.Time) error {
 	for {
-		err := stack.Healthy(ctx, target.Component{Socket: w.socket})
+		err := target.Component{Socket: w.socket}.Healthy(ctx)
 		if err == nil {
 			return nil
 		}

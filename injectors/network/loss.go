@@ -2,8 +2,10 @@ package network
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"time"
 
 	"github.com/livedrill/livedrill/injectors"
@@ -11,29 +13,13 @@ import (
 	"github.com/livedrill/livedrill/target/unit"
 )
 
-// Loss loses packets at random, in both directions, independently of each other.
+// Loss loses packets: each by itself, in the kernel; or, with a burst above 1, several in a row (Gilbert's model: in its bad
+// state the link loses everything), packet by packet from a seeded stream, on the way to the host.
 type Loss struct {
-	dropping
-	Share unit.Ratio `json:"loss" unit:"ratio" help:"share of packets that are lost in each direction"`
-}
-
-// Validate finds settings that cannot work.
-func (f *Loss) Validate() error {
-	if f.Share < leastLoss {
-		return fmt.Errorf("loss: below %s it cannot be proven with %d packets", unit.Ratio(leastLoss), probePackets)
-	}
-	return nil
-}
-
-// Inject is part of injectors.Fault.
-func (f *Loss) Inject(_ context.Context, on target.Component) error {
-	return drop(on.Handles.Network, float64(f.Share))
-}
-
-// Effect sends packets over the link and counts them at the other end. It bites when what was asked for is within four
-// standard errors of what was seen in each direction, and is clean when at most 1 % is lost, and a quarter of what was asked.
-func (f *Loss) Effect(ctx context.Context, on target.Component) (injectors.Measured, error) {
-	return lossEffect(ctx, on, float64(f.Share))
+	Share     unit.Ratio `json:"loss" unit:"ratio" help:"share of packets that are lost in each direction"`
+	Direction Direction  `json:"direction" help:"both, to (the component) or from"`
+	Burst     float64    `json:"burst" unit:"packets" help:"mean number of packets lost in a row; above 1, direction must be to"`
+	Seed      uint64     `json:"seed" help:"of bursts: same seed, same packets"`
 }
 
 // leastLoss is so much that a probe without a single loss would be a miracle: (1 - 2 %)^1000 = 2e-9.
@@ -45,31 +31,141 @@ const (
 	probeTime    = 500 * time.Millisecond
 )
 
-func lossEffect(ctx context.Context, on target.Component, asked float64) (injectors.Measured, error) {
+// Validate finds settings that cannot work.
+func (f *Loss) Validate() error {
+	var errs []error
+	if f.Share < leastLoss {
+		errs = append(errs, fmt.Errorf("loss: below %s it cannot be proven with %d packets", unit.Ratio(leastLoss), probePackets))
+	}
+	switch {
+	case f.Burst < 1 || f.Burst > 50:
+		errs = append(errs, fmt.Errorf("burst: %g is not between 1 and 50", f.Burst))
+	case f.Burst > 1 && f.Direction != To:
+		errs = append(errs, errors.New("burst: is made on the way to the component: direction: to"))
+	case f.Burst > 1 && f.Share > 0.9:
+		errs = append(errs, fmt.Errorf("loss: %s leaves no good state between bursts", f.Share))
+	}
+	return errors.Join(errs...)
+}
+
+// BackEnd is part of injectors.BackEnded.
+func (f *Loss) BackEnd() string { return f.way().(injectors.BackEnded).BackEnd() }
+
+// way is how packets are picked.
+func (f *Loss) way() common {
+	if f.Burst > 1 {
+		return queued{}
+	}
+	return filtering{}
+}
+
+// common is what all ways of picking packets do alike.
+type common interface {
+	Check(context.Context, target.Component) error
+	Save(context.Context, target.Component) (injectors.Original, error)
+	Restore(context.Context, target.Component, injectors.Original) error
+}
+
+// Check is part of injectors.Fault.
+func (f *Loss) Check(ctx context.Context, on target.Component) error { return f.way().Check(ctx, on) }
+
+// Save is part of injectors.Fault.
+func (f *Loss) Save(ctx context.Context, on target.Component) (injectors.Original, error) {
+	return f.way().Save(ctx, on)
+}
+
+// Restore is part of injectors.Fault.
+func (f *Loss) Restore(ctx context.Context, on target.Component, was injectors.Original) error {
+	return f.way().Restore(ctx, on, was)
+}
+
+// Inject is part of injectors.Fault.
+func (f *Loss) Inject(ctx context.Context, on target.Component) error {
+	if f.Burst > 1 {
+		return enqueue(ctx, on.Handles.Network, f.bursts())
+	}
+	return drop(on.Handles.Network, f.Direction, float64(f.Share))
+}
+
+// chances are those of Gilbert's model, per packet: from good to bad p, from bad to good r. Then p/(p+r) of all packets are
+// lost, 1/r in a row.
+func (f *Loss) chances() (p, r float64) {
+	r = 1 / f.Burst
+	return r * float64(f.Share) / (1 - float64(f.Share)), r
+}
+
+// bursts is the stream of losses.
+func (f *Loss) bursts() func() fate {
+	rng := rand.New(rand.NewPCG(f.Seed, 0x6275727374))
+	p, r := f.chances()
+	bad := false
+	return func() fate {
+		if bad {
+			bad = rng.Float64() >= r
+		} else {
+			bad = rng.Float64() < p
+		}
+		return fate{lost: bad}
+	}
+}
+
+// Effect sends packets over the link and counts them at the other end. It bites when what was asked for is within four
+// standard errors of what was seen in each direction, and is clean when at most 1 % is lost, and a quarter of what was asked.
+// Losses in a row are worth fewer packets: with a correlation ρ = 1-p-r the standard error grows by √((1+ρ)/(1-ρ)).
+func (f *Loss) Effect(ctx context.Context, on target.Component) (injectors.Measured, error) {
+	widen := 1.0
+	if f.Burst > 1 {
+		p, r := f.chances()
+		widen = math.Sqrt((2 - p - r) / (p + r))
+	}
+	m, seen, err := lossEffect(ctx, on, f.Direction, float64(f.Share), widen)
+	if err == nil && f.Burst > 1 {
+		// With k bursts in the probe their mean length has a relative error of about 1/√k: four of these, as above.
+		length := seen.burst()
+		bursts := float64(seen.sent-seen.received) / math.Max(length, 1)
+		m.Asked["burst_packets"], m.Is["burst_packets"] = f.Burst, length
+		if m.Bites && math.Abs(length-f.Burst) > 4*f.Burst/math.Sqrt(math.Max(bursts, 1))+0.2 {
+			m.Bites, m.Reason = false, fmt.Sprintf("%.1f packets were lost in a row, asked were %g", length, f.Burst)
+		}
+	}
+	return m, err
+}
+
+// lossEffect measures the loss in both directions against what was asked for in one or both.
+func lossEffect(ctx context.Context, on target.Component, way Direction, asked, widen float64) (injectors.Measured, flow, error) {
 	toHost, fromHost, err := probe(ctx, on.Handles.Network, probePackets, probeSize, probeTime)
 	if err != nil {
-		return injectors.Measured{}, err
+		return injectors.Measured{}, toHost, err
 	}
-	n := toHost.sent + fromHost.sent
-	lost := n - toHost.received - fromHost.received
-	m := injectors.Measured{N: n, Asked: map[string]float64{"loss_ratio": asked},
-		Is: map[string]float64{"loss_ratio": float64(lost) / float64(max(n, 1)), "to_host_loss_ratio": toHost.loss(),
-			"from_host_loss_ratio": fromHost.loss()}, Bites: n > 0, Clean: n > 0}
+	m := injectors.Measured{Asked: map[string]float64{"loss_ratio": asked},
+		Is: map[string]float64{"to_host_loss_ratio": toHost.loss(), "from_host_loss_ratio": fromHost.loss()}, Bites: true, Clean: true}
+	var lost uint64
 	for _, d := range []struct {
 		name string
 		flow
-	}{{"to the host", toHost}, {"from the host", fromHost}} {
-		bound := 4 * math.Sqrt(asked*(1-asked)/float64(max(d.sent, 1)))
-		if math.Abs(d.loss()-asked) > bound+0.002 || d.loss() == 0 {
+		asked bool
+	}{{"to the host", toHost, way != From}, {"from the host", fromHost, way != To}} {
+		want := 0.0
+		if d.asked {
+			want = asked
+			m.N += d.sent
+			lost += d.sent - min(d.received, d.sent)
+		}
+		bound := 4*widen*math.Sqrt(want*(1-want)/float64(max(d.sent, 1))) + 0.002
+		if d.asked && (math.Abs(d.loss()-want) > bound || d.loss() == 0) || !d.asked && d.loss() > 0.01 {
 			m.Bites = false
-			m.Reason = fmt.Sprintf("%.1f%% of %d packets %s were lost, asked were %.1f%%", d.loss()*100, d.sent, d.name, asked*100)
+			m.Reason = fmt.Sprintf("%.1f%% of %d packets %s were lost, asked were %.1f%%", d.loss()*100, d.sent, d.name, want*100)
 		}
 		if d.loss() > min(0.01, asked/4) {
 			m.Clean = false
 		}
 	}
-	if !m.Clean && m.Reason == "" {
-		m.Reason = fmt.Sprintf("%.1f%% of %d packets are lost", m.Is["loss_ratio"]*100, n)
+	m.Is["loss_ratio"] = float64(lost) / float64(max(m.N, 1))
+	if m.N == 0 {
+		m.Bites, m.Clean, m.Reason = false, false, "no packet of the probe could be sent"
 	}
-	return m, nil
+	if !m.Clean && m.Reason == "" {
+		m.Reason = fmt.Sprintf("%.1f%% of %d packets are lost", m.Is["loss_ratio"]*100, m.N)
+	}
+	return m, toHost, nil
 }

@@ -26,24 +26,44 @@ func TestMain(m *testing.M) {
 
 // faults are the cases, by name.
 var faults = map[string]func() injectors.Fault{
-	"loss":      func() injectors.Fault { return &Loss{Share: 0.2} },
-	"partition": func() injectors.Fault { return &Partition{} },
+	"loss":         func() injectors.Fault { return &Loss{Share: 0.2, Direction: Both, Burst: 1} },
+	"loss one way": func() injectors.Fault { return &Loss{Share: 0.2, Direction: From, Burst: 1} },
+	"bursts":       func() injectors.Fault { return &Loss{Share: 0.3, Direction: To, Burst: 4, Seed: 7} },
+	"partition":    func() injectors.Fault { return &Partition{Direction: To} },
+	"reset":        func() injectors.Fault { return &Reset{Share: 1} },
+	"blackhole":    func() injectors.Fault { return &Blackhole{How: "slow"} },
+	"delay": func() injectors.Fault {
+		return &Delay{By: unit.Duration(50 * time.Millisecond), Distribution: "uniform"}
+	},
+	"jitter": func() injectors.Fault {
+		return &Delay{By: unit.Duration(60 * time.Millisecond), Jitter: unit.Duration(15 * time.Millisecond), Distribution: "normal"}
+	},
+	"reorder": func() injectors.Fault {
+		return &Reorder{single: single{Share: 0.1}, By: unit.Duration(20 * time.Millisecond)}
+	},
+	"duplicate": func() injectors.Fault { return &Duplicate{single{Share: 0.1}} },
+	"corrupt":   func() injectors.Fault { return &Corrupt{single{Share: 0.1}} },
 	"rate":      func() injectors.Fault { return &Rate{To: 2e6} },
-	"delay":     func() injectors.Fault { return &Delay{By: unit.Duration(50 * time.Millisecond)} },
+	"rate trace": func() injectors.Fault {
+		return &RateTrace{From: 1e6, To: 4e6, Step: unit.Duration(500 * time.Millisecond), Seed: 3}
+	},
+	"flap": func() injectors.Fault { return &Flap{Every: unit.Duration(400 * time.Millisecond), Down: 0.5} },
 }
 
 // TestConformance runs every network fault through the promises, on a link of its own.
 func TestConformance(t *testing.T) {
 	r := hoststest.Range(t)
+	_, err := exec.LookPath("iptables")
 	for i, name := range slices.Sorted(maps.Keys(faults)) {
 		t.Run(name, func(t *testing.T) {
-			if _, err := exec.LookPath("iptables"); name == "delay" && err != nil {
+			if err != nil && injectors.BackEnd(faults[name]()) == "nfqueue" {
 				t.Skip("iptables is not on this machine")
 			}
 			host, err := r.AddHost(fmt.Sprintf("host%d", i))
 			if err != nil {
 				t.Fatal(err)
 			}
+			t.Parallel()
 			on := target.Component{Name: host.Name, Handles: target.Handles{Network: host.Network()}}
 			injectortest.Run(t, injectortest.Case{Kind: name, New: faults[name], On: on, State: func() (any, error) { return linkState(t.Context(), on.Handles.Network) }})
 		})
@@ -57,13 +77,16 @@ func linkState(ctx context.Context, n *target.Network) (any, error) {
 		if err := e.nft(func(c *nftables.Conn) error {
 			tables, err := c.ListTablesOfFamily(nftables.TableFamilyNetdev)
 			for _, t := range tables {
-				state[e.device+" table "+t.Name] = fmt.Sprint(t.Family)
+				if t.Name == tableOf(e) { // at the bridge, other links have theirs
+					state[e.device+" table "+t.Name] = fmt.Sprint(t.Family)
+				}
 			}
 			return err
 		}); err != nil {
 			return nil, err
 		}
 		if err := e.inside(func(l netlink.Link) error {
+			state[e.device+" up"] = fmt.Sprint(l.Attrs().RawFlags & 1)
 			list, err := netlink.QdiscList(l)
 			for _, q := range list {
 				state[e.device+" queue"] = q.Type()

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
@@ -29,6 +30,38 @@ func ends(on *target.Network) []end {
 	return []end{{on.Bridge, on.Port}, {on.Namespace, on.Device}}
 }
 
+// Direction is the way on a link that a fault works on.
+type Direction string
+
+// The directions are those of packets, as the component sees them.
+const (
+	Both Direction = "both"
+	To   Direction = "to"
+	From Direction = "from"
+)
+
+// UnmarshalText reads a direction.
+func (d *Direction) UnmarshalText(text []byte) error {
+	switch got := Direction(text); got {
+	case Both, To, From:
+		*d = got
+		return nil
+	}
+	return fmt.Errorf("%q is not both, to or from", text)
+}
+
+// ingress are the ends at which packets of that direction come in.
+func (d Direction) ingress(on *target.Network) []end {
+	all := ends(on)
+	switch d {
+	case To:
+		return all[1:]
+	case From:
+		return all[:1]
+	}
+	return all
+}
+
 // tableOf names the table of one end; both ends of many links can be in one namespace.
 func tableOf(e end) string { return tableName + "-" + e.device }
 
@@ -46,40 +79,58 @@ func (e end) nft(do func(*nftables.Conn) error) error {
 	return do(conn)
 }
 
-// drop loses a share of the packets that come in at each end.
-func drop(on *target.Network, share float64) error {
-	for _, e := range ends(on) {
+// notARP leaves address resolution alone: between two hosts that have not met, its loss would look like a second without any
+// packet, whatever the share is.
+var notARP = []expr.Any{
+	&expr.Meta{Key: expr.MetaKeyPROTOCOL, Register: 1},
+	&expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: binary.BigEndian.AppendUint16(nil, unix.ETH_P_ARP)},
+}
+
+// onlyTCP matches TCP over IPv4.
+var onlyTCP = []expr.Any{
+	&expr.Meta{Key: expr.MetaKeyPROTOCOL, Register: 1},
+	&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: binary.BigEndian.AppendUint16(nil, unix.ETH_P_IP)},
+	&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: 1},
+	&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{unix.IPPROTO_TCP}},
+}
+
+// someOf matches a share of the packets, at random.
+func someOf(share float64) []expr.Any {
+	if share >= 1 {
+		return nil
+	}
+	const parts = 1_000_000
+	return []expr.Any{
+		&expr.Numgen{Register: 1, Modulus: parts, Type: unix.NFT_NG_RANDOM},
+		&expr.Byteorder{SourceRegister: 1, DestRegister: 1, Op: expr.ByteorderHton, Len: 4, Size: 4},
+		&expr.Cmp{Op: expr.CmpOpLt, Register: 1, Data: binary.BigEndian.AppendUint32(nil, uint32(share*parts+0.5))},
+	}
+}
+
+// filter puts one rule where packets of a direction come in.
+func filter(on *target.Network, d Direction, rule ...expr.Any) error {
+	for _, e := range d.ingress(on) {
 		err := e.nft(func(c *nftables.Conn) error {
 			table := c.AddTable(&nftables.Table{Family: nftables.TableFamilyNetdev, Name: tableOf(e)})
-			chain := c.AddChain(&nftables.Chain{Name: "loss", Table: table, Type: nftables.ChainTypeFilter,
+			chain := c.AddChain(&nftables.Chain{Name: "faults", Table: table, Type: nftables.ChainTypeFilter,
 				Hooknum: nftables.ChainHookIngress, Priority: nftables.ChainPriorityFilter, Device: e.device})
-			// Address resolution is left alone: between two hosts that have not met, its loss would look like a second
-			// without any packet, whatever the share is.
-			match := []expr.Any{
-				&expr.Meta{Key: expr.MetaKeyPROTOCOL, Register: 1},
-				&expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: binary.BigEndian.AppendUint16(nil, unix.ETH_P_ARP)},
-			}
-			if share < 1 {
-				const parts = 1_000_000
-				limit := binary.BigEndian.AppendUint32(nil, uint32(share*parts+0.5))
-				match = append(match,
-					&expr.Numgen{Register: 1, Modulus: parts, Type: unix.NFT_NG_RANDOM},
-					&expr.Byteorder{SourceRegister: 1, DestRegister: 1, Op: expr.ByteorderHton, Len: 4, Size: 4},
-					&expr.Cmp{Op: expr.CmpOpLt, Register: 1, Data: limit})
-			}
-			c.AddRule(&nftables.Rule{Table: table, Chain: chain,
-				Exprs: append(match, &expr.Counter{}, &expr.Verdict{Kind: expr.VerdictDrop})})
+			c.AddRule(&nftables.Rule{Table: table, Chain: chain, Exprs: rule})
 			return c.Flush()
 		})
 		if err != nil {
-			return errors.Join(fmt.Errorf("nftables at %s: %w", e.device, err), undrop(on))
+			return errors.Join(fmt.Errorf("nftables at %s: %w", e.device, err), unfilter(on))
 		}
 	}
 	return nil
 }
 
-// undrop takes our tables away, where there are any.
-func undrop(on *target.Network) error {
+// drop loses a share of the packets of a direction.
+func drop(on *target.Network, d Direction, share float64) error {
+	return filter(on, d, slices.Concat(notARP, someOf(share), []expr.Any{&expr.Counter{}, &expr.Verdict{Kind: expr.VerdictDrop}})...)
+}
+
+// unfilter takes our tables away, where there are any.
+func unfilter(on *target.Network) error {
 	var errs []error
 	for _, e := range ends(on) {
 		err := e.nft(func(c *nftables.Conn) error {
@@ -122,14 +173,14 @@ func tables(on *target.Network) ([]string, error) {
 	return out, nil
 }
 
-// dropping is what every fault that drops packets has in common.
-type dropping struct{}
+// filtering is what every fault has in common that needs one rule per packet, in the kernel.
+type filtering struct{}
 
 // BackEnd is part of injectors.BackEnded.
-func (dropping) BackEnd() string { return "nftables" }
+func (filtering) BackEnd() string { return "nftables" }
 
 // Check reports whether the link is there, untouched, and nftables can be used on it.
-func (dropping) Check(_ context.Context, on target.Component) error {
+func (filtering) Check(_ context.Context, on target.Component) error {
 	link := on.Handles.Network
 	if link == nil {
 		return errNoLink
@@ -145,7 +196,7 @@ func (dropping) Check(_ context.Context, on target.Component) error {
 }
 
 // Save is part of injectors.Fault. A link that passed Check has no table of ours: that is what there was.
-func (dropping) Save(_ context.Context, on target.Component) (injectors.Original, error) {
+func (filtering) Save(_ context.Context, on target.Component) (injectors.Original, error) {
 	before, err := tables(on.Handles.Network)
 	if err != nil {
 		return nil, err
@@ -154,6 +205,6 @@ func (dropping) Save(_ context.Context, on target.Component) (injectors.Original
 }
 
 // Restore is part of injectors.Fault.
-func (dropping) Restore(_ context.Context, on target.Component, _ injectors.Original) error {
-	return undrop(on.Handles.Network)
+func (filtering) Restore(_ context.Context, on target.Component, _ injectors.Original) error {
+	return unfilter(on.Handles.Network)
 }

@@ -7,18 +7,22 @@ import (
 	"github.com/livedrill/livedrill/target"
 )
 
-// Partition cuts a host off: nothing passes its link in either direction, and nobody is told.
-type Partition struct{ dropping }
+// Partition cuts a host off: nothing passes its link, in one direction or both, and nobody is told.
+type Partition struct {
+	filtering
+	Direction Direction `json:"direction" help:"both, to (the component) or from"`
+}
 
 // Validate finds settings that cannot work; there are none.
 func (*Partition) Validate() error { return nil }
 
 // Inject is part of injectors.Fault.
-func (*Partition) Inject(_ context.Context, on target.Component) error {
-	return drop(on.Handles.Network, 1)
+func (f *Partition) Inject(_ context.Context, on target.Component) error {
+	return drop(on.Handles.Network, f.Direction, 1)
 }
 
 // Effect is that of a loss of everything.
-func (*Partition) Effect(ctx context.Context, on target.Component) (injectors.Measured, error) {
-	return lossEffect(ctx, on, 1)
+func (f *Partition) Effect(ctx context.Context, on target.Component) (injectors.Measured, error) {
+	m, _, err := lossEffect(ctx, on, f.Direction, 1, 1)
+	return m, err
 }

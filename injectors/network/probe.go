@@ -16,29 +16,6 @@ import (
 	"github.com/livedrill/livedrill/target/hosts"
 )
 
-// flow is what a probe saw in one direction of a link.
-type flow struct {
-	sent, received uint64
-	bytes          uint64
-	took           time.Duration // from the first to the last packet that arrived
-	delays         []time.Duration
-}
-
-func (f flow) loss() float64 {
-	if f.sent == 0 {
-		return 0
-	}
-	return float64(f.sent-f.received) / float64(f.sent)
-}
-
-// rate is the rate at which bytes arrived, in bits per second.
-func (f flow) rate() float64 {
-	if f.took <= 0 {
-		return 0
-	}
-	return float64(f.bytes) * 8 / f.took.Seconds()
-}
-
 // probe sends UDP packets of a size over the link both ways, evenly over a time, and counts what arrives. toHost and
 // fromHost are the two directions, as seen from the bridge.
 func probe(ctx context.Context, on *target.Network, packets, size int, over time.Duration) (toHost, fromHost flow, err error) {
@@ -62,7 +39,7 @@ func probeFor(ctx context.Context, on *target.Network, packets, size int, over, 
 	sent := make(chan struct{})
 	wg.Go(func() { there = count(atHost, sent, last) })
 	wg.Go(func() { back = count(atBridge, sent, last) })
-	body := make([]byte, max(size-28, 8)) // 28: IPv4 and UDP headers
+	body := make([]byte, max(size-28, bodyLeast)) // 28: IPv4 and UDP headers
 	start := time.Now()
 	for i := range packets {
 		if !target.Wait(ctx, time.Until(start.Add(over*time.Duration(i)/time.Duration(packets)))) {
@@ -70,6 +47,7 @@ func probeFor(ctx context.Context, on *target.Network, packets, size int, over, 
 			break
 		}
 		binary.BigEndian.PutUint64(body, uint64(time.Now().UnixNano()))
+		binary.BigEndian.PutUint32(body[8:], uint32(i))
 		// A packet that the kernel refuses to take was not sent, and is not counted as lost.
 		if _, werr := atBridge.WriteTo(body, atHost.LocalAddr()); werr == nil {
 			toHost.sent++
@@ -83,6 +61,9 @@ func probeFor(ctx context.Context, on *target.Network, packets, size int, over, 
 	there.sent, back.sent = toHost.sent, fromHost.sent
 	return there, back, err
 }
+
+// bodyLeast is a packet's time and number.
+const bodyLeast = 12
 
 // grace is how long the last packets may take.
 const grace = 75 * time.Millisecond
@@ -144,10 +125,12 @@ func count(conn *net.UDPConn, sent <-chan struct{}, last time.Duration) (f flow)
 		if latest = time.Now(); f.received == 0 {
 			begun = latest
 		}
+		if n < bodyLeast {
+			continue // none of ours
+		}
 		f.received++
 		f.bytes += uint64(n + 28)
-		if n >= 8 {
-			f.delays = append(f.delays, latest.Sub(time.Unix(0, int64(binary.BigEndian.Uint64(buf)))))
-		}
+		f.delays = append(f.delays, latest.Sub(time.Unix(0, int64(binary.BigEndian.Uint64(buf)))))
+		f.order = append(f.order, binary.BigEndian.Uint32(buf[8:]))
 	}
 }

@@ -64,39 +64,48 @@ func (*Rate) Save(_ context.Context, on target.Component) (injectors.Original, e
 
 // Inject is part of injectors.Fault.
 func (f *Rate) Inject(_ context.Context, on target.Component) error {
-	for _, e := range ends(on.Handles.Network) {
+	return limit(on.Handles.Network, f.To)
+}
+
+// limit puts a token bucket at both ends of a link, in the place of one that is there.
+func limit(on *target.Network, to unit.Bitrate) error {
+	for _, e := range ends(on) {
 		err := e.inside(func(link netlink.Link) error {
-			bytes := uint64(float64(f.To) / 8)
+			bytes := uint64(float64(to) / 8)
 			burst := max(bytes/100, 3000) // 10 ms, and never less than two packets
-			limit := max(bytes/5, 15_000) // 200 ms of queue, as a home router has
-			return netlink.QdiscAdd(&netlink.Tbf{QdiscAttrs: netlink.QdiscAttrs{LinkIndex: link.Attrs().Index,
+			queue := max(bytes/5, 15_000) // 200 ms of queue, as a home router has
+			return netlink.QdiscReplace(&netlink.Tbf{QdiscAttrs: netlink.QdiscAttrs{LinkIndex: link.Attrs().Index,
 				Handle: netlink.MakeHandle(0x1d, 0), Parent: netlink.HANDLE_ROOT}, Rate: bytes,
-				Buffer: netlink.Xmittime(bytes, uint32(burst)), Limit: uint32(min(limit, math.MaxUint32))})
+				Buffer: netlink.Xmittime(bytes, uint32(burst)), Limit: uint32(min(queue, math.MaxUint32))})
 		})
 		if err != nil {
-			return errors.Join(fmt.Errorf("tbf at %s: %w", e.device, err), unlimit(on.Handles.Network))
+			return errors.Join(fmt.Errorf("tbf at %s: %w", e.device, err), unlimit(on))
 		}
 	}
 	return nil
 }
 
-// Effect offers three times the rate for half a second and measures what passes.
+// Effect offers three times the rate for a second and measures what passes.
 func (f *Rate) Effect(ctx context.Context, on target.Component) (injectors.Measured, error) {
+	return rateEffect(ctx, on, float64(f.To), time.Second)
+}
+
+// rateEffect holds what passes a link against what should, within 30 %.
+func rateEffect(ctx context.Context, on target.Component, asked float64, over time.Duration) (injectors.Measured, error) {
 	const size = 1400
-	over := time.Second
-	offered := math.Min(3*float64(f.To), 200e6)
+	offered := math.Min(3*asked, 200e6)
 	packets := max(20, int(offered*over.Seconds()/8/size))
 	toHost, fromHost, err := probe(ctx, on.Handles.Network, packets, size, over)
 	if err != nil {
 		return injectors.Measured{}, err
 	}
 	worst := max(toHost.rate(), fromHost.rate())
-	m := injectors.Measured{N: toHost.received + fromHost.received, Asked: map[string]float64{"bits_per_second": float64(f.To)},
+	m := injectors.Measured{N: toHost.received + fromHost.received, Asked: map[string]float64{"bits_per_second": asked},
 		Is: map[string]float64{"bits_per_second": worst, "offered_bits_per_second": offered}}
-	m.Bites = worst > 0.7*float64(f.To) && worst < 1.3*float64(f.To)
+	m.Bites = worst > 0.7*asked && worst < 1.3*asked
 	m.Clean = toHost.loss() < 0.01 && fromHost.loss() < 0.01
 	if !m.Bites {
-		m.Reason = fmt.Sprintf("%s passes, asked were %s", unit.Bitrate(worst), f.To)
+		m.Reason = fmt.Sprintf("%s passes, asked were %s", unit.Bitrate(worst), unit.Bitrate(asked))
 	}
 	return m, nil
 }

@@ -134,12 +134,18 @@ func (o *Orders) Watch(order func(line string)) {
 	}
 }
 
-// locked runs do on a thread of its own that ends with it, so that a namespace joined there cannot leak.
+// locked runs do on a thread of its own that ends with it, so that a namespace joined there cannot leak. The process's first
+// thread cannot end, and the world takes its namespaces for those of the process: it is never used.
 func locked(do func() error) error {
 	done := make(chan error)
 	go func() {
-		runtime.LockOSThread() // never unlocked: the thread dies with the goroutine
-		done <- do()
+		runtime.LockOSThread()
+		if syscall.Gettid() == os.Getpid() {
+			defer runtime.UnlockOSThread() // while it is held here, the other goroutine is on another thread
+			done <- locked(do)
+			return
+		}
+		done <- do() // never unlocked: the thread dies with the goroutine
 	}()
 	return <-done
 }

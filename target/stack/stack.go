@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"maps"
 	"net"
-	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,7 +15,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/livedrill/livedrill/reports/record"
 	"github.com/livedrill/livedrill/target"
 	"github.com/livedrill/livedrill/target/hosts"
 	"github.com/livedrill/livedrill/target/transcode"
@@ -169,7 +167,7 @@ func (s *Stack) wait(ctx context.Context, c target.Component) error {
 	process := s.processes[c.Name]
 	s.mu.Unlock()
 	for {
-		err := Healthy(ctx, c)
+		err := c.Healthy(ctx)
 		if err == nil {
 			return nil
 		}
@@ -180,25 +178,6 @@ func (s *Stack) wait(ctx context.Context, c target.Component) error {
 			return err
 		}
 	}
-}
-
-// Healthy asks a component whether it can do its work.
-func Healthy(ctx context.Context, c target.Component) error {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://unix/health", nil)
-	if err != nil {
-		return err
-	}
-	resp, err := record.Client(c.Socket).Do(req)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		return errors.New(resp.Status)
-	}
-	return nil
 }
 
 // Keep starts components again that end by themselves, until ctx ends.

@@ -51,7 +51,7 @@ var lists = map[string]func() ([]listed, error){
 	"faults": func() ([]listed, error) {
 		var out []listed
 		for _, k := range faultkinds.All {
-			out = append(out, listed{Name: k.Name, Summary: k.Summary, Where: k.On, BackEnds: k.BackEnds,
+			out = append(out, listed{Name: k.Name, Summary: k.Summary, Where: k.Where(), BackEnds: k.BackEnds,
 				Settings: scenarios.SettingsOf(k.Default())})
 		}
 		return out, nil

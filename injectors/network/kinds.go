@@ -1,0 +1,40 @@
+package network
+
+import (
+	"time"
+
+	"github.com/livedrill/livedrill/injectors"
+	"github.com/livedrill/livedrill/target/unit"
+)
+
+// Kinds lists the faults of links. Two that take the same thing cannot be on one link together.
+var Kinds = []injectors.Kind{
+	{Name: "network.loss", Summary: "a link loses packets: single ones at random, or in bursts", BackEnds: []string{"nftables", "nfqueue"},
+		Takes: "packets", Default: func() injectors.Fault { return &Loss{Share: 0.1, Direction: Both, Burst: 1, Seed: 1} }},
+	{Name: "network.partition", Summary: "a link is cut: nothing passes, and nobody is told", BackEnds: []string{"nftables"},
+		Takes: "packets", Default: func() injectors.Fault { return &Partition{Direction: Both} }},
+	{Name: "network.reset", Summary: "TCP connections to a host are reset", BackEnds: []string{"nftables"},
+		Takes: "packets", Default: func() injectors.Fault { return &Reset{Share: 1} }},
+	{Name: "network.blackhole", Summary: "a host is dead, in one of four ways", BackEnds: []string{"nftables", "tbf", "SIGKILL"},
+		Takes: "packets", Default: func() injectors.Fault { return &Blackhole{How: "blackholed"} }},
+	{Name: "network.delay", Summary: "the path to a host becomes longer, evenly or with jitter", BackEnds: []string{"nfqueue"},
+		Takes: "queue", Default: func() injectors.Fault {
+			return &Delay{By: unit.Duration(50 * time.Millisecond), Distribution: "uniform", Seed: 1}
+		}},
+	{Name: "network.reorder", Summary: "some packets to a host are overtaken by others", BackEnds: []string{"nfqueue"},
+		Takes: "queue", Default: func() injectors.Fault {
+			return &Reorder{single: single{Share: 0.1, Seed: 1}, By: unit.Duration(20 * time.Millisecond)}
+		}},
+	{Name: "network.duplicate", Summary: "some packets to a host arrive twice", BackEnds: []string{"nfqueue"},
+		Takes: "queue", Default: func() injectors.Fault { return &Duplicate{single{Share: 0.1, Seed: 1}} }},
+	{Name: "network.corrupt", Summary: "some packets to a host arrive with a wrong bit, and are dropped for it", BackEnds: []string{"nfqueue"},
+		Takes: "queue", Default: func() injectors.Fault { return &Corrupt{single{Share: 0.1, Seed: 1}} }},
+	{Name: "network.rate", Summary: "a link becomes narrow, in both directions", BackEnds: []string{"tbf"},
+		Takes: "width", Default: func() injectors.Fault { return &Rate{To: unit.Bitrate(2e6)} }},
+	{Name: "network.rate-trace", Summary: "a link's width swings as a mobile carrier's does", BackEnds: []string{"tbf"},
+		Takes: "width", Default: func() injectors.Fault {
+			return &RateTrace{From: 500e3, To: 8e6, Step: unit.Duration(3 * time.Second), Seed: 1}
+		}},
+	{Name: "network.flap", Summary: "a link goes down and up, over and over", BackEnds: []string{"link"},
+		Takes: "link", Default: func() injectors.Fault { return &Flap{Every: unit.Duration(2 * time.Second), Down: 0.5} }},
+}

@@ -1,0 +1,300 @@
+package process
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/livedrill/livedrill/injectors"
+	"github.com/livedrill/livedrill/target"
+	"github.com/livedrill/livedrill/target/hosts"
+)
+
+// Descriptors takes a component's spare file descriptors away: what it has open stays, and connections beyond that are not
+// accepted any more (EMFILE).
+type Descriptors struct {
+	Spare int `json:"spare" unit:"descriptors" help:"how many more each process may open"`
+}
+
+// Validate finds settings that cannot work.
+func (f *Descriptors) Validate() error {
+	if f.Spare < 0 || f.Spare > 1000 {
+		return fmt.Errorf("spare: %d is not between 0 and 1000", f.Spare)
+	}
+	return nil
+}
+
+// limited is a process and the limit that it had.
+type limited struct {
+	proc
+	Soft, Hard uint64
+}
+
+// BackEnd is part of injectors.BackEnded.
+func (*Descriptors) BackEnd() string { return "rlimit" }
+
+// Check is part of injectors.Fault.
+func (*Descriptors) Check(_ context.Context, on target.Component) error {
+	list, err := find(on)
+	if err == nil && len(list) == 0 {
+		err = errors.New("it has no process")
+	}
+	if err == nil && len(on.Ports) == 0 {
+		err = errors.New("it listens on no port")
+	}
+	return err
+}
+
+// Save is part of injectors.Fault: every process's limit.
+func (*Descriptors) Save(_ context.Context, on target.Component) (injectors.Original, error) {
+	list, err := limits(on)
+	if err != nil {
+		return nil, err
+	}
+	return injectors.Keep(list)
+}
+
+func limits(on target.Component) ([]limited, error) {
+	list, err := find(on)
+	if err != nil {
+		return nil, err
+	}
+	var out []limited
+	for _, p := range list {
+		var r unix.Rlimit
+		if err := unix.Prlimit(p.PID, unix.RLIMIT_NOFILE, nil, &r); err != nil {
+			if !p.alive() {
+				continue
+			}
+			return nil, fmt.Errorf("limit of process %d: %w", p.PID, err)
+		}
+		out = append(out, limited{p, r.Cur, r.Max})
+	}
+	return out, nil
+}
+
+// Inject is part of injectors.Fault.
+func (f *Descriptors) Inject(ctx context.Context, on target.Component) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	before, err := limits(on)
+	if err != nil {
+		return err
+	}
+	for _, p := range before {
+		open, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", p.PID))
+		if err == nil {
+			// The limit is on the number of a descriptor, and numbers are given from the lowest free one on.
+			err = unix.Prlimit(p.PID, unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: uint64(len(open) + f.Spare), Max: p.Hard}, nil)
+		}
+		if err != nil && p.alive() {
+			return errors.Join(fmt.Errorf("limit of process %d: %w", p.PID, err), giveBack(before))
+		}
+	}
+	return nil
+}
+
+func giveBack(list []limited) error {
+	var errs []error
+	for _, p := range list {
+		if !p.alive() { // it has ended: another one with its number is none of ours
+			continue
+		}
+		if err := unix.Prlimit(p.PID, unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: p.Soft, Max: p.Hard}, nil); err != nil && p.alive() {
+			errs = append(errs, fmt.Errorf("limit of process %d: %w", p.PID, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Effect opens more connections than there are spare descriptors, and reads from the kernel how many of them nobody accepts.
+func (f *Descriptors) Effect(ctx context.Context, on target.Component) (injectors.Measured, error) {
+	n := f.Spare + 16
+	conns, err := dial(ctx, on, n)
+	defer closeAll(conns)
+	if err != nil {
+		return injectors.Measured{}, err
+	}
+	waiting := 0
+	for end := time.Now().Add(time.Second); time.Now().Before(end); target.Wait(ctx, 20*time.Millisecond) {
+		if waiting, err = backlog(on); err != nil || waiting == 0 {
+			break
+		}
+	}
+	return injectors.Measured{N: uint64(len(conns)), Asked: map[string]float64{"spare_descriptors": float64(f.Spare)},
+		Is: map[string]float64{"connections": float64(len(conns)), "not_accepted": float64(waiting)}, Bites: waiting > 0, Clean: waiting == 0,
+		Reason: fmt.Sprintf("of %d connections %d are not accepted", len(conns), waiting)}, err
+}
+
+// Restore is part of injectors.Fault.
+func (*Descriptors) Restore(_ context.Context, _ target.Component, was injectors.Original) error {
+	var before []limited
+	if err := was.Read(&before); err != nil {
+		return err
+	}
+	return giveBack(before)
+}
+
+// Hoard opens connections to a component, from one address, and holds them without a word.
+type Hoard struct {
+	Connections int    `json:"connections" help:"how many are held"`
+	Port        string `json:"port" help:"protocol of the port, as livedrill list components shows; empty: the first"`
+}
+
+// Validate finds settings that cannot work.
+func (f *Hoard) Validate() error {
+	if f.Connections < 10 || f.Connections > 20_000 {
+		return fmt.Errorf("connections: %d is not between 10 and 20000", f.Connections)
+	}
+	return nil
+}
+
+// BackEnd is part of injectors.BackEnded.
+func (*Hoard) BackEnd() string { return "connections" }
+
+func hoardName(on target.Component) string { return "hoard " + on.Handles.Network.Namespace }
+
+// Check is part of injectors.Fault.
+func (f *Hoard) Check(_ context.Context, on target.Component) error {
+	if on.Handles.Network == nil {
+		return errNoHost
+	}
+	if _, err := address(on, f.Port); err != nil {
+		return err
+	}
+	if injectors.Begun(hoardName(on)) {
+		return errors.New("another fault holds connections to it already")
+	}
+	return nil
+}
+
+// Save is part of injectors.Fault: nothing is changed that would have to be put back.
+func (*Hoard) Save(context.Context, target.Component) (injectors.Original, error) {
+	return injectors.Keep(struct{}{})
+}
+
+// Inject is part of injectors.Fault.
+func (f *Hoard) Inject(ctx context.Context, on target.Component) error {
+	conns, err := dialPort(ctx, on, f.Port, f.Connections)
+	if err != nil && len(conns) < f.Connections/2 {
+		closeAll(conns)
+		return err
+	}
+	return injectors.Begin(ctx, hoardName(on), func(ctx context.Context) {
+		defer closeAll(conns)
+		<-ctx.Done()
+	})
+}
+
+// Effect counts the connections that the component's own kernel has from our address. It bites with half of what was asked for:
+// a component that closes idle ones defends itself, and that shows in the figure.
+func (f *Hoard) Effect(_ context.Context, on target.Component) (injectors.Measured, error) {
+	n, err := established(on)
+	return injectors.Measured{N: uint64(f.Connections), Asked: map[string]float64{"connections": float64(f.Connections)},
+		Is: map[string]float64{"connections": float64(n)}, Bites: n*2 >= f.Connections, Clean: n < max(5, f.Connections/10),
+		Reason: fmt.Sprintf("it has %d connections from us", n)}, err
+}
+
+// Restore is part of injectors.Fault.
+func (*Hoard) Restore(_ context.Context, on target.Component, _ injectors.Original) error {
+	injectors.End(hoardName(on))
+	return nil
+}
+
+// address is that of the component's port of a protocol, or of its first one.
+func address(on target.Component, protocol string) (string, error) {
+	if protocol != "" {
+		return on.HostPort(protocol)
+	}
+	var names []string
+	for name := range on.Ports {
+		names = append(names, name)
+	}
+	if len(names) == 0 {
+		return "", errors.New("it listens on no port")
+	}
+	return on.HostPort(slices.Min(names))
+}
+
+func dial(ctx context.Context, on target.Component, n int) ([]net.Conn, error) {
+	return dialPort(ctx, on, "", n)
+}
+
+// dialPort opens n connections to a component over its link.
+func dialPort(ctx context.Context, on target.Component, protocol string, n int) (out []net.Conn, err error) {
+	addr, err := address(on, protocol)
+	if err != nil {
+		return nil, err
+	}
+	err = hosts.InNamespace(on.Handles.Network.Bridge, func() error {
+		for range n {
+			conn, err := (&net.Dialer{Timeout: 500 * time.Millisecond}).DialContext(ctx, "tcp4", addr)
+			if err != nil {
+				return err
+			}
+			out = append(out, conn)
+		}
+		return nil
+	})
+	return out, err
+}
+
+func closeAll(conns []net.Conn) {
+	for _, c := range conns {
+		_ = c.Close() // they were held for nothing
+	}
+}
+
+// sockets walks the TCP sockets of a component's host: its states and queues as the kernel shows them, proc_net_tcp.
+func sockets(on target.Component, each func(local, remote, state string, received uint64)) error {
+	return hosts.InNamespace(on.Handles.Network.Namespace, func() error {
+		for _, file := range []string{"tcp", "tcp6"} {
+			text, err := os.ReadFile(filepath.Join("/proc/thread-self/net", file))
+			if err != nil {
+				continue // without IPv6 there is no such file
+			}
+			for line := range strings.Lines(string(text)) {
+				var number, local, remote, state string
+				var sent, received uint64
+				if n, _ := fmt.Sscanf(strings.TrimSpace(line), "%s %s %s %s %x:%x", &number, &local, &remote, &state, &sent, &received); n == 6 {
+					each(local, remote, state, received)
+				}
+			}
+		}
+		return nil
+	})
+}
+
+// backlog is how many connections wait to be accepted, at all listeners together.
+func backlog(on target.Component) (n int, err error) {
+	err = sockets(on, func(_, _, state string, received uint64) {
+		if state == "0A" { // LISTEN: the receive queue is the number of connections
+			n += int(received)
+		}
+	})
+	return n, err
+}
+
+// established is how many connections there are from the bridge's address.
+func established(on target.Component) (n int, err error) {
+	ip := net.ParseIP(on.Handles.Network.Peer).To4()
+	if ip == nil {
+		return 0, fmt.Errorf("%q is no IPv4 address", on.Handles.Network.Peer)
+	}
+	ours := fmt.Sprintf("%02X%02X%02X%02X:", ip[3], ip[2], ip[1], ip[0])
+	err = sockets(on, func(_, remote, state string, _ uint64) {
+		if state == "01" && strings.Contains(remote, ours) {
+			n++
+		}
+	})
+	return n, err
+}

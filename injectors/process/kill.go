@@ -1,0 +1,252 @@
+package process
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"syscall"
+	"time"
+
+	"github.com/livedrill/livedrill/injectors"
+	"github.com/livedrill/livedrill/target"
+	"github.com/livedrill/livedrill/target/unit"
+)
+
+// killing is what the faults have in common that kill a component's processes. What watches over the component starts it
+// again; that is put back by letting it.
+type killing struct{}
+
+// BackEnd is part of injectors.BackEnded.
+func (killing) BackEnd() string { return "SIGKILL" }
+
+// Check is part of injectors.Fault.
+func (killing) Check(_ context.Context, on target.Component) error {
+	list, err := find(on)
+	switch {
+	case err != nil:
+		return err
+	case len(list) == 0:
+		return errors.New("it has no process")
+	case injectors.Begun(killName(on)):
+		return errors.New("another fault kills it already")
+	}
+	return nil
+}
+
+// Save is part of injectors.Fault: how many processes there are.
+func (killing) Save(_ context.Context, on target.Component) (injectors.Original, error) {
+	list, err := find(on)
+	if err != nil {
+		return nil, err
+	}
+	return injectors.Keep(map[string]int{"processes": len(list)})
+}
+
+func killName(on target.Component) string { return "kill " + on.Handles.Network.Namespace }
+
+// Restore is part of injectors.Fault: whatever is stopped goes on, and what watches over the component is let do its work.
+func (killing) Restore(ctx context.Context, on target.Component, _ injectors.Original) error {
+	injectors.End(killName(on))
+	err := new(Pause).Restore(ctx, on, nil)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// well tells whether the component is there: it says that it can work or, where it has no word for that, takes connections.
+func well(ctx context.Context, on target.Component) bool {
+	list, err := find(on)
+	if err != nil || len(list) == 0 {
+		return false
+	}
+	if on.Socket != "" {
+		return on.Healthy(ctx) == nil
+	}
+	conns, err := dial(ctx, on, 1)
+	closeAll(conns)
+	return err == nil
+}
+
+// readings looks at a component for a second, and gives the share of readings in which it was well.
+func readings(ctx context.Context, on target.Component, over time.Duration) (share float64, n uint64) {
+	const turns = 20
+	good := 0
+	for range turns {
+		if well(ctx, on) {
+			good++
+		}
+		target.Wait(ctx, over/turns)
+	}
+	return float64(good) / turns, turns
+}
+
+// Kill kills a component and keeps it dead: whenever it is started again it is killed again.
+type Kill struct{ killing }
+
+// Validate finds settings that cannot work; there are none.
+func (*Kill) Validate() error { return nil }
+
+// Inject is part of injectors.Fault. All processes are gone when it returns.
+func (*Kill) Inject(ctx context.Context, on target.Component) error {
+	return killEvery(ctx, on, 10*time.Millisecond)
+}
+
+// killEvery kills all processes of a host at once, and again after each interval.
+func killEvery(ctx context.Context, on target.Component, interval time.Duration) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	list, err := find(on)
+	if err == nil {
+		err = signalAll(list, syscall.SIGKILL)
+	}
+	if err != nil {
+		return err
+	}
+	if err := injectors.Begin(ctx, killName(on), func(ctx context.Context) {
+		for target.Wait(ctx, interval) {
+			if list, err := find(on); err == nil {
+				_ = signalAll(list, syscall.SIGKILL) // the effect tells whether they died
+			}
+		}
+	}); err != nil {
+		return err
+	}
+	if err := waitFor(ctx, func() bool { return gone(list) }); err != nil {
+		injectors.End(killName(on))
+		return err
+	}
+	return nil
+}
+
+func gone(list []proc) bool {
+	return !slices.ContainsFunc(list, proc.alive)
+}
+
+// Effect asks for a second whether the component is there.
+func (*Kill) Effect(ctx context.Context, on target.Component) (injectors.Measured, error) {
+	up, n := readings(ctx, on, time.Second)
+	return injectors.Measured{N: n, Asked: map[string]float64{"up_ratio": 0}, Is: map[string]float64{"up_ratio": up},
+		Bites: up == 0, Clean: up == 1, Reason: fmt.Sprintf("it was up in %.0f%% of %d readings", up*100, n)}, nil
+}
+
+// RestartLoop kills a component again and again: it comes up, and dies.
+type RestartLoop struct {
+	killing
+	Every unit.Duration `json:"every" help:"from one death to the next"`
+}
+
+// Validate finds settings that cannot work.
+func (f *RestartLoop) Validate() error {
+	if d := time.Duration(f.Every); d < 500*time.Millisecond || d > 3*time.Second {
+		return fmt.Errorf("every: %s is not between 500ms and 3s, which a proof can wait for", f.Every)
+	}
+	return nil
+}
+
+// Inject is part of injectors.Fault.
+func (f *RestartLoop) Inject(ctx context.Context, on target.Component) error {
+	return killEvery(ctx, on, time.Duration(f.Every))
+}
+
+// Effect watches for three turns how many times the processes were others than before.
+func (f *RestartLoop) Effect(ctx context.Context, on target.Component) (injectors.Measured, error) {
+	const turns = 3
+	var last uint64
+	deaths := 0
+	for end := time.Now().Add(turns*time.Duration(f.Every) + 300*time.Millisecond); time.Now().Before(end); target.Wait(ctx, 20*time.Millisecond) {
+		list, err := find(on)
+		if err != nil {
+			return injectors.Measured{}, err
+		}
+		if len(list) == 0 {
+			continue
+		}
+		if last != 0 && list[0].Start != last {
+			deaths++
+		}
+		last = list[0].Start
+	}
+	up, n := readings(ctx, on, 200*time.Millisecond)
+	return injectors.Measured{N: n, Asked: map[string]float64{"restarts": turns}, Is: map[string]float64{"restarts": float64(deaths), "up_ratio": up},
+		Bites: deaths >= turns-1, Clean: deaths == 0 && up == 1, Reason: fmt.Sprintf("it was started again %d times in %d turns", deaths, turns)}, nil
+}
+
+// SlowStart kills a component, and holds whatever is started in its place for a time before it may run: a cold cache, a
+// migration, an image that is still being fetched.
+type SlowStart struct {
+	killing
+	By unit.Duration `json:"by" help:"how long a new process is held"`
+}
+
+// Validate finds settings that cannot work.
+func (f *SlowStart) Validate() error {
+	if d := time.Duration(f.By); d < time.Second || d > 10*time.Minute {
+		return fmt.Errorf("by: %s is not between 1s and 10m", f.By)
+	}
+	return nil
+}
+
+// Inject is part of injectors.Fault. The old processes are gone when it returns.
+func (f *SlowStart) Inject(ctx context.Context, on target.Component) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	old, err := find(on)
+	if err == nil {
+		err = signalAll(old, syscall.SIGKILL)
+	}
+	if err != nil {
+		return err
+	}
+	if err := injectors.Begin(ctx, killName(on), func(ctx context.Context) {
+		held := map[proc]time.Time{}
+		for _, p := range old {
+			held[p] = time.Time{}
+		}
+		for target.Wait(ctx, 2*time.Millisecond) {
+			list, err := find(on)
+			if err != nil {
+				continue
+			}
+			for _, p := range list {
+				until, known := held[p]
+				switch {
+				case !known:
+					held[p] = time.Now().Add(time.Duration(f.By))
+					_ = p.signal(syscall.SIGSTOP) // the effect tells
+				case !until.IsZero() && time.Now().After(until):
+					held[p] = time.Time{}
+					_ = p.signal(syscall.SIGCONT)
+				}
+			}
+		}
+	}); err != nil {
+		return err
+	}
+	if err := waitFor(ctx, func() bool { return gone(old) }); err != nil {
+		injectors.End(killName(on))
+		return err
+	}
+	return nil
+}
+
+// Effect asks for a second whether the component is up: it must not be before its time.
+func (f *SlowStart) Effect(ctx context.Context, on target.Component) (injectors.Measured, error) {
+	up, n := readings(ctx, on, time.Second)
+	return injectors.Measured{N: n, Asked: map[string]float64{"up_ratio": 0}, Is: map[string]float64{"up_ratio": up, "held_seconds": f.By.Seconds()},
+		Bites: up == 0, Clean: up == 1 && !injectors.Begun(killName(on)), Reason: fmt.Sprintf("it was up in %.0f%% of %d readings", up*100, n)}, nil
+}
+
+// waitFor waits at most a second for something that the kernel does in a moment.
+func waitFor(ctx context.Context, is func() bool) error {
+	for end := time.Now().Add(time.Second); !is(); {
+		if time.Now().After(end) || !target.Wait(ctx, time.Millisecond) {
+			return errors.Join(errors.New("the processes do not do as they are told"), ctx.Err())
+		}
+	}
+	return nil
+}
