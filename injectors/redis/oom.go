@@ -1,4 +1,3 @@
-// Package redis breaks Redis servers.
 package redis
 
 import (
@@ -36,24 +35,12 @@ const (
 	probes     = 50
 )
 
-// settings are what is changed in the server.
-var settings = []string{"maxmemory", "maxmemory-policy"}
+// oomSettings are what is changed in the server. They are put back in this order: with the policy first, the server would make
+// room under a limit that is still ours, and lose keys.
+var oomSettings = []string{"maxmemory", "maxmemory-policy"}
 
 // BackEnd is part of injectors.BackEnded.
 func (*OOM) BackEnd() string { return "maxmemory" }
-
-func dial(on target.Component) (*redis.Client, error) {
-	h := on.Handles.Redis
-	if h == nil {
-		return nil, errors.New("it is no Redis")
-	}
-	network := "tcp"
-	if strings.HasPrefix(h.Addr, "/") {
-		network = "unix"
-	}
-	return redis.NewClient(&redis.Options{Network: network, Addr: h.Addr, Password: h.Password, MaxRetries: -1, DisableIdentity: true,
-		DialTimeout: time.Second, ReadTimeout: 2 * time.Second, PoolSize: 2}), nil
-}
 
 // Check is part of injectors.Fault.
 func (f *OOM) Check(ctx context.Context, on target.Component) error {
@@ -71,32 +58,7 @@ func (f *OOM) Check(ctx context.Context, on target.Component) error {
 
 // Save is part of injectors.Fault.
 func (f *OOM) Save(ctx context.Context, on target.Component) (injectors.Original, error) {
-	c, err := dial(on)
-	if err != nil {
-		return nil, err
-	}
-	defer c.Close()
-	was, err := read(ctx, c)
-	if err != nil {
-		return nil, err
-	}
-	return injectors.Keep(was)
-}
-
-func read(ctx context.Context, c *redis.Client) (map[string]string, error) {
-	out := map[string]string{}
-	for _, name := range settings {
-		got, err := c.ConfigGet(ctx, name).Result()
-		if err != nil {
-			return nil, err
-		}
-		value, ok := got[name]
-		if !ok {
-			return nil, fmt.Errorf("the server has no setting %s", name)
-		}
-		out[name] = value
-	}
-	return out, nil
+	return saveSettings(ctx, on, oomSettings...)
 }
 
 // Inject is part of injectors.Fault. The limit is put half the ballast below what is used, so that keys which expire do
@@ -179,21 +141,15 @@ func (f *OOM) Effect(ctx context.Context, on target.Component) (injectors.Measur
 	return m, nil
 }
 
-// Restore is part of injectors.Fault. The limit goes first: while it is in force even this client could be refused.
+// Restore is part of injectors.Fault.
 func (f *OOM) Restore(ctx context.Context, on target.Component, was injectors.Original) error {
 	c, err := dial(on)
 	if err != nil {
 		return err
 	}
 	defer c.Close()
-	var before map[string]string
-	if err := was.Read(&before); err != nil {
+	if err := putSettings(ctx, c, was, oomSettings...); err != nil {
 		return err
-	}
-	for _, name := range settings {
-		if err := c.ConfigSet(ctx, name, before[name]).Err(); err != nil {
-			return fmt.Errorf("CONFIG SET %s %s: %w", name, before[name], err)
-		}
 	}
 	var cursor uint64
 	for {
@@ -210,14 +166,5 @@ func (f *OOM) Restore(ctx context.Context, on target.Component, was injectors.Or
 			break
 		}
 	}
-	now, err := read(ctx, c)
-	if err != nil {
-		return err
-	}
-	for _, name := range settings {
-		if now[name] != before[name] {
-			return fmt.Errorf("%s is %q, was %q", name, now[name], before[name])
-		}
-	}
-	return nil
+	return checkSettings(ctx, c, was)
 }

@@ -1,9 +1,14 @@
 package redis
 
 import (
+	"context"
+	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -43,7 +48,14 @@ func server(t *testing.T) target.Component {
 	return target.Component{Name: "redis", Handles: target.Handles{Redis: &target.Redis{Addr: socket}}}
 }
 
-var faults = map[string]func() injectors.Fault{"oom": func() injectors.Fault { return &OOM{Ballast: 4} }}
+var faults = map[string]func() injectors.Fault{
+	"oom":         func() injectors.Fault { return &OOM{Ballast: 4} },
+	"pause":       func() injectors.Fault { return &Pause{} },
+	"connections": func() injectors.Fault { return &Connections{Spare: 3} },
+	"flush":       func() injectors.Fault { return &Flush{Match: "room:*"} },
+	"hot key":     func() injectors.Fault { return &HotKey{Size: 10_000, Clients: 3} },
+	"subscribers": func() injectors.Fault { return &Subscribers{Clients: 3, Each: 2} },
+}
 
 func TestMain(m *testing.M) {
 	injectortest.Victim(faults)
@@ -51,18 +63,58 @@ func TestMain(m *testing.M) {
 }
 
 func TestConformance(t *testing.T) {
-	on := server(t)
-	injectortest.Run(t, injectortest.Case{Kind: "oom", New: faults["oom"], On: on, State: func() (any, error) {
-		c, err := dial(on)
-		if err != nil {
+	for _, name := range slices.Sorted(maps.Keys(faults)) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			on := server(t)
+			c, err := dial(on)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			for i := range 20 {
+				if err := c.Set(t.Context(), fmt.Sprintf("room:%d", i), "a room", time.Hour).Err(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			injectortest.Run(t, injectortest.Case{Kind: name, New: faults[name], On: on, State: func() (any, error) { return state(t.Context(), on) }})
+		})
+	}
+}
+
+// state is all that these faults may change: settings, keys, subscribers, and whether the server answers at once. While it lets
+// nobody in, that is its state.
+func state(ctx context.Context, on target.Component) (any, error) {
+	c, err := dial(on)
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	start := time.Now()
+	err = c.Ping(ctx).Err()
+	for end := time.Now().Add(200 * time.Millisecond); err != nil && time.Now().Before(end); target.Wait(ctx, retry) {
+		err = c.Ping(ctx).Err() // the connections of a victim that was killed are closed in a moment
+	}
+	if err != nil {
+		return err.Error(), nil
+	}
+	out := map[string]string{"slow": fmt.Sprint(time.Since(start) > turn/4)}
+	for _, name := range []string{"maxmemory", "maxmemory-policy", "maxclients"} {
+		if out[name], err = setting(ctx, c, name); err != nil {
 			return nil, err
 		}
-		defer c.Close()
-		settings, err := read(t.Context(), c)
-		if err != nil {
-			return nil, err
-		}
-		keys, err := c.Keys(t.Context(), ballastKey+"*").Result()
-		return map[string]any{"settings": settings, "ballast": len(keys)}, err
-	}})
+	}
+	keys, err := c.Keys(ctx, "*").Result()
+	if err != nil {
+		return nil, err
+	}
+	slices.Sort(keys)
+	keys = slices.DeleteFunc(keys, func(k string) bool { return k == probeKey }) // it expires by itself
+	out["keys"] = strings.Join(keys, " ")
+	n, err := c.PubSubNumSub(ctx, deafChannel).Result()
+	for end := time.Now().Add(200 * time.Millisecond); err == nil && n[deafChannel] > 0 && n[deafChannel] < 3 && time.Now().Before(end); {
+		n, err = c.PubSubNumSub(ctx, deafChannel).Result()
+	}
+	out["subscribers"] = fmt.Sprint(n[deafChannel] > 0)
+	return out, err
 }

@@ -1,0 +1,282 @@
+package redis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/livedrill/livedrill/injectors"
+	"github.com/livedrill/livedrill/target"
+)
+
+// HotKey asks for one large value again and again, as a front end does whose whole audience is in one room.
+type HotKey struct {
+	Size    int `json:"size" unit:"bytes" help:"of the value"`
+	Clients int `json:"clients" help:"that ask at once, each as fast as it is answered"`
+}
+
+const hotKey = "livedrill:hot"
+
+// Validate finds settings that cannot work.
+func (f *HotKey) Validate() error {
+	if f.Size < 1 || f.Size > 8<<20 {
+		return fmt.Errorf("size: %d is not between 1 byte and 8 MiB", f.Size)
+	}
+	if f.Clients < 1 || f.Clients > 200 {
+		return fmt.Errorf("clients: %d is not between 1 and 200", f.Clients)
+	}
+	return nil
+}
+
+// BackEnd is part of injectors.BackEnded.
+func (*HotKey) BackEnd() string { return "GET" }
+
+// Check is part of injectors.Fault.
+func (f *HotKey) Check(ctx context.Context, on target.Component) error {
+	c, err := dial(on)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	n, err := c.Exists(ctx, hotKey).Result()
+	if err == nil && n > 0 {
+		err = errors.New("another fault has its hot key in it already")
+	}
+	return err
+}
+
+// Save is part of injectors.Fault: the key is ours alone.
+func (*HotKey) Save(context.Context, target.Component) (injectors.Original, error) { return nothing() }
+
+func (*HotKey) name(on target.Component) string { return "redis hot key " + on.Handles.Redis.Addr }
+
+// Inject is part of injectors.Fault.
+func (f *HotKey) Inject(ctx context.Context, on target.Component) error {
+	c, err := dial(on)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	if err := c.Set(ctx, hotKey, make([]byte, f.Size), 0).Err(); err != nil {
+		return err
+	}
+	err = injectors.Begin(ctx, f.name(on), func(ctx context.Context) {
+		var wg sync.WaitGroup
+		defer wg.Wait()
+		for range f.Clients {
+			wg.Go(func() {
+				c, err := dial(on)
+				if err != nil {
+					return
+				}
+				defer c.Close()
+				for ctx.Err() == nil {
+					if c.Get(ctx, hotKey).Err() != nil {
+						target.Wait(ctx, retry)
+					}
+				}
+			})
+		}
+	})
+	if err != nil {
+		return errors.Join(err, f.Restore(context.WithoutCancel(ctx), on, nil))
+	}
+	return nil
+}
+
+// Effect reads from the server how many bytes a second it sends: it bites with 50 values a second, and is clean without the key.
+func (f *HotKey) Effect(ctx context.Context, on target.Component) (injectors.Measured, error) {
+	c, err := dial(on)
+	if err != nil {
+		return injectors.Measured{}, err
+	}
+	defer c.Close()
+	before, err := info(ctx, c, "stats", "total_net_output_bytes")
+	if err != nil {
+		return injectors.Measured{}, err
+	}
+	start := time.Now()
+	if !target.Wait(ctx, 500*time.Millisecond) {
+		return injectors.Measured{}, ctx.Err()
+	}
+	after, err := info(ctx, c, "stats", "total_net_output_bytes")
+	if err != nil {
+		return injectors.Measured{}, err
+	}
+	there, err := c.Exists(ctx, hotKey).Result()
+	rate := (after - before) / time.Since(start).Seconds()
+	values := rate / float64(f.Size)
+	return injectors.Measured{N: uint64(max(values/2, 1)), Asked: map[string]float64{"clients": float64(f.Clients)},
+		Is:    map[string]float64{"bytes_per_second": rate, "values_per_second": values},
+		Bites: there > 0 && values > 50, Clean: there == 0, Reason: fmt.Sprintf("it sends %.0f values a second", values)}, err
+}
+
+// Restore is part of injectors.Fault.
+func (f *HotKey) Restore(ctx context.Context, on target.Component, _ injectors.Original) error {
+	injectors.End(f.name(on))
+	c, err := dial(on)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	return c.Del(ctx, hotKey).Err()
+}
+
+// Subscribers lets clients subscribe that do not read: what they are sent piles up in the server's memory, and counts against
+// its limit. It is how danmaku fills a Redis that holds next to nothing.
+type Subscribers struct {
+	Clients int `json:"clients" help:"subscribers that do not read"`
+	Each    int `json:"each" unit:"MiB" help:"that piles up for each; Redis itself closes one at 32 MiB"`
+}
+
+const deafChannel = "livedrill:deaf"
+
+// Validate finds settings that cannot work.
+func (f *Subscribers) Validate() error {
+	if f.Clients < 1 || f.Clients > 500 {
+		return fmt.Errorf("clients: %d is not between 1 and 500", f.Clients)
+	}
+	if f.Each < 1 || f.Each > 28 {
+		return fmt.Errorf("each: %d MiB is not between 1 and 28", f.Each)
+	}
+	return nil
+}
+
+// BackEnd is part of injectors.BackEnded.
+func (*Subscribers) BackEnd() string { return "SUBSCRIBE" }
+
+// Check is part of injectors.Fault.
+func (f *Subscribers) Check(ctx context.Context, on target.Component) error {
+	c, err := dial(on)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	n, err := c.PubSubNumSub(ctx, deafChannel).Result()
+	if err == nil && n[deafChannel] > 0 {
+		err = errors.New("another fault has its subscribers there already")
+	}
+	return err
+}
+
+// Save is part of injectors.Fault: subscribers go when their connections do.
+func (*Subscribers) Save(context.Context, target.Component) (injectors.Original, error) {
+	return nothing()
+}
+
+func (*Subscribers) name(on target.Component) string {
+	return "redis subscribers " + on.Handles.Redis.Addr
+}
+
+// Inject is part of injectors.Fault.
+func (f *Subscribers) Inject(ctx context.Context, on target.Component) error {
+	c, err := dial(on)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	var conns []net.Conn
+	drop := func() {
+		for _, conn := range conns {
+			_ = conn.Close() // that is how a subscriber leaves
+		}
+	}
+	for range f.Clients {
+		conn, err := subscribe(ctx, on.Handles.Redis)
+		if err != nil {
+			drop()
+			return err
+		}
+		conns = append(conns, conn)
+	}
+	if err := f.fill(ctx, c); err != nil {
+		drop()
+		return err
+	}
+	err = injectors.Begin(ctx, f.name(on), func(ctx context.Context) { <-ctx.Done(); drop() })
+	if err != nil {
+		drop()
+	}
+	return err
+}
+
+// subscribe opens a connection that says SUBSCRIBE, hears that it is, and reads nothing more. Its own buffer is kept small: what
+// it does not read shall wait in the server.
+func subscribe(ctx context.Context, h *target.Redis) (net.Conn, error) {
+	conn, err := connect(ctx, h)
+	if err != nil {
+		return nil, err
+	}
+	if b, ok := conn.(interface{ SetReadBuffer(int) error }); ok {
+		_ = b.SetReadBuffer(4096) // a larger one only takes more to fill
+	}
+	order := ""
+	if h.Password != "" {
+		order = fmt.Sprintf("*2\r\n$4\r\nAUTH\r\n$%d\r\n%s\r\n", len(h.Password), h.Password)
+	}
+	order += fmt.Sprintf("*2\r\n$9\r\nSUBSCRIBE\r\n$%d\r\n%s\r\n", len(deafChannel), deafChannel)
+	_ = conn.SetDeadline(time.Now().Add(time.Second))
+	if _, err = conn.Write([]byte(order)); err == nil {
+		var got []byte
+		for buf := make([]byte, 256); err == nil && !strings.Contains(string(got), deafChannel); {
+			var n int
+			n, err = conn.Read(buf)
+			got = append(got, buf[:n]...)
+		}
+	}
+	if err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	return conn, nil
+}
+
+// fill publishes until as much piles up as was asked for.
+func (f *Subscribers) fill(ctx context.Context, c *redis.Client) error {
+	piece := make([]byte, 256<<10)
+	for range f.Each * 4 {
+		if err := c.Publish(ctx, deafChannel, piece).Err(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Effect reads from the server's list of clients what waits for those of our channel.
+func (f *Subscribers) Effect(ctx context.Context, on target.Component) (injectors.Measured, error) {
+	c, err := dial(on)
+	if err != nil {
+		return injectors.Measured{}, err
+	}
+	defer c.Close()
+	list, err := c.Do(ctx, "CLIENT", "LIST", "TYPE", "pubsub").Text()
+	if err != nil {
+		return injectors.Measured{}, err
+	}
+	var waiting float64
+	for line := range strings.Lines(list) {
+		for _, field := range strings.Fields(line) {
+			if v, ok := strings.CutPrefix(field, "omem="); ok {
+				var n float64
+				_, _ = fmt.Sscan(v, &n) // the server's own form
+				waiting += n
+			}
+		}
+	}
+	n, err := c.PubSubNumSub(ctx, deafChannel).Result()
+	asked := float64(f.Clients*f.Each) * (1 << 20)
+	return injectors.Measured{N: uint64(max(n[deafChannel], 1)), Asked: map[string]float64{"waiting_bytes": asked}, Is: map[string]float64{"waiting_bytes": waiting,
+		"subscribers": float64(n[deafChannel])}, Bites: waiting > 0.5*asked, Clean: n[deafChannel] == 0 && waiting < 0.05*asked,
+		Reason: fmt.Sprintf("%.1f MiB wait for %d subscribers", waiting/(1<<20), n[deafChannel])}, err
+}
+
+// Restore is part of injectors.Fault.
+func (f *Subscribers) Restore(_ context.Context, on target.Component, _ injectors.Original) error {
+	injectors.End(f.name(on))
+	return nil
+}
