@@ -25,6 +25,9 @@ type Handles struct {
 	Network *Network `json:"network,omitempty"`
 	Encoder *Encoder `json:"encoder,omitempty"`
 	Redis   *Redis   `json:"redis,omitempty"`
+	MySQL   *MySQL   `json:"mysql,omitempty"`
+	Cgroup  *Cgroup  `json:"cgroup,omitempty"` // of all processes on the host
+	Disk    string   `json:"disk,omitempty"`   // directory of the component's data, on a file system of its own
 }
 
 // Network is the link of a component's host: a veth pair between the host and the bridge of its range.
@@ -56,6 +59,17 @@ type EncoderState struct {
 type Redis struct {
 	Addr     string `json:"addr"` // host and port, or the path of a Unix socket
 	Password string `json:"password"`
+}
+
+// MySQL is a MariaDB or MySQL server, with the platform's account and its administrator's.
+type MySQL struct {
+	Addr          string `json:"addr"` // host and port, or the path of a Unix socket
+	User          string `json:"user"`
+	Password      string `json:"password"`
+	Database      string `json:"database"`
+	Admin         string `json:"admin"` // address for the administrator
+	AdminUser     string `json:"admin_user"`
+	AdminPassword string `json:"admin_password"`
 }
 
 // Cgroup is a control group, in either version. The zero value is none.

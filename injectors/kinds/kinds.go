@@ -6,13 +6,14 @@ import (
 
 	"github.com/livedrill/livedrill/injectors"
 	"github.com/livedrill/livedrill/injectors/gpu"
+	"github.com/livedrill/livedrill/injectors/mysql"
 	"github.com/livedrill/livedrill/injectors/network"
 	"github.com/livedrill/livedrill/injectors/process"
 	"github.com/livedrill/livedrill/injectors/redis"
 )
 
 // All lists every kind of fault, family by family.
-var All = slices.Concat(network.Kinds, process.Kinds, gpu.Kinds, redis.Kinds)
+var All = slices.Concat(network.Kinds, process.Kinds, gpu.Kinds, redis.Kinds, mysql.Kinds)
 
 // Find returns a kind by its name.
 func Find(name string) (injectors.Kind, bool) {

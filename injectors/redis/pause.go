@@ -14,10 +14,10 @@ import (
 
 const (
 	retry = 10 * time.Millisecond
-	turn  = 400 * time.Millisecond
+	turn  = 200 * time.Millisecond
 )
 
-// Pause freezes the server for all clients (CLIENT PAUSE), in turns of 400 ms: a client that waits gets one command through
+// Pause freezes the server for all clients (CLIENT PAUSE), in turns of 200 ms: a client that waits gets one command through
 // between two of them. The server itself ends a turn, so a fault whose process has died is over in a moment.
 type Pause struct{}
 
@@ -72,9 +72,9 @@ func pause(ctx context.Context, c *redis.Client) error {
 	return c.Do(ctx, "CLIENT", "PAUSE", turn.Milliseconds(), "ALL").Err()
 }
 
-// Effect asks the server a few times and takes the time that an answer needs: half a turn on average.
+// Effect asks the server a few times and takes the time that an answer needs: at least half a turn on average.
 func (f *Pause) Effect(ctx context.Context, on target.Component) (injectors.Measured, error) {
-	const asks = 5
+	const asks = 3
 	var sum time.Duration
 	for range asks {
 		c, err := dial(on)

@@ -69,6 +69,20 @@ func mounts() error {
 	return replaceFile("/etc/resolv.conf", "# a range has no way out\n")
 }
 
+// diskSize is that of a component's own file system, in bytes.
+const diskSize = 512 << 20
+
+// MakeDisk makes a directory with a file system of its own: what fills it up hurts nobody else.
+func MakeDisk(dir string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("disk: %w", err)
+	}
+	if err := unix.Mount("livedrill", dir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, fmt.Sprintf("mode=755,size=%d", diskSize)); err != nil {
+		return fmt.Errorf("disk %s: %w", dir, err)
+	}
+	return nil
+}
+
 // replaceFile puts text in the place of a file, for this mount namespace only.
 func replaceFile(path, text string) error {
 	own := filepath.Join(Base, "conf", filepath.Base(path))

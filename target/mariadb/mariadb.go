@@ -56,6 +56,9 @@ func Serve(ctx context.Context, c target.Config) error {
 		})
 }
 
+// Socket is where the administrator reaches the server that has its files in dir.
+func Socket(dir string) string { return filepath.Join(dir, "mariadb.sock") }
+
 // DSN is the gateway's address of the server; timeout bounds connecting, and each read and write where it is not zero.
 func DSN(c target.Config, addr string, timeout time.Duration) string {
 	cfg := mysql.NewConfig()

@@ -17,6 +17,7 @@ import (
 
 	"github.com/livedrill/livedrill/target"
 	"github.com/livedrill/livedrill/target/hosts"
+	"github.com/livedrill/livedrill/target/mariadb"
 	"github.com/livedrill/livedrill/target/transcode"
 )
 
@@ -111,10 +112,17 @@ func (s *Stack) start(p place, encoders target.Cgroup) error {
 	case "redis":
 		component.Handles.Redis = &target.Redis{Addr: net.JoinHostPort(host.Addr, fmt.Sprint(target.PortRedis)),
 			Password: s.options.Secrets.Redis}
+	case "mariadb":
+		component.Handles.MySQL = &target.MySQL{Addr: net.JoinHostPort(host.Addr, fmt.Sprint(target.PortMariaDB)), User: mariadb.User,
+			Password: s.options.Secrets.Database, Database: mariadb.Database, Admin: mariadb.Socket(c.Dir), AdminUser: "root"}
 	}
-	if err := os.MkdirAll(c.Dir, 0o755); err != nil {
+	if host.Cgroup.Version > 0 {
+		component.Handles.Cgroup = &host.Cgroup
+	}
+	if err := hosts.MakeDisk(c.Dir); err != nil {
 		return fmt.Errorf("start %s: %w", p.name, err)
 	}
+	component.Handles.Disk = c.Dir
 	text, err := json.Marshal(c)
 	if err != nil {
 		return fmt.Errorf("start %s: %w", p.name, err)

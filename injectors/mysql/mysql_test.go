@@ -1,0 +1,134 @@
+package mysql
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/livedrill/livedrill/injectors"
+	"github.com/livedrill/livedrill/injectors/injectortest"
+	"github.com/livedrill/livedrill/target"
+	"github.com/livedrill/livedrill/target/hosts"
+	"github.com/livedrill/livedrill/target/hosts/hoststest"
+	"github.com/livedrill/livedrill/target/mariadb"
+)
+
+func TestMain(m *testing.M) {
+	injectortest.Victim(faults)
+	hoststest.Main(m)
+}
+
+var coins = rows{Table: "coins", Key: "id"}
+
+var faults = map[string]func() injectors.Fault{
+	"connections": func() injectors.Fault { return &Connections{} },
+	"read only":   func() injectors.Fault { return &ReadOnly{} },
+	"lock wait":   func() injectors.Fault { return &LockWait{rows: coins, Rows: 10} },
+	"deadlock":    func() injectors.Fault { return &Deadlock{coins} },
+	"bad delete":  func() injectors.Fault { return &BadDelete{rows: coins, Rows: 10} },
+}
+
+// server runs a real MariaDB with one table of twenty rows.
+func server(t *testing.T) target.Component {
+	t.Helper()
+	hoststest.Range(t)
+	if _, err := exec.LookPath("mariadbd"); err != nil {
+		t.Skip("mariadbd is not on this machine")
+	}
+	dir, err := os.MkdirTemp("", "ld") // a socket's path is short
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	c := target.Config{Name: "mariadb", Listen: hosts.BridgeAddr, Dir: dir, Socket: filepath.Join(dir, "s"), Secrets: target.Secrets{Database: "secret"}}
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- mariadb.Serve(ctx, c) }()
+	t.Cleanup(func() {
+		stop()
+		if err := <-ended; err != nil && !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+	})
+	on := target.Component{Name: "mariadb", Socket: c.Socket, Handles: target.Handles{MySQL: &target.MySQL{
+		Addr: net.JoinHostPort(hosts.BridgeAddr, fmt.Sprint(target.PortMariaDB)), User: mariadb.User, Password: "secret", Database: mariadb.Database,
+		Admin: mariadb.Socket(dir), AdminUser: "root"}}}
+	for end := time.Now().Add(30 * time.Second); on.Healthy(t.Context()) != nil; {
+		if time.Now().After(end) || !target.Wait(t.Context(), 50*time.Millisecond) {
+			t.Fatal("mariadbd does not answer")
+		}
+	}
+	db, err := user(on)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	for _, statement := range []string{"CREATE TABLE coins (id INT PRIMARY KEY, n BIGINT, raw BINARY(4))",
+		"INSERT INTO coins SELECT seq, IF(seq=3, NULL, seq*seq), UNHEX('00FF27C3') FROM seq_1_to_20"} {
+		if _, err := db.ExecContext(t.Context(), statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return on
+}
+
+func TestConformance(t *testing.T) {
+	on := server(t)
+	for _, name := range slices.Sorted(maps.Keys(faults)) {
+		t.Run(name, func(t *testing.T) {
+			injectortest.Run(t, injectortest.Case{Kind: name, New: faults[name], On: on, State: func() (any, error) { return state(t.Context(), on) }})
+		})
+	}
+}
+
+// state is all that these faults may change: settings, rows, and transactions that are open, once the server has noticed that a
+// victim's connections are gone.
+func state(ctx context.Context, on target.Component) (any, error) {
+	db, err := admin(on)
+	if err != nil {
+		return nil, err
+	}
+	defer db.Close()
+	out := map[string]string{"deadlocks going on": fmt.Sprint(injectors.Begun(new(Deadlock).name(on)))}
+	for _, g := range []global{readOnly, maxConnections} {
+		var v int64
+		err := patiently(ctx, func() (err error) { v, err = g.read(ctx, db); return err })
+		if err != nil {
+			return nil, err
+		}
+		out[string(g)] = fmt.Sprint(v)
+	}
+	var sum string
+	if err := db.QueryRowContext(ctx, "SELECT GROUP_CONCAT(CONCAT_WS('/', id, COALESCE(n, 'null'), HEX(raw)) ORDER BY id) FROM coins").Scan(&sum); err != nil {
+		return nil, err
+	}
+	out["rows"] = sum
+	locks := &LockWait{rows: coins, Rows: 10}
+	for end := time.Now().Add(500 * time.Millisecond); ; {
+		m, err := locks.Effect(ctx, on)
+		if err != nil && number(err) != errTooManyConnections {
+			return nil, err
+		}
+		if out["locks"] = fmt.Sprint(m.Bites); !m.Bites || injectors.Begun(locks.name(on)) || time.Now().After(end) {
+			break
+		}
+	}
+	return out, nil
+}
+
+func TestNamesStandInStatementsAsTheyAre(t *testing.T) {
+	for _, name := range []string{"", "coins; DROP TABLE coins", "a b", "`coins`", "1coins", strings.Repeat("a", 65)} {
+		if err := (&Deadlock{rows{Table: name, Key: "id"}}).Validate(); err == nil {
+			t.Errorf("%q is taken for the name of a table", name)
+		}
+	}
+}
