@@ -88,3 +88,16 @@ func Wait(ctx context.Context, d time.Duration) bool {
 		return ctx.Err() == nil // both were ready: the end counts
 	}
 }
+
+// WaitUntil waits for something that should be so in a moment, at most for a limit.
+func WaitUntil(ctx context.Context, limit time.Duration, is func() bool) error {
+	for end := time.Now().Add(limit); !is(); {
+		if time.Now().After(end) {
+			return fmt.Errorf("it is not so after %s", limit)
+		}
+		if !Wait(ctx, time.Millisecond) {
+			return ctx.Err()
+		}
+	}
+	return nil
+}

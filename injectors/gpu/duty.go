@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/livedrill/livedrill/injectors/resource"
 	"github.com/livedrill/livedrill/reports/record"
 	"github.com/livedrill/livedrill/target"
 )
@@ -34,7 +35,7 @@ const (
 	turns = 10 // between two readings of what they use
 )
 
-func (d *duty) save() (saved, error) { return saved{Quota: -1}, nil }
+func (d *duty) save() (saved, error) { return saved{Limits: resource.Limits{Quota: -1}}, nil }
 
 func (*duty) name() string { return "emulated" }
 func (*duty) unit() string { return "cores" }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/livedrill/livedrill/injectors"
 	"github.com/livedrill/livedrill/injectors/injectortest"
+	"github.com/livedrill/livedrill/injectors/resource"
 	"github.com/livedrill/livedrill/reports/record"
 	"github.com/livedrill/livedrill/target"
 	"github.com/livedrill/livedrill/target/hosts"
@@ -56,7 +57,7 @@ func TestConformanceWithCgroup(t *testing.T) {
 		t.Fatal(err)
 	}
 	on := target.Component{Name: "transcode", Handles: target.Handles{Encoder: &target.Encoder{Cgroup: group}}}
-	injectortest.Run(t, injectortest.Case{Kind: "throttle", New: throttle, On: on, State: func() (any, error) { return quota{group}.save() }})
+	injectortest.Run(t, injectortest.Case{Kind: "throttle", New: throttle, On: on, State: func() (any, error) { return quota{resource.Quota{Group: group}}.save() }})
 }
 
 // TestConformanceWithoutCgroup serves the encoders' state as the transcoder does. What may be left behind is a stopped

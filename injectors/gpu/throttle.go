@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/livedrill/livedrill/injectors"
+	"github.com/livedrill/livedrill/injectors/resource"
 	"github.com/livedrill/livedrill/target"
 	"github.com/livedrill/livedrill/target/unit"
 )
@@ -60,10 +61,9 @@ type brake interface {
 
 // saved is what a brake found.
 type saved struct {
-	Period int64  `json:"period_us,omitempty"`
-	Quota  int64  `json:"quota_us,omitempty"` // -1: none
-	Card   bool   `json:"card,omitempty"`     // it is a real card's power limit, which outlives a range
-	Power  uint32 `json:"power_mw,omitempty"`
+	resource.Limits
+	Card  bool   `json:"card,omitempty"` // it is a real card's power limit, which outlives a range
+	Power uint32 `json:"power_mw,omitempty"`
 }
 
 // BackEnd is part of injectors.BackEnded.
@@ -91,7 +91,7 @@ func choose(on target.Component) (brake, error) {
 	case e.GPU != nil:
 		return openCard(*e.GPU)
 	case e.Cgroup.Version > 0:
-		return quota{e.Cgroup}, nil
+		return quota{resource.Quota{Group: e.Cgroup}}, nil
 	default:
 		return &duty{socket: e.Socket}, nil
 	}

@@ -10,10 +10,11 @@ import (
 	"github.com/livedrill/livedrill/injectors/network"
 	"github.com/livedrill/livedrill/injectors/process"
 	"github.com/livedrill/livedrill/injectors/redis"
+	"github.com/livedrill/livedrill/injectors/resource"
 )
 
 // All lists every kind of fault, family by family.
-var All = slices.Concat(network.Kinds, process.Kinds, gpu.Kinds, redis.Kinds, mysql.Kinds)
+var All = slices.Concat(network.Kinds, process.Kinds, resource.Kinds, gpu.Kinds, redis.Kinds, mysql.Kinds)
 
 // Find returns a kind by its name.
 func Find(name string) (injectors.Kind, bool) {

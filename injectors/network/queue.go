@@ -141,9 +141,8 @@ func enqueue(ctx context.Context, on *target.Network, next func() fate) error {
 	if err := queue.Con.SetReadBuffer(32 << 20); err != nil { // a full socket drops without a word
 		return errors.Join(fmt.Errorf("NFQUEUE: %w", err), queue.Close(), copier.Close())
 	}
-	arrived := make(chan packet, queueLength)
-	reading, stop := context.WithCancel(context.WithoutCancel(ctx))
-	err = queue.RegisterWithErrorFunc(reading, func(a nfqueue.Attribute) int {
+	arrived, ready := make(chan packet, queueLength), make(chan error, 1)
+	take := func(a nfqueue.Attribute) int {
 		p := packet{id: *a.PacketID, due: time.Now()}
 		if a.HwAddr == nil || !bytes.HasPrefix(*a.HwAddr, copySource) {
 			f := next()
@@ -154,18 +153,21 @@ func enqueue(ctx context.Context, on *target.Network, next func() fate) error {
 		}
 		arrived <- p
 		return 0
-	}, func(error) int { return 0 }) // the drop counters tell
-	if err == nil {
-		err = injectors.Begin(ctx, queueName(on), func(ctx context.Context) {
-			defer copier.Close()
-			defer queue.Close()
-			defer stop()
-			release(ctx, queue, copier, arrived)
-		})
 	}
+	err = injectors.Begin(ctx, queueName(on), func(ctx context.Context) {
+		defer copier.Close()
+		defer queue.Close()
+		err := queue.RegisterWithErrorFunc(ctx, take, func(error) int { return 0 }) // the drop counters tell
+		if ready <- err; err == nil {
+			release(ctx, queue, copier, arrived)
+		}
+	})
 	if err != nil {
-		stop()
 		return errors.Join(err, queue.Close(), copier.Close())
+	}
+	if err := <-ready; err != nil {
+		injectors.End(queueName(on))
+		return fmt.Errorf("NFQUEUE: %w", err)
 	}
 	if _, err = iptables(ctx, on, "-A", "PREROUTING", "-i", on.Device, "-m", "comment", "--comment", mark,
 		"-j", "NFQUEUE", "--queue-num", strconv.Itoa(int(number)), "--queue-bypass"); err != nil { // bypass: they pass when nobody reads

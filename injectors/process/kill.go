@@ -241,12 +241,10 @@ func (f *SlowStart) Effect(ctx context.Context, on target.Component) (injectors.
 		Bites: up == 0, Clean: up == 1 && !injectors.Begun(killName(on)), Reason: fmt.Sprintf("it was up in %.0f%% of %d readings", up*100, n)}, nil
 }
 
-// waitFor waits at most a second for something that the kernel does in a moment.
+// waitFor waits for something that the kernel does in a moment.
 func waitFor(ctx context.Context, is func() bool) error {
-	for end := time.Now().Add(time.Second); !is(); {
-		if time.Now().After(end) || !target.Wait(ctx, time.Millisecond) {
-			return errors.Join(errors.New("the processes do not do as they are told"), ctx.Err())
-		}
+	if err := target.WaitUntil(ctx, time.Second, is); err != nil {
+		return fmt.Errorf("the processes do not do as they are told: %w", err)
 	}
 	return nil
 }

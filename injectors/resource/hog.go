@@ -1,0 +1,206 @@
+package resource
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/livedrill/livedrill/injectors"
+	"github.com/livedrill/livedrill/target"
+	"github.com/livedrill/livedrill/target/hosts"
+)
+
+// hog is a process on a component's host, in its cgroup, that takes something away from the others. It dies with this process.
+type hog struct{}
+
+// BackEnd is part of injectors.BackEnded.
+func (hog) BackEnd() string { return "neighbour" }
+
+func hogName(on target.Component) string { return "hog " + on.Name }
+
+// Check is part of injectors.Fault.
+func (hog) Check(_ context.Context, on target.Component) error {
+	if _, err := quotaOf(on); err != nil {
+		return err
+	}
+	if injectors.Begun(hogName(on)) {
+		return errors.New("another fault has its processes beside it already")
+	}
+	for _, program := range []string{"md5sum", "dd"} {
+		if _, err := exec.LookPath(program); err != nil {
+			return fmt.Errorf("%s is missing on this machine (apt-get install coreutils)", program)
+		}
+	}
+	return nil
+}
+
+// Save is part of injectors.Fault: processes go when they are told to.
+func (hog) Save(context.Context, target.Component) (injectors.Original, error) {
+	return injectors.Keep(struct{}{})
+}
+
+// Restore is part of injectors.Fault.
+func (hog) Restore(_ context.Context, on target.Component, _ injectors.Original) error {
+	injectors.End(hogName(on))
+	return nil
+}
+
+// run starts programs in the component's cgroup and keeps them until the fault ends. It returns when all have begun.
+func (hog) run(ctx context.Context, on target.Component, n int, program target.Program) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	begun := make(chan error, 2*n)
+	err := injectors.Begin(ctx, hogName(on), func(ctx context.Context) {
+		var wg sync.WaitGroup
+		for range n {
+			wg.Go(func() {
+				p := program
+				p.Started = func(pid int) { begun <- hosts.AddToCgroup(*on.Handles.Cgroup, pid) }
+				begun <- p.Run(ctx)
+			})
+		}
+		wg.Wait()
+	})
+	if err != nil {
+		return err
+	}
+	for range n {
+		if err := <-begun; err != nil {
+			injectors.End(hogName(on))
+			return err
+		}
+	}
+	return nil
+}
+
+// Burn gives a component neighbours on its host that compute without end.
+type Burn struct {
+	hog
+	Processes int `json:"processes" help:"each takes a core, if it gets one"`
+}
+
+// Validate finds settings that cannot work.
+func (f *Burn) Validate() error {
+	if f.Processes < 1 || f.Processes > 64 {
+		return fmt.Errorf("processes: %d is not between 1 and 64", f.Processes)
+	}
+	return nil
+}
+
+// Inject is part of injectors.Fault.
+func (f *Burn) Inject(ctx context.Context, on target.Component) error {
+	return f.run(ctx, on, f.Processes, target.Program{Path: "md5sum", Args: []string{"/dev/zero"}})
+}
+
+// Effect reads for half a second how many cores the host's group uses.
+func (f *Burn) Effect(ctx context.Context, on target.Component) (injectors.Measured, error) {
+	q, err := quotaOf(on)
+	if err != nil {
+		return injectors.Measured{}, err
+	}
+	before, err := q.Used()
+	if err != nil {
+		return injectors.Measured{}, err
+	}
+	start := time.Now()
+	if !target.Wait(ctx, 500*time.Millisecond) {
+		return injectors.Measured{}, ctx.Err()
+	}
+	after, err := q.Used()
+	cores := (after - before) / time.Since(start).Seconds()
+	// What each gets depends on who else wants the processor: a tenth of a core each is the least that hurts.
+	return injectors.Measured{N: uint64(f.Processes), Asked: map[string]float64{"cores_at_most": float64(f.Processes)}, Is: map[string]float64{"cores": cores},
+		Bites: injectors.Begun(hogName(on)) && cores > 0.1*float64(f.Processes), Clean: !injectors.Begun(hogName(on)),
+		Reason: fmt.Sprintf("its host uses %.2f cores", cores)}, err
+}
+
+// Memory gives a component a neighbour on its host that holds memory.
+type Memory struct {
+	hog
+	Size int `json:"size" unit:"MiB" help:"that is held"`
+}
+
+// Validate finds settings that cannot work.
+func (f *Memory) Validate() error {
+	if f.Size < 16 || f.Size > 64<<10 {
+		return fmt.Errorf("size: %d MiB is not between 16 and 65536", f.Size)
+	}
+	return nil
+}
+
+// Inject is part of injectors.Fault.
+func (f *Memory) Inject(ctx context.Context, on target.Component) error {
+	if err := f.begin(ctx, on); err != nil {
+		return err
+	}
+	err := target.WaitUntil(ctx, 5*time.Second, func() bool {
+		used, err := memory(*on.Handles.Cgroup)
+		return err != nil || used >= float64(f.Size)*(1<<20)
+	})
+	if err != nil {
+		return errors.Join(err, f.Restore(context.WithoutCancel(ctx), on, nil))
+	}
+	return nil
+}
+
+// hold holds the memory for a moment, whatever becomes of it.
+func (f *Memory) hold(ctx context.Context, on target.Component, over time.Duration) error {
+	if err := f.begin(ctx, on); err != nil {
+		return err
+	}
+	target.Wait(ctx, over)
+	return f.Restore(ctx, on, nil)
+}
+
+// begin starts the neighbour: dd reads one block of that size, and then waits for somebody to take it.
+func (f *Memory) begin(ctx context.Context, on target.Component) error {
+	read, write, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	err = f.run(ctx, on, 1, target.Program{Path: "dd", Output: write,
+		Args: []string{"if=/dev/zero", "bs=" + strconv.Itoa(f.Size) + "M", "count=1", "status=none"}})
+	_ = write.Close() // the program has its own
+	if err == nil {
+		err = injectors.Begin(ctx, hogName(on)+" pipe", func(ctx context.Context) { <-ctx.Done(); _ = read.Close() })
+	}
+	if err != nil {
+		_ = read.Close() // nobody else would
+		return errors.Join(err, f.Restore(context.WithoutCancel(ctx), on, nil))
+	}
+	return nil
+}
+
+// Effect reads from the kernel what the host's group uses.
+func (f *Memory) Effect(_ context.Context, on target.Component) (injectors.Measured, error) {
+	if _, err := quotaOf(on); err != nil {
+		return injectors.Measured{}, err
+	}
+	used, err := memory(*on.Handles.Cgroup)
+	asked := float64(f.Size) * (1 << 20)
+	return injectors.Measured{N: 1, Asked: map[string]float64{"bytes": asked}, Is: map[string]float64{"bytes": used},
+		Bites: injectors.Begun(hogName(on)) && used >= asked, Clean: !injectors.Begun(hogName(on)),
+		Reason: fmt.Sprintf("its host uses %.0f MiB", used/(1<<20))}, err
+}
+
+// Restore is part of injectors.Fault.
+func (f *Memory) Restore(ctx context.Context, on target.Component, was injectors.Original) error {
+	injectors.End(hogName(on) + " pipe")
+	return f.hog.Restore(ctx, on, was)
+}
+
+// memory is what a group's processes hold, without the files that the kernel keeps in memory for them, in bytes.
+func memory(g target.Cgroup) (float64, error) {
+	stat, err := fields(filepath.Join(g.Memory, "memory.stat"))
+	if g.Version == 2 {
+		return stat["anon"], err
+	}
+	return stat["rss"], err
+}

@@ -1,0 +1,18 @@
+// Package resource takes away what a component lives on: processor, memory, disk.
+package resource
+
+import "github.com/livedrill/livedrill/injectors"
+
+// Kinds lists the faults of resources.
+var Kinds = []injectors.Kind{
+	{Name: "resource.cpu", Summary: "a component has too few cores", BackEnds: []string{"cgroup"},
+		Takes: "quota", Default: func() injectors.Fault { return &CPU{Cores: 0.2} }},
+	{Name: "resource.cpu-burn", Summary: "neighbours on its host compute without end", BackEnds: []string{"neighbour"},
+		Takes: "host", Default: func() injectors.Fault { return &Burn{Processes: 2} }},
+	{Name: "resource.memory", Summary: "a neighbour on its host holds memory", BackEnds: []string{"neighbour"},
+		Takes: "host", Default: func() injectors.Fault { return &Memory{Size: 256} }},
+	{Name: "resource.oom", Summary: "a component has too little memory, and the kernel kills it", BackEnds: []string{"cgroup"},
+		Takes: "memory", Default: func() injectors.Fault { return &OOM{} }},
+	{Name: "resource.disk-full", Summary: "the disk with a component's data is full", BackEnds: []string{"fallocate"},
+		Takes: "disk", Default: func() injectors.Fault { return &DiskFull{} }},
+}

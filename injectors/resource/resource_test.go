@@ -1,0 +1,136 @@
+package resource
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/livedrill/livedrill/injectors"
+	"github.com/livedrill/livedrill/injectors/injectortest"
+	"github.com/livedrill/livedrill/target"
+	"github.com/livedrill/livedrill/target/hosts"
+	"github.com/livedrill/livedrill/target/hosts/hoststest"
+)
+
+func TestMain(m *testing.M) {
+	injectortest.Victim(faults)
+	hoststest.Main(m)
+}
+
+var faults = map[string]func() injectors.Fault{
+	"cpu":       func() injectors.Fault { return &CPU{Cores: 0.1} },
+	"burn":      func() injectors.Fault { return &Burn{Processes: 1} },
+	"memory":    func() injectors.Fault { return &Memory{Size: 32} },
+	"oom":       func() injectors.Fault { return &OOM{} },
+	"disk full": func() injectors.Fault { return &DiskFull{Spare: 16} },
+}
+
+// component is a host in whose group something computes and holds memory; what the kernel kills is started again.
+func component(t *testing.T, r *hosts.Range, name string) target.Component {
+	t.Helper()
+	host, err := r.AddHost(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	on := target.Component{Name: name, Handles: target.Handles{Network: host.Network(), Disk: filepath.Join(t.TempDir(), "disk")}}
+	if err := hosts.MakeDisk(on.Handles.Disk); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = unix.Unmount(on.Handles.Disk, unix.MNT_DETACH) })
+	if host.Cgroup.Version == 0 {
+		return on
+	}
+	on.Handles.Cgroup = &host.Cgroup
+	ctx, cancel := context.WithCancel(t.Context())
+	read, write, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		into := func(pid int) {
+			if err := hosts.AddToCgroup(host.Cgroup, pid); err != nil {
+				t.Error(err)
+			}
+		}
+		_ = target.Together(ctx,
+			func(ctx context.Context) error {
+				return target.Program{Path: "md5sum", Args: []string{"/dev/zero"}, Started: into}.Keep(ctx, func(error) {})
+			},
+			func(ctx context.Context) error {
+				return target.Program{Path: "dd", Args: []string{"if=/dev/zero", "bs=64M", "count=1", "status=none"}, Output: write, Started: into}.Keep(ctx, func(error) {})
+			})
+	}()
+	t.Cleanup(func() { cancel(); <-over; read.Close(); write.Close() })
+	return on
+}
+
+func TestConformance(t *testing.T) {
+	r := hoststest.Range(t)
+	if _, err := exec.LookPath("md5sum"); err != nil {
+		t.Skip("coreutils are not on this machine")
+	}
+	for i, name := range slices.Sorted(maps.Keys(faults)) {
+		t.Run(name, func(t *testing.T) {
+			on := component(t, r, fmt.Sprintf("host%d", i))
+			if on.Handles.Cgroup == nil && name != "disk full" {
+				t.Skip("this machine gives no cgroups")
+			}
+			injectortest.Run(t, injectortest.Case{Kind: name, New: faults[name], On: on, State: func() (any, error) { return state(t.Context(), on) }})
+		})
+	}
+}
+
+// state is all that these faults may change: quota, limit, processes of the group once the dead ones were started again, and
+// files.
+func state(ctx context.Context, on target.Component) (any, error) {
+	out := map[string]string{}
+	if g := on.Handles.Cgroup; g != nil {
+		quota, err := Quota{*g}.Save()
+		if err != nil {
+			return nil, err
+		}
+		limit, err := memoryLimit(*g)
+		if err != nil {
+			return nil, err
+		}
+		out["quota"], out["limit"] = fmt.Sprint(quota), fmt.Sprint(limit)
+		var pids []string
+		_ = target.WaitUntil(ctx, 2*time.Second, func() bool { // both of the component's own, and none of a victim's
+			pids, err = pidsOf(*g)
+			held, _ := memory(*g)
+			return err != nil || (len(pids) == 2 || injectors.Begun(hogName(on))) && (held > 60<<20 || limit < 1<<50)
+		})
+		if err != nil {
+			return nil, err
+		}
+		if limit >= 1<<50 {
+			out["processes"] = fmt.Sprint(len(pids))
+		}
+	}
+	files, err := os.ReadDir(on.Handles.Disk)
+	out["files"] = fmt.Sprint(len(files))
+	return out, err
+}
+
+func pidsOf(g target.Cgroup) ([]string, error) {
+	text, err := os.ReadFile(filepath.Join(g.CPU, "cgroup.procs"))
+	return strings.Fields(string(text)), err
+}
+
+func TestASharedDiskIsNotFilled(t *testing.T) {
+	on := target.Component{Handles: target.Handles{Disk: t.TempDir()}}
+	if err := new(DiskFull).Check(t.Context(), on); err == nil {
+		t.Error("a directory of a file system that others live on as well is taken")
+	}
+}
