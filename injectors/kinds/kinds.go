@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/livedrill/livedrill/injectors"
+	"github.com/livedrill/livedrill/injectors/attack"
 	"github.com/livedrill/livedrill/injectors/gpu"
 	"github.com/livedrill/livedrill/injectors/mysql"
 	"github.com/livedrill/livedrill/injectors/network"
@@ -14,7 +15,7 @@ import (
 )
 
 // All lists every kind of fault, family by family.
-var All = slices.Concat(network.Kinds, process.Kinds, resource.Kinds, gpu.Kinds, redis.Kinds, mysql.Kinds)
+var All = slices.Concat(network.Kinds, process.Kinds, resource.Kinds, gpu.Kinds, redis.Kinds, mysql.Kinds, attack.Kinds)
 
 // Find returns a kind by its name.
 func Find(name string) (injectors.Kind, bool) {

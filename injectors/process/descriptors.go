@@ -6,9 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -254,47 +252,26 @@ func closeAll(conns []net.Conn) {
 	}
 }
 
-// sockets walks the TCP sockets of a component's host: its states and queues as the kernel shows them, proc_net_tcp.
-func sockets(on target.Component, each func(local, remote, state string, received uint64)) error {
-	return hosts.InNamespace(on.Handles.Network.Namespace, func() error {
-		for _, file := range []string{"tcp", "tcp6"} {
-			text, err := os.ReadFile(filepath.Join("/proc/thread-self/net", file))
-			if err != nil {
-				continue // without IPv6 there is no such file
-			}
-			for line := range strings.Lines(string(text)) {
-				var number, local, remote, state string
-				var sent, received uint64
-				if n, _ := fmt.Sscanf(strings.TrimSpace(line), "%s %s %s %s %x:%x", &number, &local, &remote, &state, &sent, &received); n == 6 {
-					each(local, remote, state, received)
-				}
-			}
-		}
-		return nil
-	})
-}
-
 // backlog is how many connections wait to be accepted, at all listeners together.
 func backlog(on target.Component) (n int, err error) {
-	err = sockets(on, func(_, _, state string, received uint64) {
-		if state == "0A" { // LISTEN: the receive queue is the number of connections
-			n += int(received)
-		}
+	err = hosts.InNamespace(on.Handles.Network.Namespace, func() error {
+		return hosts.Sockets(func(s hosts.Socket) {
+			if s.State == "0A" {
+				n += int(s.Received)
+			}
+		})
 	})
 	return n, err
 }
 
 // established is how many connections there are from the bridge's address.
 func established(on target.Component) (n int, err error) {
-	ip := net.ParseIP(on.Handles.Network.Peer).To4()
-	if ip == nil {
-		return 0, fmt.Errorf("%q is no IPv4 address", on.Handles.Network.Peer)
-	}
-	ours := fmt.Sprintf("%02X%02X%02X%02X:", ip[3], ip[2], ip[1], ip[0])
-	err = sockets(on, func(_, remote, state string, _ uint64) {
-		if state == "01" && strings.Contains(remote, ours) {
-			n++
-		}
+	err = hosts.InNamespace(on.Handles.Network.Namespace, func() error {
+		return hosts.Sockets(func(s hosts.Socket) {
+			if s.State == "01" && s.Remote.String() == on.Handles.Network.Peer {
+				n++
+			}
+		})
 	})
 	return n, err
 }

@@ -1,0 +1,187 @@
+// Package attack plays the attackers of a defence drill: floods, slow requests, guesses, forgeries. It reaches nothing but
+// hosts of a range, over their own links.
+package attack
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	vegeta "github.com/tsenart/vegeta/v12/lib"
+
+	"github.com/livedrill/livedrill/injectors"
+	"github.com/livedrill/livedrill/target"
+	"github.com/livedrill/livedrill/target/hosts"
+	"github.com/livedrill/livedrill/target/unit"
+)
+
+// inRange gives the address of a component's port, if it is a host of a range: its address is the one at the other end of its
+// link, in a network namespace that is not this process's own.
+func inRange(on target.Component, protocol string) (string, error) {
+	n := on.Handles.Network
+	if n == nil || n.Addr == "" || n.Addr != on.Addr {
+		return "", errors.New("it is no host of a range: attacks go nowhere else")
+	}
+	ip := net.ParseIP(n.Addr)
+	if ip == nil || !ip.IsPrivate() {
+		return "", fmt.Errorf("%s is no private address: attacks go nowhere else", n.Addr)
+	}
+	return on.HostPort(protocol)
+}
+
+// tally is what an attack has done so far.
+type tally struct {
+	sent   atomic.Uint64
+	got    atomic.Uint64 // attempts that got what they were after
+	turned atomic.Uint64 // attempts that were turned away
+	failed atomic.Uint64 // attempts without an answer
+}
+
+// answer is what became of one attempt.
+type answer int
+
+const (
+	failed answer = iota
+	turned
+	got
+)
+
+func (t *tally) count(a answer) {
+	t.sent.Add(1)
+	switch a {
+	case got:
+		t.got.Add(1)
+	case turned:
+		t.turned.Add(1)
+	default:
+		t.failed.Add(1)
+	}
+}
+
+// repeated is what all attacks have in common that try one thing after another at a rate.
+type repeated struct {
+	Rate    unit.Rate `json:"rate" unit:"per second" help:"attempts"`
+	Clients int       `json:"clients" help:"that try at once at most"`
+
+	tally *tally
+}
+
+// Validate finds settings that cannot work.
+func (f *repeated) Validate() error {
+	var errs []error
+	if f.Rate < 1 || f.Rate > 20_000 {
+		errs = append(errs, fmt.Errorf("rate: %s is not between 1/s and 20000/s", f.Rate))
+	}
+	if f.Clients < 1 || f.Clients > 1000 {
+		errs = append(errs, fmt.Errorf("clients: %d is not between 1 and 1000", f.Clients))
+	}
+	return errors.Join(errs...)
+}
+
+// BackEnd is part of injectors.BackEnded.
+func (*repeated) BackEnd() string { return "clients" }
+
+// Save is part of injectors.Fault: an attack changes no setting.
+func (*repeated) Save(context.Context, target.Component) (injectors.Original, error) {
+	return injectors.Keep(struct{}{})
+}
+
+// Restore is part of injectors.Fault. When it returns, no client of the attack is left.
+func (*repeated) Restore(_ context.Context, on target.Component, _ injectors.Original) error {
+	injectors.End(attackName(on))
+	return nil
+}
+
+func attackName(on target.Component) string { return "attack on " + on.Name }
+
+func free(on target.Component, protocol string) error {
+	if _, err := inRange(on, protocol); err != nil {
+		return err
+	}
+	if injectors.Begun(attackName(on)) {
+		return errors.New("it is under another attack already")
+	}
+	return nil
+}
+
+// begin lets clients try, each from the bridge, at the rate, until the fault ends; over is called then. try is told the number of the
+// attempt.
+func (f *repeated) begin(ctx context.Context, on target.Component, try func(ctx context.Context, n uint64) answer, over func()) error {
+	if err := ctx.Err(); err != nil {
+		over()
+		return err
+	}
+	f.tally = &tally{}
+	count := f.tally
+	err := injectors.Begin(ctx, attackName(on), func(ctx context.Context) {
+		defer over()
+		pace := vegeta.ConstantPacer{Freq: int(f.Rate * 60), Per: time.Minute}
+		slots := make(chan struct{}, f.Clients)
+		var wg sync.WaitGroup
+		defer wg.Wait()
+		start := time.Now()
+		for n := uint64(0); ; n++ {
+			wait, stop := pace.Pace(time.Since(start), n)
+			if stop || wait > 0 && !target.Wait(ctx, wait) {
+				return
+			}
+			select {
+			case slots <- struct{}{}:
+			case <-ctx.Done():
+				return
+			}
+			wg.Go(func() {
+				defer func() { <-slots }()
+				ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+				defer cancel()
+				if a := try(ctx, n); ctx.Err() == nil || a != failed {
+					count.count(a)
+				}
+			})
+		}
+	})
+	if err != nil {
+		over()
+	}
+	return err
+}
+
+// Effect watches the attack for a second: it bites at four fifths of its rate. What gets through is the platform's answer, not the
+// attack's, and stands beside it.
+func (f *repeated) Effect(ctx context.Context, on target.Component) (injectors.Measured, error) {
+	m := injectors.Measured{N: 1, Asked: map[string]float64{"attempts_per_second": float64(f.Rate)}, Is: map[string]float64{"attempts_per_second": 0}}
+	if f.tally == nil || !injectors.Begun(attackName(on)) {
+		m.Clean, m.Reason = !injectors.Begun(attackName(on)), "nobody attacks"
+		return m, nil
+	}
+	before, start := f.tally.sent.Load(), time.Now()
+	through, turned, lost := f.tally.got.Load(), f.tally.turned.Load(), f.tally.failed.Load()
+	if !target.Wait(ctx, time.Second) {
+		return m, ctx.Err()
+	}
+	seconds := time.Since(start).Seconds()
+	m.N = f.tally.sent.Load() - before
+	rate := float64(m.N) / seconds
+	m.Is["attempts_per_second"] = rate
+	m.Is["got_through"] = float64(f.tally.got.Load() - through)
+	m.Is["turned_away"] = float64(f.tally.turned.Load() - turned)
+	m.Is["without_answer"] = float64(f.tally.failed.Load() - lost)
+	m.Bites = rate >= 0.8*float64(f.Rate)
+	m.Reason = fmt.Sprintf("%.0f attempts a second, of them %.0f got through", rate, m.Is["got_through"]/seconds)
+	return m, nil
+}
+
+// dialFrom opens connections from the bridge of the component's range.
+func dialFrom(on target.Component) func(ctx context.Context, network, addr string) (net.Conn, error) {
+	return func(ctx context.Context, network, addr string) (conn net.Conn, err error) {
+		err = hosts.InNamespace(on.Handles.Network.Bridge, func() (err error) {
+			conn, err = (&net.Dialer{Timeout: 3 * time.Second}).DialContext(ctx, network, addr)
+			return err
+		})
+		return conn, err
+	}
+}

