@@ -1,7 +1,6 @@
 package network
 
 import (
-	"math"
 	"slices"
 	"time"
 )
@@ -30,29 +29,14 @@ func (f flow) rate() float64 {
 	return float64(f.bytes) * 8 / f.took.Seconds()
 }
 
-// median is the middle of the delays that were seen.
-func (f flow) median() time.Duration {
+// quartiles are the delays that a quarter, half and three quarters of the packets stayed below.
+func (f flow) quartiles() (low, median, high time.Duration) {
 	if len(f.delays) == 0 {
-		return 0
+		return 0, 0, 0
 	}
-	return slices.Sorted(slices.Values(f.delays))[len(f.delays)/2]
-}
-
-func (f flow) mean() time.Duration {
-	var sum time.Duration
-	for _, d := range f.delays {
-		sum += d
-	}
-	return sum / time.Duration(max(len(f.delays), 1))
-}
-
-// spread is the standard deviation of the delays.
-func (f flow) spread() time.Duration {
-	mean, sum := f.mean(), 0.0
-	for _, d := range f.delays {
-		sum += float64(d-mean) * float64(d-mean)
-	}
-	return time.Duration(math.Sqrt(sum / float64(max(len(f.delays), 1))))
+	sorted := slices.Sorted(slices.Values(f.delays))
+	n := len(sorted)
+	return sorted[n/4], sorted[n/2], sorted[min(3*n/4, n-1)]
 }
 
 // overtaken counts the packets that arrived behind a later one.

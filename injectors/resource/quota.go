@@ -26,6 +26,9 @@ const period = 20_000 // µs
 // least is the smallest quota that the kernel takes.
 const least = 1000 // µs
 
+// longest is the longest period that it takes.
+const longest = 1_000_000 // µs
+
 func (q Quota) file(name string) string { return filepath.Join(q.Group.CPU, name) }
 
 // Save reads what is set.
@@ -69,9 +72,10 @@ func (q Quota) set(s Limits) error {
 		os.WriteFile(q.file("cpu.cfs_quota_us"), strconv.AppendInt(nil, s.Quota, 10), 0))
 }
 
-// Limit leaves the group so many cores.
+// Limit leaves the group so many cores. For few of them the period is longer: a quota has a least size.
 func (q Quota) Limit(cores float64) error {
-	return q.set(Limits{Period: period, Quota: max(least, int64(cores*period))})
+	long := min(max(period, int64(least/cores)), longest)
+	return q.set(Limits{Period: long, Quota: max(least, int64(cores*float64(long)))})
 }
 
 // Release puts back what was set, and reads it again.
