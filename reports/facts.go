@@ -22,6 +22,7 @@ type Facts struct {
 	Run         Run               `json:"run"`
 	Ready       float64           `json:"ready_after_s"`
 	Interrupted bool              `json:"interrupted"`
+	Aborted     string            `json:"aborted,omitempty"` // why the run was ended before its time
 	Phases      []Phase           `json:"phases"`
 	Faults      []Fault           `json:"faults"`
 	Windows     map[string]Window `json:"windows"` // by fault id: the scrapes before it and after it, seconds from the start

@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/livedrill/livedrill/reports/record"
 )
 
 // ManifestFile holds the sums of everything else in a run directory.
@@ -65,7 +67,7 @@ func WriteManifest(dir string) error {
 
 // partOfRecord tells what a verdict stands on. Documents are made from it again, so a change of theirs changes no verdict, but shows.
 func partOfRecord(file string) bool {
-	return file == FactsFile || file == "events.jsonl" || file == "scenario.yaml" || strings.HasPrefix(file, "tsdb/") || strings.HasPrefix(file, "alerts/")
+	return file == FactsFile || file == "events.jsonl" || file == record.AuditFile || file == "scenario.yaml" || strings.HasPrefix(file, "tsdb/") || strings.HasPrefix(file, "alerts/")
 }
 
 // checkManifest holds a run directory against its manifest. A run that has none yet has nothing to be held against. Files of

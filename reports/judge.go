@@ -55,6 +55,9 @@ func Judge(ctx context.Context, dir string) (Sheet, error) {
 		return Sheet{}, err
 	}
 	facts.Problems = append(facts.Problems, broken...)
+	if err := record.CheckAudit(filepath.Join(dir, record.AuditFile)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		facts.Problems = append(facts.Problems, fmt.Sprintf("audit log: %v", err))
+	}
 	if !facts.Finished {
 		facts.Problems = append(facts.Problems, "the run died before its end: only what it had written by then is judged")
 		facts.Run.Duration = lastKnown(facts)
@@ -208,6 +211,8 @@ func (j *judge) verdict(r Result) (Verdict, []string) {
 		return Unrestored, reasons
 	case j.Interrupted:
 		return Interrupted, append(reasons, "interrupted before its end")
+	case j.Aborted != "": // what was missed for certain needs no whole run
+		return RunMissed, append([]string{"ended before its time: " + j.Aborted}, reasons...)
 	case notInjected || len(j.Problems) > 0:
 		return Inconclusive, reasons
 	case missed:

@@ -22,21 +22,22 @@ type Objective struct {
 	Threshold float64 `json:"threshold"`
 	During    string  `json:"during"` // a phase, a fault's kind or id, or "run"
 	Expr      string  `json:"expr,omitempty"`
+	Abort     bool    `json:"abort,omitempty"` // a run that has missed it for certain is ended at once
 }
 
 // WholeRun is all of a run but its warm-up; it is what an objective without "during" speaks of.
 const WholeRun = "run"
 
-var objectiveForm = regexp.MustCompile(`^(\S+)(?:\s+p([0-9.]+))?\s*(<=|>=|==|<|>)\s*(\S+)(?:\s+during\s+(\S+))?$`)
+var objectiveForm = regexp.MustCompile(`^(\S+)(?:\s+p([0-9.]+))?\s*(<=|>=|==|<|>)\s*(\S+)(?:\s+during\s+(\S+))?(\s+abort)?$`)
 
-// ParseObjective reads the short form: SLI [pNN] comparison limit [during PHASE or FAULT].
+// ParseObjective reads the short form: SLI [pNN] comparison limit [during PHASE or FAULT] [abort].
 func ParseObjective(text string) (Objective, error) {
 	m := objectiveForm.FindStringSubmatch(strings.TrimSpace(text))
 	if m == nil {
 		return Objective{}, fmt.Errorf("%q is no objective: write it as \"stall_ratio <= 2%% during fault\" or "+
 			"\"e2e_latency_seconds p95 <= 6s\"", text)
 	}
-	o := Objective{SLI: m[1], Op: m[3], During: m[5]}
+	o := Objective{SLI: m[1], Op: m[3], During: m[5], Abort: m[6] != ""}
 	sli, ok := FindSLI(o.SLI)
 	if !ok {
 		return Objective{}, fmt.Errorf("no SLI %q%s", o.SLI, nearest(o.SLI, names()))
@@ -203,5 +204,9 @@ func (o Objective) String() string {
 	if sli, _ := FindSLI(o.SLI); sli.Unit == "seconds" && o.Threshold != 0 {
 		limit = time.Duration(math.Round(o.Threshold * 1e9)).String()
 	}
-	return fmt.Sprintf("%s %s %s during %s", text, o.Op, limit, o.During)
+	text = fmt.Sprintf("%s %s %s during %s", text, o.Op, limit, o.During)
+	if o.Abort {
+		text += " abort"
+	}
+	return text
 }

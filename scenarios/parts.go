@@ -184,6 +184,7 @@ type objectiveForm struct {
 	Expr   string `json:"expr"`
 	Limit  string `json:"limit"`
 	During string `json:"during"`
+	Abort  bool   `json:"abort"`
 }
 
 func (d *decoder) objectives(n *yaml.Node, s Scenario) []reports.Objective {
@@ -209,6 +210,7 @@ func (d *decoder) objectives(n *yaml.Node, s Scenario) []reports.Objective {
 			var f objectiveForm
 			d.decode(item, reflect.ValueOf(&f).Elem(), at)
 			if o, err = reports.ExprObjective(f.Name, f.Expr, f.Limit, f.During); err == nil {
+				o.Abort = f.Abort
 				err = reports.CheckExpr(f.Expr)
 			}
 		}

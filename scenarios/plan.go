@@ -82,7 +82,11 @@ func (s Scenario) WritePlan(w io.Writer) error {
 		if o.Quantile > 0 {
 			what += fmt.Sprintf(" p%g", o.Quantile*100)
 		}
-		fmt.Fprintf(t, "  %s\t%s %s %s during %s\n", o.Name, what, o.Op, reports.Quantity(&o.Threshold, sli.Unit), o.During)
+		during := o.During
+		if o.Abort {
+			during += ", and ends the run when it is missed"
+		}
+		fmt.Fprintf(t, "  %s\t%s %s %s during %s\n", o.Name, what, o.Op, reports.Quantity(&o.Threshold, sli.Unit), during)
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.Alerts.Files)) {
 		fmt.Fprintf(t, "  alerts of %s\tfire: %s; silent: %s\n", name, strings.Join(s.Alerts.Expect, ", "), strings.Join(s.Alerts.Silent, ", "))
@@ -154,7 +158,7 @@ func (s Scenario) YAML() ([]byte, error) {
 	for _, o := range s.Objectives {
 		if o.Expr != "" {
 			objectives = append(objectives, map[string]any{"name": o.Name, "expr": o.Expr, "limit": fmt.Sprintf("%s %g", o.Op, o.Threshold),
-				"during": o.During})
+				"during": o.During, "abort": o.Abort})
 			continue
 		}
 		objectives = append(objectives, o.String())

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/http"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -35,6 +36,7 @@ type Orders struct {
 	Ordered   time.Time   `json:"ordered"` // when the user gave the command
 	Version   string      `json:"version"`
 	Root      bool        `json:"root"`
+	Actor     string      `json:"actor"`    // whose command it was, for the audit log
 	Terminal  bool        `json:"terminal"` // progress may move
 	Keep      bool        `json:"keep"`     // no timeline: the platform stays until it is told to end
 	Try       bool        `json:"try"`      // only say what can be done here
@@ -75,9 +77,11 @@ type drill struct {
 	scraper *record.Scraper
 	stack   *stack.Stack
 	runner  *injectors.Runner
+	audit   *record.Audit
 	start   time.Time
 	wg      sync.WaitGroup
 	mu      sync.Mutex
+	phase   string // that the timeline is in
 	facts   reports.Facts
 }
 
@@ -97,6 +101,10 @@ func Run(ctx context.Context, o Orders, watch func(record.Event)) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, d.db.Close()) }()
+	if d.audit, err = record.CreateAudit(filepath.Join(o.Dir, record.AuditFile)); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, d.audit.Close()) }()
 	if err := d.describe(); err != nil {
 		return err
 	}
@@ -152,6 +160,9 @@ func (d *drill) canary(defences target.Defences) (*stack.Canary, error) {
 // note writes an event; those of faults are boundaries of the record.
 func (d *drill) note(kind string, details map[string]any) {
 	d.events.Add(kind, details)
+	if strings.HasPrefix(kind, "fault.") || strings.HasPrefix(kind, "run.") {
+		d.audit.Add(d.Actor, kind, details)
+	}
 	id, _ := details["fault"].(string)
 	switch kind {
 	case "component.ended", "component.lost":

@@ -8,7 +8,9 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"os/user"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -116,6 +118,7 @@ func Prepare(ctx context.Context, o Orders) (_ *Launch, err error) {
 		return nil, errors.Join(fmt.Errorf("state: %w", err), hosts.RemoveGroup(o.Group.Cgroup))
 	}
 	o.Root = os.Geteuid() == 0
+	o.Actor = actor()
 	return &Launch{Orders: o, State: state}, nil
 }
 
@@ -300,4 +303,16 @@ func (l *Launch) Keep(name, host string, open func(expose func(to string, port i
 		}
 	}
 	return l.State.Write()
+}
+
+// actor names who gave the command: the user, and who became that user.
+func actor() string {
+	name := fmt.Sprintf("uid %d", os.Getuid())
+	if u, err := user.Current(); err == nil {
+		name = u.Username
+	}
+	if sudo := os.Getenv("SUDO_USER"); sudo != "" {
+		name += " by sudo of " + strconv.Quote(sudo)
+	}
+	return name
 }

@@ -22,10 +22,15 @@ func (d *drill) timeline(ctx context.Context) error {
 	if !target.Wait(ctx, time.Until(begin)) {
 		return nil
 	}
+	ctx, abort := context.WithCancel(ctx)
+	defer abort()
+	guarded := d.guard(ctx, abort)
+	defer func() { abort(); <-guarded }()
 	group := &injectors.Group{Runner: d.runner}
 	at := d.boundary()
 	for _, p := range d.story.Timeline() {
 		d.note("phase", map[string]any{"name": p.Name})
+		d.enter(p.Name)
 		if p.Name == "fault" {
 			d.injectAll(ctx, group, begin.Add(p.From))
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"strconv"
+	"time"
 )
 
 // Component is one part of a platform, as loads and faults see it. It is plain data, so a worker, a journal and another
@@ -70,6 +71,16 @@ type MySQL struct {
 	Admin         string `json:"admin"` // address for the administrator
 	AdminUser     string `json:"admin_user"`
 	AdminPassword string `json:"admin_password"`
+}
+
+// Tampering is what an ingest of the bundled platform does to every stream, if it is told to (PUT /tamper on its own socket): what
+// broken cameras, encoders and networks do to media.
+type Tampering struct {
+	Stall       bool          `json:"stall,omitempty"`         // nothing more comes, and the connection stays
+	NoKeyFrames bool          `json:"no_key_frames,omitempty"` // a newcomer gets no picture
+	NoAudio     bool          `json:"no_audio,omitempty"`
+	Drift       float64       `json:"drift,omitempty"` // seconds by which time stamps run ahead in each second
+	Skew        time.Duration `json:"skew,omitempty"`  // audio is so much later than video
 }
 
 // Cgroup is a control group, in either version. The zero value is none.

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/livedrill/livedrill/injectors"
+	"github.com/livedrill/livedrill/injectors/clients"
 	"github.com/livedrill/livedrill/injectors/injectortest"
 	"github.com/livedrill/livedrill/target"
 	"github.com/livedrill/livedrill/target/hosts/hoststest"
@@ -30,11 +31,13 @@ var faults = func() map[string]func() injectors.Fault {
 		"slowloris": func() injectors.Fault {
 			return &Slowloris{Connections: 20, Every: unit.Duration(100 * time.Millisecond)}
 		},
-		"syn flood": func() injectors.Fault { return &SYN{repeated: repeated{Rate: 500, Clients: 5}, Port: "http"} },
-		"key guess": func() injectors.Fault { return &Keys{repeated{Rate: 20, Clients: 5}} },
+		"syn flood": func() injectors.Fault { return &SYN{Repeated: clients.Repeated{Rate: 500, Clients: 5}, Port: "http"} },
+		"key guess": func() injectors.Fault { return &Keys{clients.Repeated{Rate: 20, Clients: 5}} },
 	}
 	for _, sort := range []string{"flood", "forge"} { // the others differ in what is asked for alone
-		out[sort] = func() injectors.Fault { return &Requests{repeated: repeated{Rate: 50, Clients: 10}, Sort: sort} }
+		out[sort] = func() injectors.Fault {
+			return &Requests{Repeated: clients.Repeated{Rate: 50, Clients: 10}, Sort: sort}
+		}
 	}
 	return out
 }()
@@ -95,10 +98,10 @@ func TestConformance(t *testing.T) {
 
 // state is all that attacks may leave: one that goes on, and connections, once the kernel has closed those of a victim.
 func state(ctx context.Context, on target.Component) (any, error) {
-	going, n := injectors.Begun(attackName(on)), 0
+	going, n := injectors.Begun(clients.Name(on)), 0
 	var err error
 	_ = target.WaitUntil(ctx, time.Second, func() bool {
-		n, err = connections(on, "01")
+		n, err = clients.Connections(on, "01")
 		return err != nil || n == 0 || going
 	})
 	return fmt.Sprintf("going on %v, connections %v", going, n > 0 && !going), err

@@ -7,12 +7,12 @@ import (
 	"math/rand/v2"
 	"net"
 	"strconv"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/livedrill/livedrill/injectors"
+	"github.com/livedrill/livedrill/injectors/clients"
 	"github.com/livedrill/livedrill/target"
 	"github.com/livedrill/livedrill/target/hosts"
 	"github.com/livedrill/livedrill/target/rtmp"
@@ -21,16 +21,16 @@ import (
 // SYN sends a component the first packet of TCP connections from addresses that nobody has: each holds a place in its kernel until
 // that gives up, or answers with cookies.
 type SYN struct {
-	repeated
+	clients.Repeated
 	Port string `json:"port" help:"protocol of the port"`
 }
 
 // Check is part of injectors.Fault.
-func (f *SYN) Check(_ context.Context, on target.Component) error { return free(on, f.Port) }
+func (f *SYN) Check(_ context.Context, on target.Component) error { return clients.Free(on, f.Port) }
 
 // Inject is part of injectors.Fault.
 func (f *SYN) Inject(ctx context.Context, on target.Component) error {
-	addr, err := inRange(on, f.Port)
+	addr, err := clients.InRange(on, f.Port)
 	if err != nil {
 		return err
 	}
@@ -54,11 +54,11 @@ func (f *SYN) Inject(ctx context.Context, on target.Component) error {
 		return fmt.Errorf("raw socket: %w", err)
 	}
 	dest := &unix.SockaddrInet4{Addr: [4]byte(to)}
-	return f.begin(ctx, on, func(context.Context, uint64) answer {
+	return f.Run(ctx, on, func(context.Context, uint64) clients.Answer {
 		if unix.Sendto(fd, synTo(to, uint16(number)), 0, dest) != nil {
-			return failed
+			return clients.Failed
 		}
-		return got
+		return clients.Got
 	}, func() { _ = unix.Close(fd) })
 }
 
@@ -103,11 +103,11 @@ func (f *SYN) Effect(ctx context.Context, on target.Component) (injectors.Measur
 	if err != nil {
 		return injectors.Measured{}, err
 	}
-	m, err := f.repeated.Effect(ctx, on)
+	m, err := f.Repeated.Effect(ctx, on)
 	if err != nil {
 		return m, err
 	}
-	half, err := connections(on, "03")
+	half, err := clients.Connections(on, "03")
 	if err != nil {
 		return m, err
 	}
@@ -135,43 +135,28 @@ func synCounters(on target.Component) (n float64, err error) {
 	return n, err
 }
 
-// connections counts a host's TCP connections in a state from the bridge's network, as its kernel shows them.
-func connections(on target.Component, state string) (n int, err error) {
-	from := strings.SplitN(on.Handles.Network.Peer, ".", 3)
-	err = hosts.InNamespace(on.Handles.Network.Namespace, func() error {
-		return hosts.Sockets(func(s hosts.Socket) {
-			remote := strings.SplitN(s.Remote.String(), ".", 3)
-			if s.State == state && len(remote) == 3 && len(from) == 3 && remote[0] == from[0] && remote[1] == from[1] &&
-				(state == "03" || s.Remote.String() == on.Handles.Network.Peer) {
-				n++
-			}
-		})
-	})
-	return n, err
-}
-
 // Keys guesses stream keys: whoever hits one goes on the air in somebody else's name.
-type Keys struct{ repeated }
+type Keys struct{ clients.Repeated }
 
 // Check is part of injectors.Fault.
-func (*Keys) Check(_ context.Context, on target.Component) error { return free(on, "rtmp") }
+func (*Keys) Check(_ context.Context, on target.Component) error { return clients.Free(on, "rtmp") }
 
 // Inject is part of injectors.Fault.
 func (f *Keys) Inject(ctx context.Context, on target.Component) error {
-	addr, err := inRange(on, "rtmp")
+	addr, err := clients.InRange(on, "rtmp")
 	if err != nil {
 		return err
 	}
-	return f.begin(ctx, on, func(ctx context.Context, n uint64) (a answer) {
+	return f.Run(ctx, on, func(ctx context.Context, n uint64) (a clients.Answer) {
 		_ = hosts.InNamespace(on.Handles.Network.Bridge, func() error {
 			conn, err := rtmp.Dial(ctx, addr, "live", 3*time.Second)
 			if err != nil {
 				return err
 			}
 			defer conn.Close()
-			a = turned
+			a = clients.Turned
 			if conn.Publish(fmt.Sprintf("streamers-%d.%016x", n%4, rand.Uint64())) == nil {
-				a = got
+				a = clients.Got
 			}
 			return nil
 		})

@@ -1,3 +1,4 @@
+// Package attack plays the attackers of a defence drill: floods, slow requests, guesses, forgeries.
 package attack
 
 import (
@@ -16,14 +17,15 @@ import (
 	"time"
 
 	"github.com/livedrill/livedrill/injectors"
+	"github.com/livedrill/livedrill/injectors/clients"
 	"github.com/livedrill/livedrill/target"
 	"github.com/livedrill/livedrill/target/unit"
 )
 
 // Requests attacks an HTTP service with requests of one sort.
 type Requests struct {
-	repeated
-	Sort string `json:"sort" help:"flood (rooms), scrape (room after room), login (passwords), forge (tokens), inject (SQL), oversize (bodies)"`
+	clients.Repeated
+	Sort string `json:"sort" help:"flood (rooms), scrape (room after room), absent (rooms that do not exist), login (passwords), forge (tokens), inject (SQL), oversize (bodies)"`
 }
 
 // sorts are the requests of each attack, by the number of the attempt. A gift that is accepted, a log-in that works: those are what
@@ -77,7 +79,7 @@ func token(algorithm string, valid time.Duration, key string) string {
 
 // Validate finds settings that cannot work.
 func (f *Requests) Validate() error {
-	err := f.repeated.Validate()
+	err := f.Repeated.Validate()
 	if _, ok := sorts[f.Sort]; !ok {
 		var names []string
 		for name := range sorts {
@@ -90,42 +92,44 @@ func (f *Requests) Validate() error {
 }
 
 // Check is part of injectors.Fault.
-func (f *Requests) Check(_ context.Context, on target.Component) error { return free(on, "http") }
+func (f *Requests) Check(_ context.Context, on target.Component) error {
+	return clients.Free(on, "http")
+}
 
 // Inject is part of injectors.Fault.
 func (f *Requests) Inject(ctx context.Context, on target.Component) error {
-	addr, err := inRange(on, "http")
+	addr, err := clients.InRange(on, "http")
 	if err != nil {
 		return err
 	}
-	client := &http.Client{Transport: &http.Transport{DialContext: dialFrom(on), MaxIdleConnsPerHost: f.Clients}}
+	client := &http.Client{Transport: &http.Transport{DialContext: clients.DialFrom(on), MaxIdleConnsPerHost: f.Clients}}
 	make := sorts[f.Sort]
-	return f.begin(ctx, on, func(ctx context.Context, n uint64) answer {
+	return f.Run(ctx, on, func(ctx context.Context, n uint64) clients.Answer {
 		method, path, token, body := make(n)
 		text, err := json.Marshal(body)
 		if err != nil {
-			return failed
+			return clients.Failed
 		}
 		req, err := http.NewRequestWithContext(ctx, method, "http://"+addr+path, strings.NewReader(string(text)))
 		if err != nil {
-			return failed
+			return clients.Failed
 		}
 		if token != "" {
 			req.Header.Set("Authorization", "Bearer "+token)
 		}
 		resp, err := client.Do(req)
 		if err != nil {
-			return failed
+			return clients.Failed
 		}
 		defer resp.Body.Close()
 		_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, 1<<20)) // for the connection's sake
 		switch {
 		case resp.StatusCode < 300:
-			return got
+			return clients.Got
 		case resp.StatusCode < 500 || resp.StatusCode == http.StatusServiceUnavailable:
-			return turned
+			return clients.Turned
 		}
-		return failed
+		return clients.Failed
 	}, client.CloseIdleConnections)
 }
 
@@ -151,7 +155,9 @@ func (f *Slowloris) Validate() error {
 func (*Slowloris) BackEnd() string { return "clients" }
 
 // Check is part of injectors.Fault.
-func (*Slowloris) Check(_ context.Context, on target.Component) error { return free(on, "http") }
+func (*Slowloris) Check(_ context.Context, on target.Component) error {
+	return clients.Free(on, "http")
+}
 
 // Save is part of injectors.Fault: an attack changes no setting.
 func (*Slowloris) Save(context.Context, target.Component) (injectors.Original, error) {
@@ -160,11 +166,11 @@ func (*Slowloris) Save(context.Context, target.Component) (injectors.Original, e
 
 // Inject is part of injectors.Fault. A connection that the server closes is opened again with the next line.
 func (f *Slowloris) Inject(ctx context.Context, on target.Component) error {
-	addr, err := inRange(on, "http")
+	addr, err := clients.InRange(on, "http")
 	if err != nil {
 		return err
 	}
-	dial := dialFrom(on)
+	dial := clients.DialFrom(on)
 	open := func(ctx context.Context) net.Conn {
 		conn, err := dial(ctx, "tcp4", addr)
 		if err != nil {
@@ -183,7 +189,7 @@ func (f *Slowloris) Inject(ctx context.Context, on target.Component) error {
 			return fmt.Errorf("%s takes no connection", addr)
 		}
 	}
-	return injectors.Begin(ctx, attackName(on), func(ctx context.Context) {
+	return injectors.Begin(ctx, clients.Name(on), func(ctx context.Context) {
 		defer func() {
 			for _, c := range conns {
 				if c != nil {
@@ -209,14 +215,14 @@ func (f *Slowloris) Inject(ctx context.Context, on target.Component) error {
 // Effect counts the connections that the component's own kernel has from the attackers' address. It bites with half of them: a
 // server with a time-out for headers defends itself, and that shows.
 func (f *Slowloris) Effect(_ context.Context, on target.Component) (injectors.Measured, error) {
-	n, err := connections(on, "01")
+	n, err := clients.Connections(on, "01")
 	return injectors.Measured{N: uint64(f.Connections), Asked: map[string]float64{"connections": float64(f.Connections)}, Is: map[string]float64{"connections": float64(n)},
-		Bites: 2*n >= f.Connections, Clean: !injectors.Begun(attackName(on)) && n < max(5, f.Connections/10),
+		Bites: 2*n >= f.Connections, Clean: !injectors.Begun(clients.Name(on)) && n < max(5, f.Connections/10),
 		Reason: fmt.Sprintf("it has %d connections from the attackers", n)}, err
 }
 
 // Restore is part of injectors.Fault.
 func (*Slowloris) Restore(_ context.Context, on target.Component, _ injectors.Original) error {
-	injectors.End(attackName(on))
+	injectors.End(clients.Name(on))
 	return nil
 }

@@ -4,13 +4,19 @@ import (
 	"time"
 
 	"github.com/livedrill/livedrill/injectors"
+	"github.com/livedrill/livedrill/injectors/clients"
 	"github.com/livedrill/livedrill/target/unit"
 )
 
 // requests is an attack of one sort on the gateway.
 func requests(sort string, rate unit.Rate) func() injectors.Fault {
-	return func() injectors.Fault { return &Requests{repeated: repeated{Rate: rate, Clients: 50}, Sort: sort} }
+	return func() injectors.Fault {
+		return &Requests{Repeated: clients.Repeated{Rate: rate, Clients: 50}, Sort: sort}
+	}
 }
+
+// Absent asks for rooms that do not exist: nothing that is cached can answer that.
+func Absent() injectors.Fault { return requests("absent", 100)() }
 
 // Kinds lists the attacks.
 var Kinds = []injectors.Kind{
@@ -29,7 +35,7 @@ var Kinds = []injectors.Kind{
 	{Name: "attack.slowloris", Summary: "requests that never end hold the server's places", BackEnds: []string{"clients"},
 		Takes: "attackers", Default: func() injectors.Fault { return &Slowloris{Connections: 300, Every: unit.Duration(time.Second)} }},
 	{Name: "attack.syn-flood", Summary: "connections that are never finished fill the kernel's queue", BackEnds: []string{"clients"},
-		Takes: "attackers", Default: func() injectors.Fault { return &SYN{repeated: repeated{Rate: 2000, Clients: 20}, Port: "http"} }},
+		Takes: "attackers", Default: func() injectors.Fault { return &SYN{Repeated: clients.Repeated{Rate: 2000, Clients: 20}, Port: "http"} }},
 	{Name: "attack.key-guessing", Summary: "somebody guesses stream keys", BackEnds: []string{"clients"},
-		On: "ingest", Takes: "attackers", Default: func() injectors.Fault { return &Keys{repeated{Rate: 30, Clients: 20}} }},
+		On: "ingest", Takes: "attackers", Default: func() injectors.Fault { return &Keys{clients.Repeated{Rate: 30, Clients: 20}} }},
 }

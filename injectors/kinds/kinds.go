@@ -6,7 +6,10 @@ import (
 
 	"github.com/livedrill/livedrill/injectors"
 	"github.com/livedrill/livedrill/injectors/attack"
+	"github.com/livedrill/livedrill/injectors/cache"
+	"github.com/livedrill/livedrill/injectors/danmaku"
 	"github.com/livedrill/livedrill/injectors/gpu"
+	"github.com/livedrill/livedrill/injectors/media"
 	"github.com/livedrill/livedrill/injectors/mysql"
 	"github.com/livedrill/livedrill/injectors/network"
 	"github.com/livedrill/livedrill/injectors/process"
@@ -15,7 +18,8 @@ import (
 )
 
 // All lists every kind of fault, family by family.
-var All = slices.Concat(network.Kinds, process.Kinds, resource.Kinds, gpu.Kinds, redis.Kinds, mysql.Kinds, attack.Kinds)
+var All = slices.Concat(network.Kinds, process.Kinds, resource.Kinds, gpu.Kinds, media.Kinds, redis.Kinds, mysql.Kinds, cache.Kinds, danmaku.Kinds,
+	attack.Kinds)
 
 // Find returns a kind by its name.
 func Find(name string) (injectors.Kind, bool) {

@@ -42,7 +42,7 @@ func (*Connections) BackEnd() string { return "maxclients" }
 
 // Check is part of injectors.Fault.
 func (*Connections) Check(ctx context.Context, on target.Component) error {
-	c, err := dial(on)
+	c, err := Dial(on)
 	if err != nil {
 		return err
 	}
@@ -61,7 +61,7 @@ func (*Connections) name(on target.Component) string {
 
 // Inject is part of injectors.Fault. One connection is kept: by it the limit can be lifted again.
 func (f *Connections) Inject(ctx context.Context, on target.Component) error {
-	c, err := dial(on)
+	c, err := Dial(on)
 	if err != nil {
 		return err
 	}
@@ -113,7 +113,7 @@ func (f *Connections) Effect(ctx context.Context, on target.Component) (injector
 // Restore is part of injectors.Fault. When the process that injected it has died, its connection's place is free.
 func (f *Connections) Restore(ctx context.Context, on target.Component, was injectors.Original) error {
 	injectors.End(f.name(on))
-	c, err := dial(on)
+	c, err := Dial(on)
 	if err != nil {
 		return err
 	}

@@ -58,7 +58,7 @@ func (f *Flush) keys(ctx context.Context, c *redis.Client) ([]string, error) {
 
 // Check is part of injectors.Fault.
 func (f *Flush) Check(ctx context.Context, on target.Component) error {
-	c, err := dial(on)
+	c, err := Dial(on)
 	if err != nil {
 		return err
 	}
@@ -72,7 +72,7 @@ func (f *Flush) Check(ctx context.Context, on target.Component) error {
 
 // Save is part of injectors.Fault: every key with its value and the time that it has left.
 func (f *Flush) Save(ctx context.Context, on target.Component) (injectors.Original, error) {
-	c, err := dial(on)
+	c, err := Dial(on)
 	if err != nil {
 		return nil, err
 	}
@@ -105,7 +105,7 @@ func (f *Flush) Save(ctx context.Context, on target.Component) (injectors.Origin
 
 // Inject is part of injectors.Fault.
 func (f *Flush) Inject(ctx context.Context, on target.Component) error {
-	c, err := dial(on)
+	c, err := Dial(on)
 	if err != nil {
 		return err
 	}
@@ -122,7 +122,7 @@ func (f *Flush) Inject(ctx context.Context, on target.Component) error {
 // Effect counts the keys that are still away. Those that the platform has made anew are the recovery that the drill is about:
 // right after the fault most are away; at the end none of those that are left may be.
 func (f *Flush) Effect(ctx context.Context, on target.Component) (injectors.Measured, error) {
-	c, err := dial(on)
+	c, err := Dial(on)
 	if err != nil {
 		return injectors.Measured{}, err
 	}
@@ -141,7 +141,7 @@ func (f *Flush) Effect(ctx context.Context, on target.Component) (injectors.Meas
 // Restore is part of injectors.Fault. What is there by now is newer, and stays; what would have expired meanwhile is not put
 // back.
 func (f *Flush) Restore(ctx context.Context, on target.Component, was injectors.Original) error {
-	c, err := dial(on)
+	c, err := Dial(on)
 	if err != nil {
 		return err
 	}

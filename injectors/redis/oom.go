@@ -44,7 +44,7 @@ func (*OOM) BackEnd() string { return "maxmemory" }
 
 // Check is part of injectors.Fault.
 func (f *OOM) Check(ctx context.Context, on target.Component) error {
-	c, err := dial(on)
+	c, err := Dial(on)
 	if err != nil {
 		return err
 	}
@@ -64,7 +64,7 @@ func (f *OOM) Save(ctx context.Context, on target.Component) (injectors.Original
 // Inject is part of injectors.Fault. The limit is put half the ballast below what is used, so that keys which expire do
 // not make room.
 func (f *OOM) Inject(ctx context.Context, on target.Component) error {
-	c, err := dial(on)
+	c, err := Dial(on)
 	if err != nil {
 		return err
 	}
@@ -111,7 +111,7 @@ func memory(ctx context.Context, c *redis.Client) (int64, error) {
 
 // Effect writes as the platform does and counts what is refused with the server's own words.
 func (f *OOM) Effect(ctx context.Context, on target.Component) (injectors.Measured, error) {
-	c, err := dial(on)
+	c, err := Dial(on)
 	if err != nil {
 		return injectors.Measured{}, err
 	}
@@ -143,7 +143,7 @@ func (f *OOM) Effect(ctx context.Context, on target.Component) (injectors.Measur
 
 // Restore is part of injectors.Fault.
 func (f *OOM) Restore(ctx context.Context, on target.Component, was injectors.Original) error {
-	c, err := dial(on)
+	c, err := Dial(on)
 	if err != nil {
 		return err
 	}

@@ -29,7 +29,7 @@ func (*Pause) BackEnd() string { return "CLIENT PAUSE" }
 
 // Check is part of injectors.Fault.
 func (f *Pause) Check(ctx context.Context, on target.Component) error {
-	c, err := dial(on)
+	c, err := Dial(on)
 	if err != nil {
 		return err
 	}
@@ -47,7 +47,7 @@ func (*Pause) name(on target.Component) string { return "redis pause " + on.Hand
 
 // Inject is part of injectors.Fault.
 func (f *Pause) Inject(ctx context.Context, on target.Component) error {
-	c, err := dial(on)
+	c, err := Dial(on)
 	if err != nil {
 		return err
 	}
@@ -77,7 +77,7 @@ func (f *Pause) Effect(ctx context.Context, on target.Component) (injectors.Meas
 	const asks = 3
 	var sum time.Duration
 	for range asks {
-		c, err := dial(on)
+		c, err := Dial(on)
 		if err != nil {
 			return injectors.Measured{}, err
 		}
@@ -97,7 +97,7 @@ func (f *Pause) Effect(ctx context.Context, on target.Component) (injectors.Meas
 // Restore is part of injectors.Fault: the turn that is on is waited for.
 func (f *Pause) Restore(ctx context.Context, on target.Component, _ injectors.Original) error {
 	injectors.End(f.name(on))
-	c, err := dial(on)
+	c, err := Dial(on)
 	if err != nil {
 		return err
 	}

@@ -39,7 +39,7 @@ func (*HotKey) BackEnd() string { return "GET" }
 
 // Check is part of injectors.Fault.
 func (f *HotKey) Check(ctx context.Context, on target.Component) error {
-	c, err := dial(on)
+	c, err := Dial(on)
 	if err != nil {
 		return err
 	}
@@ -58,7 +58,7 @@ func (*HotKey) name(on target.Component) string { return "redis hot key " + on.H
 
 // Inject is part of injectors.Fault.
 func (f *HotKey) Inject(ctx context.Context, on target.Component) error {
-	c, err := dial(on)
+	c, err := Dial(on)
 	if err != nil {
 		return err
 	}
@@ -71,7 +71,7 @@ func (f *HotKey) Inject(ctx context.Context, on target.Component) error {
 		defer wg.Wait()
 		for range f.Clients {
 			wg.Go(func() {
-				c, err := dial(on)
+				c, err := Dial(on)
 				if err != nil {
 					return
 				}
@@ -92,7 +92,7 @@ func (f *HotKey) Inject(ctx context.Context, on target.Component) error {
 
 // Effect reads from the server how many bytes a second it sends: it bites with 50 values a second, and is clean without the key.
 func (f *HotKey) Effect(ctx context.Context, on target.Component) (injectors.Measured, error) {
-	c, err := dial(on)
+	c, err := Dial(on)
 	if err != nil {
 		return injectors.Measured{}, err
 	}
@@ -120,7 +120,7 @@ func (f *HotKey) Effect(ctx context.Context, on target.Component) (injectors.Mea
 // Restore is part of injectors.Fault.
 func (f *HotKey) Restore(ctx context.Context, on target.Component, _ injectors.Original) error {
 	injectors.End(f.name(on))
-	c, err := dial(on)
+	c, err := Dial(on)
 	if err != nil {
 		return err
 	}
@@ -153,7 +153,7 @@ func (*Subscribers) BackEnd() string { return "SUBSCRIBE" }
 
 // Check is part of injectors.Fault.
 func (f *Subscribers) Check(ctx context.Context, on target.Component) error {
-	c, err := dial(on)
+	c, err := Dial(on)
 	if err != nil {
 		return err
 	}
@@ -176,7 +176,7 @@ func (*Subscribers) name(on target.Component) string {
 
 // Inject is part of injectors.Fault.
 func (f *Subscribers) Inject(ctx context.Context, on target.Component) error {
-	c, err := dial(on)
+	c, err := Dial(on)
 	if err != nil {
 		return err
 	}
@@ -249,7 +249,7 @@ func (f *Subscribers) fill(ctx context.Context, c *redis.Client) error {
 
 // Effect reads from the server's list of clients what waits for those of our channel.
 func (f *Subscribers) Effect(ctx context.Context, on target.Component) (injectors.Measured, error) {
-	c, err := dial(on)
+	c, err := Dial(on)
 	if err != nil {
 		return injectors.Measured{}, err
 	}

@@ -67,7 +67,7 @@ func TestConformance(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			on := server(t)
-			c, err := dial(on)
+			c, err := Dial(on)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -85,7 +85,7 @@ func TestConformance(t *testing.T) {
 // state is all that these faults may change: settings, keys, subscribers, and whether the server answers at once. While it lets
 // nobody in, that is its state.
 func state(ctx context.Context, on target.Component) (any, error) {
-	c, err := dial(on)
+	c, err := Dial(on)
 	if err != nil {
 		return nil, err
 	}

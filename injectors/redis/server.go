@@ -15,8 +15,8 @@ import (
 	"github.com/livedrill/livedrill/target"
 )
 
-// dial reaches the server that a component is. Nothing is tried twice: what the server says is what is measured.
-func dial(on target.Component) (*redis.Client, error) {
+// Dial reaches the server that a component is. Nothing is tried twice: what the server says is what is measured.
+func Dial(on target.Component) (*redis.Client, error) {
 	h := on.Handles.Redis
 	if h == nil {
 		return nil, errors.New("it is no Redis")
@@ -39,7 +39,7 @@ func connect(ctx context.Context, h *target.Redis) (net.Conn, error) {
 
 // saveSettings reads settings of the server, to be put back.
 func saveSettings(ctx context.Context, on target.Component, names ...string) (injectors.Original, error) {
-	c, err := dial(on)
+	c, err := Dial(on)
 	if err != nil {
 		return nil, err
 	}
@@ -109,6 +109,22 @@ func info(ctx context.Context, c *redis.Client, section, field string) (float64,
 		}
 	}
 	return 0, fmt.Errorf("the server does not say what its %s is", field)
+}
+
+// Calls is how often the server has done a command so far.
+func Calls(ctx context.Context, c *redis.Client, command string) (float64, error) {
+	text, err := c.Info(ctx, "commandstats").Result()
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(text) {
+		if v, ok := strings.CutPrefix(line, "cmdstat_"+command+":calls="); ok {
+			var n float64
+			_, err := fmt.Sscan(strings.SplitN(v, ",", 2)[0], &n)
+			return n, err
+		}
+	}
+	return 0, nil // it was never done
 }
 
 // nothing is what a fault has to put back that changes no setting.

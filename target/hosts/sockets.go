@@ -12,6 +12,7 @@ import (
 type Socket struct {
 	Remote   netip.Addr
 	State    string // 01 ESTABLISHED, 03 SYN_RECV, 0A LISTEN, ...
+	Sent     uint64 // bytes that the other end has not taken yet
 	Received uint64 // bytes that wait to be read; for a listener, connections that wait to be accepted
 }
 
@@ -28,8 +29,7 @@ func Sockets(each func(Socket)) error {
 		for line := range strings.Lines(string(text)) {
 			var number, local, remote string
 			var s Socket
-			var sent uint64
-			if n, _ := fmt.Sscanf(strings.TrimSpace(line), "%s %s %s %s %x:%x", &number, &local, &remote, &s.State, &sent, &s.Received); n == 6 {
+			if n, _ := fmt.Sscanf(strings.TrimSpace(line), "%s %s %s %s %x:%x", &number, &local, &remote, &s.State, &s.Sent, &s.Received); n == 6 {
 				s.Remote = kernelAddr(remote)
 				each(s)
 			}

@@ -36,6 +36,7 @@ type server struct {
 	client   *http.Client
 	mu       sync.Mutex
 	streams  map[string]*flv.Hub
+	tampered tampering // guarded by mu
 	accepted prometheus.Counter
 	refused  prometheus.Counter
 	broken   prometheus.Counter
@@ -62,10 +63,13 @@ func Serve(ctx context.Context, c target.Config) error {
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /live/{file}", s.pull)
+	inner := http.NewServeMux() // on the component's own socket: nobody on the network reaches it
+	inner.HandleFunc("GET /tamper", s.tampering)
+	inner.HandleFunc("PUT /tamper", s.tamper)
 
 	return target.Together(ctx,
 		func(ctx context.Context) error {
-			return metrics.Serve(ctx, c.Socket, http.NewServeMux(), func(context.Context) error { return nil })
+			return metrics.Serve(ctx, c.Socket, inner, func(context.Context) error { return nil })
 		},
 		func(ctx context.Context) error { return c.ServePort(ctx, target.PortHTTP, mux) },
 		func(ctx context.Context) error { return s.accept(ctx, l) })
@@ -131,6 +135,7 @@ func (s *server) handle(ctx context.Context, nc net.Conn) error {
 			slog.Warn("transcoder", "channel", channel, "err", err)
 		}
 	}()
+	var done tampered
 	for {
 		tag, err := conn.ReadTag()
 		if err != nil {
@@ -140,7 +145,9 @@ func (s *server) handle(ctx context.Context, nc net.Conn) error {
 			return err
 		}
 		s.bytes.Add(float64(len(tag.Data)))
-		hub.Publish(tag)
+		if tag, ok := done.apply(s.tampers(), tag); ok {
+			hub.Publish(tag)
+		}
 	}
 }
 

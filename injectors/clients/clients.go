@@ -1,12 +1,13 @@
-// Package attack plays the attackers of a defence drill: floods, slow requests, guesses, forgeries. It reaches nothing but
-// hosts of a range, over their own links.
-package attack
+// Package clients plays clients that a component would rather not have. They reach nothing but hosts of a range, over their own
+// links.
+package clients
 
 import (
 	"context"
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,16 +20,16 @@ import (
 	"github.com/livedrill/livedrill/target/unit"
 )
 
-// inRange gives the address of a component's port, if it is a host of a range: its address is the one at the other end of its
+// InRange gives the address of a component's port, if it is a host of a range: its address is the one at the other end of its
 // link, in a network namespace that is not this process's own.
-func inRange(on target.Component, protocol string) (string, error) {
+func InRange(on target.Component, protocol string) (string, error) {
 	n := on.Handles.Network
 	if n == nil || n.Addr == "" || n.Addr != on.Addr {
-		return "", errors.New("it is no host of a range: attacks go nowhere else")
+		return "", errors.New("it is no host of a range: nothing goes anywhere else")
 	}
 	ip := net.ParseIP(n.Addr)
 	if ip == nil || !ip.IsPrivate() {
-		return "", fmt.Errorf("%s is no private address: attacks go nowhere else", n.Addr)
+		return "", fmt.Errorf("%s is no private address: nothing goes anywhere else", n.Addr)
 	}
 	return on.HostPort(protocol)
 }
@@ -41,29 +42,29 @@ type tally struct {
 	failed atomic.Uint64 // attempts without an answer
 }
 
-// answer is what became of one attempt.
-type answer int
+// Answer is what became of one attempt.
+type Answer int
 
 const (
-	failed answer = iota
-	turned
-	got
+	Failed Answer = iota // no answer
+	Turned               // turned away
+	Got                  // got what it was after
 )
 
-func (t *tally) count(a answer) {
+func (t *tally) count(a Answer) {
 	t.sent.Add(1)
 	switch a {
-	case got:
+	case Got:
 		t.got.Add(1)
-	case turned:
+	case Turned:
 		t.turned.Add(1)
 	default:
 		t.failed.Add(1)
 	}
 }
 
-// repeated is what all attacks have in common that try one thing after another at a rate.
-type repeated struct {
+// Repeated is what all faults have in common that try one thing after another at a rate.
+type Repeated struct {
 	Rate    unit.Rate `json:"rate" unit:"per second" help:"attempts"`
 	Clients int       `json:"clients" help:"that try at once at most"`
 
@@ -71,7 +72,7 @@ type repeated struct {
 }
 
 // Validate finds settings that cannot work.
-func (f *repeated) Validate() error {
+func (f *Repeated) Validate() error {
 	var errs []error
 	if f.Rate < 1 || f.Rate > 20_000 {
 		errs = append(errs, fmt.Errorf("rate: %s is not between 1/s and 20000/s", f.Rate))
@@ -83,41 +84,43 @@ func (f *repeated) Validate() error {
 }
 
 // BackEnd is part of injectors.BackEnded.
-func (*repeated) BackEnd() string { return "clients" }
+func (*Repeated) BackEnd() string { return "clients" }
 
 // Save is part of injectors.Fault: an attack changes no setting.
-func (*repeated) Save(context.Context, target.Component) (injectors.Original, error) {
+func (*Repeated) Save(context.Context, target.Component) (injectors.Original, error) {
 	return injectors.Keep(struct{}{})
 }
 
 // Restore is part of injectors.Fault. When it returns, no client of the attack is left.
-func (*repeated) Restore(_ context.Context, on target.Component, _ injectors.Original) error {
-	injectors.End(attackName(on))
+func (*Repeated) Restore(_ context.Context, on target.Component, _ injectors.Original) error {
+	injectors.End(Name(on))
 	return nil
 }
 
-func attackName(on target.Component) string { return "attack on " + on.Name }
+// Name is the name of what clients do to a component, in the process that has begun it.
+func Name(on target.Component) string { return "clients of " + on.Name }
 
-func free(on target.Component, protocol string) error {
-	if _, err := inRange(on, protocol); err != nil {
+// Free refuses a component that clients could not reach, or that others have in their hands already.
+func Free(on target.Component, protocol string) error {
+	if _, err := InRange(on, protocol); err != nil {
 		return err
 	}
-	if injectors.Begun(attackName(on)) {
-		return errors.New("it is under another attack already")
+	if injectors.Begun(Name(on)) {
+		return errors.New("another fault lets clients at it already")
 	}
 	return nil
 }
 
-// begin lets clients try, each from the bridge, at the rate, until the fault ends; over is called then. try is told the number of the
+// Run lets clients try, each from the bridge, at the rate, until the fault ends; over is called then. try is told the number of the
 // attempt.
-func (f *repeated) begin(ctx context.Context, on target.Component, try func(ctx context.Context, n uint64) answer, over func()) error {
+func (f *Repeated) Run(ctx context.Context, on target.Component, try func(ctx context.Context, n uint64) Answer, over func()) error {
 	if err := ctx.Err(); err != nil {
 		over()
 		return err
 	}
 	f.tally = &tally{}
 	count := f.tally
-	err := injectors.Begin(ctx, attackName(on), func(ctx context.Context) {
+	err := injectors.Begin(ctx, Name(on), func(ctx context.Context) {
 		defer over()
 		pace := vegeta.ConstantPacer{Freq: int(f.Rate * 60), Per: time.Minute}
 		slots := make(chan struct{}, f.Clients)
@@ -138,7 +141,7 @@ func (f *repeated) begin(ctx context.Context, on target.Component, try func(ctx 
 				defer func() { <-slots }()
 				ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 				defer cancel()
-				if a := try(ctx, n); ctx.Err() == nil || a != failed {
+				if a := try(ctx, n); ctx.Err() == nil || a != Failed {
 					count.count(a)
 				}
 			})
@@ -152,10 +155,10 @@ func (f *repeated) begin(ctx context.Context, on target.Component, try func(ctx 
 
 // Effect watches the attack for a second: it bites at four fifths of its rate. What gets through is the platform's answer, not the
 // attack's, and stands beside it.
-func (f *repeated) Effect(ctx context.Context, on target.Component) (injectors.Measured, error) {
+func (f *Repeated) Effect(ctx context.Context, on target.Component) (injectors.Measured, error) {
 	m := injectors.Measured{N: 1, Asked: map[string]float64{"attempts_per_second": float64(f.Rate)}, Is: map[string]float64{"attempts_per_second": 0}}
-	if f.tally == nil || !injectors.Begun(attackName(on)) {
-		m.Clean, m.Reason = !injectors.Begun(attackName(on)), "nobody attacks"
+	if f.tally == nil || !injectors.Begun(Name(on)) {
+		m.Clean, m.Reason = !injectors.Begun(Name(on)), "nobody attacks"
 		return m, nil
 	}
 	before, start := f.tally.sent.Load(), time.Now()
@@ -175,8 +178,8 @@ func (f *repeated) Effect(ctx context.Context, on target.Component) (injectors.M
 	return m, nil
 }
 
-// dialFrom opens connections from the bridge of the component's range.
-func dialFrom(on target.Component) func(ctx context.Context, network, addr string) (net.Conn, error) {
+// DialFrom opens connections from the bridge of the component's range.
+func DialFrom(on target.Component) func(ctx context.Context, network, addr string) (net.Conn, error) {
 	return func(ctx context.Context, network, addr string) (conn net.Conn, err error) {
 		err = hosts.InNamespace(on.Handles.Network.Bridge, func() (err error) {
 			conn, err = (&net.Dialer{Timeout: 3 * time.Second}).DialContext(ctx, network, addr)
@@ -184,4 +187,19 @@ func dialFrom(on target.Component) func(ctx context.Context, network, addr strin
 		})
 		return conn, err
 	}
+}
+
+// Connections counts a host's TCP connections in a state from the bridge's network, as its kernel shows them.
+func Connections(on target.Component, state string) (n int, err error) {
+	from := strings.SplitN(on.Handles.Network.Peer, ".", 3)
+	err = hosts.InNamespace(on.Handles.Network.Namespace, func() error {
+		return hosts.Sockets(func(s hosts.Socket) {
+			remote := strings.SplitN(s.Remote.String(), ".", 3)
+			if s.State == state && len(remote) == 3 && len(from) == 3 && remote[0] == from[0] && remote[1] == from[1] &&
+				(state == "03" || s.Remote.String() == on.Handles.Network.Peer) {
+				n++
+			}
+		})
+	})
+	return n, err
 }

@@ -1,0 +1,110 @@
+package danmaku
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/livedrill/livedrill/injectors"
+	"github.com/livedrill/livedrill/injectors/clients"
+	"github.com/livedrill/livedrill/injectors/injectortest"
+	"github.com/livedrill/livedrill/target"
+	"github.com/livedrill/livedrill/target/danmaku"
+	"github.com/livedrill/livedrill/target/hosts"
+	"github.com/livedrill/livedrill/target/hosts/hoststest"
+)
+
+// TestMain is the bullet chat server too, when it is started for that.
+func TestMain(m *testing.M) {
+	if len(os.Args) == 3 && os.Args[1] == "serve" {
+		var c target.Config
+		err := json.Unmarshal([]byte(os.Args[2]), &c)
+		if err == nil {
+			err = danmaku.Serve(context.Background(), c)
+		}
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	injectortest.Victim(faults)
+	hoststest.Main(m)
+}
+
+var faults = map[string]func() injectors.Fault{
+	"slow readers": func() injectors.Fault { return &SlowReaders{Members: 5, Room: "r"} },
+	"hot room":     func() injectors.Fault { return &Talk{Repeated: many(50), Sort: "hot-room", Room: "r"} },
+	"oversize":     func() injectors.Fault { return &Talk{Repeated: many(20), Sort: "oversize", Room: "r"} },
+	"stampede":     func() injectors.Fault { return &Stampede{Repeated: many(30), Room: "r"} },
+}
+
+// server is the platform's own bullet chat, alone: it goes on without Redis.
+func server(t *testing.T) target.Component {
+	t.Helper()
+	r := hoststest.Range(t)
+	host, err := r.AddHost("danmaku-a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.WriteNames(); err != nil {
+		t.Fatal(err)
+	}
+	defences, err := target.ProfileDefences("hardened", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, err := os.MkdirTemp("", "ld") // a socket's path is short
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	c := target.Config{Name: "danmaku-a", Kind: "danmaku", Listen: host.Addr, Socket: filepath.Join(dir, "s"), Defences: defences}
+	text, err := json.Marshal(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := host.Start(hosts.Command{Name: "danmaku-a", Path: "/proc/self/exe", Args: []string{"serve", string(text)}, Log: filepath.Join(dir, "log")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { p.Stop(time.Second) })
+	on := target.Component{Name: "danmaku-a", Kind: "danmaku", Addr: host.Addr, Ports: map[string]int{"ws": target.PortDanmaku}, Socket: c.Socket,
+		Handles: target.Handles{Network: host.Network()}}
+	if err := target.WaitUntil(t.Context(), 5*time.Second, func() bool { return on.Healthy(t.Context()) == nil }); err != nil {
+		log, _ := os.ReadFile(filepath.Join(dir, "log"))
+		t.Fatalf("%v\n%s", err, log)
+	}
+	return on
+}
+
+func TestConformance(t *testing.T) {
+	on := server(t)
+	for _, name := range slices.Sorted(maps.Keys(faults)) {
+		t.Run(name, func(t *testing.T) {
+			injectortest.Run(t, injectortest.Case{Kind: name, New: faults[name], On: on, State: func() (any, error) { return state(t.Context(), on) }})
+		})
+	}
+}
+
+// state is all that members may leave: connections, once the kernel has closed those of a victim.
+func state(ctx context.Context, on target.Component) (any, error) {
+	going, n := injectors.Begun(clients.Name(on)), 0
+	var err error
+	_ = target.WaitUntil(ctx, time.Second, func() bool {
+		n, err = clients.Connections(on, "01")
+		return err != nil || n == 0 || going
+	})
+	return fmt.Sprintf("going on %v, connections %v", going, n > 0 && !going), err
+}
+
+func TestRoomsHaveNames(t *testing.T) {
+	for _, room := range []string{"", "a b", "a\r\nX: y", "a&room=b"} {
+		if err := (&SlowReaders{Members: 1, Room: room}).Validate(); err == nil {
+			t.Errorf("%q is taken for a room", room)
+		}
+	}
+}

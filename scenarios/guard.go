@@ -1,0 +1,64 @@
+package scenarios
+
+import (
+	"context"
+	"time"
+
+	"github.com/livedrill/livedrill/reports"
+	"github.com/livedrill/livedrill/target"
+)
+
+// enter notes the phase that the timeline is in.
+func (d *drill) enter(phase string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.phase = phase
+}
+
+// guard looks every second whether an objective that ends the run was missed, and calls abort then: the load stops, and every fault is
+// restored. What it returns is closed when it looks no more.
+func (d *drill) guard(ctx context.Context, abort func()) <-chan struct{} {
+	over := make(chan struct{})
+	g := reports.NewGuard(d.facts.Run, d.facts.Objectives, d.db)
+	if g == nil {
+		close(over)
+		return over
+	}
+	go func() {
+		defer close(over)
+		for target.Wait(ctx, time.Second) {
+			why, err := g.Broken(ctx, time.Now(), d.now)
+			if ctx.Err() != nil {
+				return
+			}
+			if err != nil {
+				why = "the guard cannot see: " + err.Error() // a platform that nobody watches is left in peace
+			}
+			if why != "" {
+				d.mu.Lock()
+				d.facts.Aborted = why
+				d.mu.Unlock()
+				d.note("run.aborted", map[string]any{"why": why})
+				abort()
+				return
+			}
+		}
+	}()
+	return over
+}
+
+// now tells whether an objective's "during" is so now.
+func (d *drill) now(during string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if during == d.phase || during == reports.WholeRun && d.phase != "" && d.phase != "warm-up" {
+		return true
+	}
+	for _, f := range d.story.Faults {
+		// A fault's window has its end when the fault is over.
+		if w, begun := d.facts.Windows[f.ID]; begun && w.From == w.To && (f.ID == during || f.Kind == during) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,63 @@
+package ingest
+
+import (
+	"encoding/json"
+	"net/http"
+	"time"
+
+	"github.com/livedrill/livedrill/target"
+	"github.com/livedrill/livedrill/target/flv"
+)
+
+// tampering is what is done to every stream that comes in.
+type tampering = target.Tampering
+
+// tampers reads what is to be done now.
+func (s *server) tampers() tampering {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.tampered
+}
+
+func (s *server) tampering(w http.ResponseWriter, _ *http.Request) {
+	_ = json.NewEncoder(w).Encode(s.tampers()) // the client has gone: nothing to do
+}
+
+func (s *server) tamper(w http.ResponseWriter, r *http.Request) {
+	var t tampering
+	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 4096)).Decode(&t); err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.tampered = t
+}
+
+// tampered is how far one stream is from what its publisher sent. It goes back to that when nothing is done to it any more.
+type tampered struct{ began time.Time } // of a drift
+
+// apply does it to one tag, and tells whether the tag goes on. Headers of codecs always do: a newcomer needs them.
+func (d *tampered) apply(t tampering, tag flv.Tag) (flv.Tag, bool) {
+	header := tag.IsVideoHeader() || tag.IsAudioHeader() || tag.Type == flv.Script
+	switch {
+	case t.Stall && !header,
+		t.NoKeyFrames && tag.IsKey(),
+		t.NoAudio && tag.Type == flv.Audio && !header:
+		return tag, false
+	}
+	var shift int64
+	if t.Drift == 0 {
+		d.began = time.Time{}
+	} else {
+		if d.began.IsZero() {
+			d.began = time.Now()
+		}
+		shift += int64(t.Drift * float64(time.Since(d.began).Milliseconds()))
+	}
+	if tag.Type == flv.Audio {
+		shift += t.Skew.Milliseconds()
+	}
+	tag.Timestamp = uint32(max(int64(tag.Timestamp)+shift, 0))
+	return tag, true
+}
