@@ -100,6 +100,16 @@ func (c Component) HostPort(protocol string) (string, error) {
 	return net.JoinHostPort(c.Addr, strconv.Itoa(port)), nil
 }
 
+// Serves tells whether a port is one of the component's own.
+func (c Component) Serves(port int) bool {
+	for _, p := range c.Ports {
+		if p == port {
+			return true
+		}
+	}
+	return false
+}
+
 // Platform is a whole system under test.
 type Platform struct {
 	Profile    string      `json:"profile"`

@@ -35,6 +35,9 @@ var sorts = map[string]func(n uint64) (method, path, token string, body any){
 		return "GET", fmt.Sprintf("/v1/rooms/%d", n%100), "", nil
 	},
 	"scrape": func(n uint64) (string, string, string, any) { return "GET", fmt.Sprintf("/v1/rooms/%d", n), "", nil },
+	"absent": func(n uint64) (string, string, string, any) {
+		return "GET", fmt.Sprintf("/v1/rooms/%d", 1_000_000+n), "", nil
+	},
 	"login": func(n uint64) (string, string, string, any) {
 		return "POST", "/v1/login", "", map[string]any{"name": fmt.Sprintf("user%d", n%200), "password": fmt.Sprintf("%06d", n)}
 	},

@@ -195,7 +195,7 @@ func Connections(on target.Component, state string) (n int, err error) {
 	err = hosts.InNamespace(on.Handles.Network.Namespace, func() error {
 		return hosts.Sockets(func(s hosts.Socket) {
 			remote := strings.SplitN(s.Remote.String(), ".", 3)
-			if s.State == state && len(remote) == 3 && len(from) == 3 && remote[0] == from[0] && remote[1] == from[1] &&
+			if s.State == state && on.Serves(int(s.Port)) && len(remote) == 3 && len(from) == 3 && remote[0] == from[0] && remote[1] == from[1] &&
 				(state == "03" || s.Remote.String() == on.Handles.Network.Peer) {
 				n++
 			}

@@ -128,7 +128,7 @@ func (f *SlowReaders) Inject(ctx context.Context, on target.Component) error {
 func stuck(on target.Component) (n uint64, err error) {
 	err = hosts.InNamespace(on.Handles.Network.Namespace, func() error {
 		return hosts.Sockets(func(s hosts.Socket) {
-			if s.Remote.String() == on.Handles.Network.Peer {
+			if on.Serves(int(s.Port)) && s.Remote.String() == on.Handles.Network.Peer {
 				n += s.Sent
 			}
 		})

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -42,7 +43,7 @@ var faults = map[string]func() injectors.Fault{
 	"stampede":     func() injectors.Fault { return &Stampede{Repeated: many(30), Room: "r"} },
 }
 
-// server is the platform's own bullet chat, alone: it goes on without Redis.
+// server is the platform's own bullet chat, with a real Redis.
 func server(t *testing.T) target.Component {
 	t.Helper()
 	r := hoststest.Range(t)
@@ -50,9 +51,15 @@ func server(t *testing.T) target.Component {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := r.WriteNames(); err != nil {
+	path, err := exec.LookPath("redis-server")
+	if err != nil {
+		t.Skip("redis-server is not on this machine")
+	}
+	redis := exec.Command(path, "--port", "6379", "--bind", hosts.BridgeAddr, "--protected-mode", "no", "--save", "")
+	if err := redis.Start(); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { _ = redis.Process.Kill(); _ = redis.Wait() })
 	defences, err := target.ProfileDefences("hardened", nil)
 	if err != nil {
 		t.Fatal(err)
@@ -62,7 +69,8 @@ func server(t *testing.T) target.Component {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	c := target.Config{Name: "danmaku-a", Kind: "danmaku", Listen: host.Addr, Socket: filepath.Join(dir, "s"), Defences: defences}
+	c := target.Config{Name: "danmaku-a", Kind: "danmaku", Listen: host.Addr, Socket: filepath.Join(dir, "s"), Defences: defences,
+		Peers: map[string]string{"redis:6379": hosts.BridgeAddr + ":6379"}}
 	text, err := json.Marshal(c)
 	if err != nil {
 		t.Fatal(err)

@@ -268,7 +268,7 @@ func backlog(on target.Component) (n int, err error) {
 func established(on target.Component) (n int, err error) {
 	err = hosts.InNamespace(on.Handles.Network.Namespace, func() error {
 		return hosts.Sockets(func(s hosts.Socket) {
-			if s.State == "01" && s.Remote.String() == on.Handles.Network.Peer {
+			if s.State == "01" && on.Serves(int(s.Port)) && s.Remote.String() == on.Handles.Network.Peer {
 				n++
 			}
 		})

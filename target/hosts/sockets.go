@@ -10,6 +10,7 @@ import (
 
 // Socket is one TCP socket as the kernel shows it (proc(5), net/tcp).
 type Socket struct {
+	Port     uint16 // of this host
 	Remote   netip.Addr
 	State    string // 01 ESTABLISHED, 03 SYN_RECV, 0A LISTEN, ...
 	Sent     uint64 // bytes that the other end has not taken yet
@@ -31,6 +32,8 @@ func Sockets(each func(Socket)) error {
 			var s Socket
 			if n, _ := fmt.Sscanf(strings.TrimSpace(line), "%s %s %s %s %x:%x", &number, &local, &remote, &s.State, &s.Sent, &s.Received); n == 6 {
 				s.Remote = kernelAddr(remote)
+				_, port, _ := strings.Cut(local, ":")
+				_, _ = fmt.Sscanf(port, "%x", &s.Port) // the kernel's own form
 				each(s)
 			}
 		}
