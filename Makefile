@@ -28,9 +28,10 @@ check: ## format, vet, lint, import directions
 	go mod tidy -diff
 	$(LINT) run ./...
 
-bench: build ## what livedrill itself costs: time to a ready platform, cores of the range, nanoseconds of a sample, seconds of judging
+bench: build ## what livedrill itself costs: time to a ready platform, cores of the range, nanoseconds of a sample, seconds of judging, milliseconds to a fault
 	go test -run '^$$' -bench . -benchtime 1s ./reports/record
 	go test -run '^$$' -bench . -benchtime 3x ./reports/documents
+	go test -run '^$$' -bench Order -benchtime 100x ./injectors/network
 	@out=$$(mktemp -d); bin/livedrill run evening-peak --no-faults --time-scale 0.5 --out $$out/run > $$out/summary; code=$$?; \
 	  grep '^cost' $$out/summary && { [ $$code = 0 ] || [ $$code = 4 ]; } # 4: half a drill proves less
 

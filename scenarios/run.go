@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -168,8 +169,10 @@ func (d *drill) note(kind string, details map[string]any) {
 	case "component.ended", "component.lost":
 		d.mu.Lock()
 		defer d.mu.Unlock()
-		d.facts.Notes = append(d.facts.Notes, fmt.Sprintf("%v ended by itself during the run and was started again: %v",
-			details["component"], details["error"]))
+		said := fmt.Sprintf("%v ended by itself during the run and was started again", details["component"])
+		if !slices.ContainsFunc(d.facts.Notes, func(n string) bool { return strings.HasPrefix(n, said) }) { // a fault may kill it every second
+			d.facts.Notes = append(d.facts.Notes, fmt.Sprintf("%s: %v", said, details["error"]))
+		}
 	case "fault.inject", "fault.clean", "fault.not-restored":
 		at := d.boundary()
 		d.mu.Lock()

@@ -19,6 +19,7 @@ import (
 // Case is one kind of fault on a component on which it works.
 type Case struct {
 	Kind  string // the name that Victim knows it by
+	Like  string // another case that is killed in the place of this one: they save, change and restore alike
 	New   func() injectors.Fault
 	On    target.Component
 	Wrong target.Component    // a component on which it cannot work
@@ -81,7 +82,12 @@ func Run(t *testing.T, c Case) {
 		c.unchanged(t, before)
 	})
 	t.Run("has the whole life under the runner", func(t *testing.T) { c.life(ctx, t, before) })
-	t.Run("leaves nothing when its process is killed at any step", func(t *testing.T) { Killed(t, c) })
+	t.Run("leaves nothing when its process is killed at any step", func(t *testing.T) {
+		if c.Like != "" {
+			t.Skipf("%s is killed in its place", c.Like)
+		}
+		Killed(t, c)
+	})
 }
 
 // life runs the fault as a drill does, and reads the journal as recover does.

@@ -50,6 +50,10 @@ var faults = map[string]func() injectors.Fault{
 	"flap": func() injectors.Fault { return &Flap{Every: unit.Duration(400 * time.Millisecond), Down: 0.5} },
 }
 
+// like names the case that stands for others when a process is killed: one rule in the kernel, one queue, one bucket.
+var like = map[string]string{"loss one way": "loss", "partition": "loss", "reset": "loss", "blackhole": "rate", "jitter": "delay", "reorder": "delay",
+	"duplicate": "delay", "corrupt": "delay", "bursts": "delay"}
+
 // TestConformance runs every network fault through the promises, on a link of its own.
 func TestConformance(t *testing.T) {
 	r := hoststest.Range(t)
@@ -65,7 +69,7 @@ func TestConformance(t *testing.T) {
 			}
 			t.Parallel()
 			on := target.Component{Name: host.Name, Handles: target.Handles{Network: host.Network()}}
-			injectortest.Run(t, injectortest.Case{Kind: name, New: faults[name], On: on, State: func() (any, error) { return linkState(t.Context(), on.Handles.Network) }})
+			injectortest.Run(t, injectortest.Case{Kind: name, Like: like[name], New: faults[name], On: on, State: func() (any, error) { return linkState(t.Context(), on.Handles.Network) }})
 		})
 	}
 }
