@@ -49,7 +49,7 @@ func (j *judge) alerts(ctx context.Context, r *Result) error {
 	fired := map[string]bool{} // by name: several rules may give one alert
 	for _, rule := range found {
 		a := Alert{Name: rule.Name, Severity: rule.Severity, Expr: rule.Expr, Firings: []Firing{},
-			Expected: slices.Contains(j.Alerts.Expect, rule.Name), Silent: slices.Contains(j.Facts.Alerts.Silent, rule.Name)}
+			Expected: slices.Contains(j.Alerts.Expect, rule.Name), Silent: slices.Contains(j.Alerts.Silent, rule.Name)}
 		for _, f := range rule.Firings {
 			if to := seconds(f.To); to == nil || *to > judged {
 				a.Firings = append(a.Firings, Firing{From: *seconds(f.From), To: to, Labels: f.Labels})

@@ -150,7 +150,7 @@ func (j *judge) sla(ctx context.Context, r *Result) error {
 		}
 		out.Budgets = append(out.Budgets, b)
 	}
-	if t := j.Facts.Targets; t.RTO > 0 && t.Availability > 0 && t.Availability < 1 {
+	if t := j.Targets; t.RTO > 0 && t.Availability > 0 && t.Availability < 1 {
 		share := t.RTO / ((1 - t.Availability) * month)
 		out.Targets = &TargetCheck{Targets: t, OutageShare: share, Exclude: share > 1}
 	}

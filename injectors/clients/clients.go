@@ -12,8 +12,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	vegeta "github.com/tsenart/vegeta/v12/lib"
-
 	"github.com/livedrill/livedrill/injectors"
 	"github.com/livedrill/livedrill/target"
 	"github.com/livedrill/livedrill/target/hosts"
@@ -122,14 +120,13 @@ func (f *Repeated) Run(ctx context.Context, on target.Component, try func(ctx co
 	count := f.tally
 	err := injectors.Begin(ctx, Name(on), func(ctx context.Context) {
 		defer over()
-		pace := vegeta.ConstantPacer{Freq: int(f.Rate * 60), Per: time.Minute}
 		slots := make(chan struct{}, f.Clients)
 		var wg sync.WaitGroup
 		defer wg.Wait()
 		start := time.Now()
 		for n := uint64(0); ; n++ {
-			wait, stop := pace.Pace(time.Since(start), n)
-			if stop || wait > 0 && !target.Wait(ctx, wait) {
+			due := start.Add(time.Duration(float64(n) / float64(f.Rate) * float64(time.Second)))
+			if wait := time.Until(due); wait > 0 && !target.Wait(ctx, wait) {
 				return
 			}
 			select {

@@ -155,7 +155,7 @@ func enqueue(ctx context.Context, on *target.Network, next func() fate) error {
 		return 0
 	}
 	err = injectors.Begin(ctx, queueName(on), func(ctx context.Context) {
-		defer copier.Close()
+		defer func() { _ = copier.Close() }() // there is nothing left to lose
 		defer queue.Close()
 		err := queue.RegisterWithErrorFunc(ctx, take, func(error) int { return 0 }) // the drop counters tell
 		if ready <- err; err == nil {
@@ -247,7 +247,7 @@ func (p packet) verdict(queue *nfqueue.Nfqueue, second copier) {
 		_ = queue.SetVerdict(p.id, nfqueue.NfDrop)
 	case p.hurt && len(p.data) > 28:
 		p.data[28+(len(p.data)-28)/2] ^= 1 // behind the IP and UDP headers: the checksum finds it
-		_ = queue.SetVerdictModPacket(p.id, nfqueue.NfAccept, p.data)
+		_ = queue.SetVerdictWithOption(p.id, nfqueue.NfAccept, nfqueue.WithAlteredPacket(p.data))
 	default:
 		_ = queue.SetVerdict(p.id, nfqueue.NfAccept)
 	}
