@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -22,7 +23,7 @@ type Trial struct {
 	Err    string            `json:"err"`    // why there can be no range at all
 }
 
-// Try makes a small range, tries the faults in it that need no particular component, and takes it down again.
+// Try makes a small range, tries the faults in it that need nothing but a host, and takes it down again.
 func Try(ctx context.Context) (Trial, error) {
 	group := hosts.MakeGroup(fmt.Sprintf("livedrill-try-%d", time.Now().UnixNano()))
 	var out bytes.Buffer
@@ -60,13 +61,24 @@ func TryInside(ctx context.Context, o Orders) Trial {
 		trial.Err = err.Error()
 		return trial
 	}
-	on := target.Component{Name: "try", Handles: target.Handles{Network: host.Network()}}
+	on := target.Component{Name: "try", Addr: host.Addr, Handles: target.Handles{Network: host.Network(), Disk: filepath.Join(hosts.Base, "data", "try")}}
+	if host.Cgroup.Version > 0 {
+		on.Handles.Cgroup = &host.Cgroup
+	}
+	if err := hosts.MakeDisk(on.Handles.Disk); err != nil {
+		trial.Err = err.Error()
+		return trial
+	}
 	for _, k := range faultkinds.All {
-		if !strings.HasPrefix(k.Name, "network.") {
-			continue
+		family, _, _ := strings.Cut(k.Name, ".")
+		var err error
+		switch {
+		case family == "network":
+			err = tryFault(ctx, k.Default(), on)
+		case family == "resource": // there is nothing to break yet; whether it could be broken can be told
+			err = k.Default().Check(ctx, on)
 		}
-		trial.Faults[k.Name] = ""
-		if err := tryFault(ctx, k.Default(), on); err != nil {
+		if err != nil {
 			trial.Faults[k.Name] = err.Error()
 		}
 	}

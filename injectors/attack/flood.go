@@ -53,9 +53,8 @@ func (f *SYN) Inject(ctx context.Context, on target.Component) error {
 	}); err != nil {
 		return fmt.Errorf("raw socket: %w", err)
 	}
-	dest := &unix.SockaddrInet4{Addr: [4]byte(to)}
 	return f.Run(ctx, on, func(context.Context, uint64) clients.Answer {
-		if unix.Sendto(fd, synTo(to, uint16(number)), 0, dest) != nil {
+		if unix.Sendto(fd, synTo(to, uint16(number)), 0, &unix.SockaddrInet4{Addr: [4]byte(to)}) != nil {
 			return clients.Failed
 		}
 		return clients.Got

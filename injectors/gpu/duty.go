@@ -154,6 +154,11 @@ func stopped(pid int) bool {
 }
 
 func (d *duty) state(ctx context.Context) (target.EncoderState, error) {
+	return encoders(ctx, d.socket)
+}
+
+// encoders asks the transcoder for its encoders.
+func encoders(ctx context.Context, socket string) (target.EncoderState, error) {
 	var state target.EncoderState
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
@@ -161,7 +166,7 @@ func (d *duty) state(ctx context.Context) (target.EncoderState, error) {
 	if err != nil {
 		return state, err
 	}
-	resp, err := record.Client(d.socket).Do(req)
+	resp, err := record.Client(socket).Do(req)
 	if err != nil {
 		return state, err
 	}

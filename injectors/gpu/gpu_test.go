@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -26,13 +27,15 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	injectortest.Victim(map[string]func() injectors.Fault{"throttle": throttle})
+	injectortest.Victim(map[string]func() injectors.Fault{"throttle": throttle, "lost": lost})
 	hoststest.Main(m)
 }
 
 func throttle() injectors.Fault {
 	return &Throttle{To: 0.4, Over: unit.Duration(100 * time.Millisecond)}
 }
+
+func lost() injectors.Fault { return &Lost{} }
 
 // busy is a process that uses one core, as an encoder would.
 func busy(t *testing.T) int {
@@ -75,15 +78,7 @@ func TestConformanceWithoutCgroup(t *testing.T) {
 		}
 		_ = json.NewEncoder(w).Encode(state)
 	})
-	l, err := net.Listen("unix", socket)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	served := make(chan error)
-	go func() { served <- record.ServeHTTP(ctx, l, mux) }()
-	t.Cleanup(func() { cancel(); <-served })
-
+	ctx := serve(t, socket, mux)
 	on := target.Component{Name: "transcode", Handles: target.Handles{Encoder: &target.Encoder{Socket: socket}}}
 	f := throttle()
 	was, err := f.Save(ctx, on)
@@ -113,4 +108,59 @@ func TestConformanceWithoutCgroup(t *testing.T) {
 		t.Errorf("the encoder is still stopped: %v (%v)", s, err)
 	}
 	injectortest.Killed(t, injectortest.Case{Kind: "throttle", New: throttle, On: on, State: stopped})
+}
+
+// serve answers on a Unix socket until the test ends.
+func serve(t *testing.T, socket string, handler http.Handler) context.Context {
+	t.Helper()
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	served := make(chan error)
+	go func() { served <- record.ServeHTTP(ctx, l, handler) }()
+	t.Cleanup(func() { cancel(); <-served })
+	return ctx
+}
+
+// TestLost has an encoder that is started again whenever it ends, and puts out media while it runs.
+func TestLost(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "s")
+	var pid atomic.Int64
+	var begun atomic.Int64 // nanoseconds since the epoch
+	var media atomic.Int64 // nanoseconds of the encoders before
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /encoders", func(w http.ResponseWriter, _ *http.Request) {
+		var state target.EncoderState
+		out := media.Load()
+		if p := pid.Load(); p > 0 {
+			state.PIDs = []int{int(p)}
+			out += time.Now().UnixNano() - begun.Load()
+		}
+		state.Media = time.Duration(out).Seconds()
+		_ = json.NewEncoder(w).Encode(state)
+	})
+	ctx := serve(t, socket, mux)
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		encoder := target.Program{Path: "sleep", Args: []string{"1000"},
+			Started: func(p int) { begun.Store(time.Now().UnixNano()); pid.Store(int64(p)) },
+			Ended:   func(*os.ProcessState) { media.Add(time.Now().UnixNano() - begun.Load()); pid.Store(0) }}
+		_ = encoder.Keep(ctx, func(error) {})
+	}()
+	t.Cleanup(func() { <-over })
+	on := target.Component{Name: "transcode", Handles: target.Handles{Encoder: &target.Encoder{Socket: socket}}}
+	state := func() (any, error) {
+		killing := injectors.Begun(new(Lost).name(on))
+		if !killing {
+			_ = target.WaitUntil(t.Context(), 2*time.Second, func() bool { return pid.Load() > 0 })
+		}
+		return killing, nil
+	}
+	if _, err := state(); err != nil {
+		t.Fatal(err)
+	}
+	injectortest.Run(t, injectortest.Case{Kind: "lost", New: lost, On: on, State: state})
 }

@@ -13,4 +13,6 @@ var Kinds = []injectors.Kind{
 		On: "transcode", Takes: "encoders", Default: func() injectors.Fault {
 			return &Throttle{To: 0.4, Over: unit.Duration(200 * time.Millisecond)}
 		}},
+	{Name: "gpu.lost", Summary: "the card is gone: encoders die, and die again when they are started", BackEnds: []string{"emulated"},
+		On: "transcode", Takes: "encoders", Default: func() injectors.Fault { return &Lost{} }},
 }

@@ -45,7 +45,7 @@ func ask(ctx context.Context, on target.Component, method string, in, out any) e
 	if err != nil {
 		return err
 	}
-	req, err := http.NewRequestWithContext(ctx, method, "http://unix/tamper", bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, method, fmt.Sprintf("http://unix/tamper?at=%d", time.Now().UnixNano()), bytes.NewReader(body))
 	if err != nil {
 		return err
 	}
@@ -219,9 +219,15 @@ func (f *Stream) Validate() error {
 	return err
 }
 
-// Inject is part of injectors.Fault.
+// Inject is part of injectors.Fault. An order that failed may have arrived all the same: it is taken back.
 func (f *Stream) Inject(ctx context.Context, on target.Component) error {
-	return ask(ctx, on, http.MethodPut, sorts[f.Sort].do(time.Duration(f.By)), nil)
+	err := ask(ctx, on, http.MethodPut, sorts[f.Sort].do(time.Duration(f.By)), nil)
+	if err != nil {
+		back, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+		defer cancel()
+		err = errors.Join(err, ask(back, on, http.MethodPut, target.Tampering{}, nil))
+	}
+	return err
 }
 
 // Effect plays the stream, and looks at what the fault is about.

@@ -36,7 +36,8 @@ type server struct {
 	client   *http.Client
 	mu       sync.Mutex
 	streams  map[string]*flv.Hub
-	tampered tampering // guarded by mu
+	tampered tampering // what is done to streams; guarded by mu
+	ordered  int64     // when that order was given; guarded by mu
 	accepted prometheus.Counter
 	refused  prometheus.Counter
 	broken   prometheus.Counter

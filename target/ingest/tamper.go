@@ -2,7 +2,9 @@ package ingest
 
 import (
 	"encoding/json"
+	"errors"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/livedrill/livedrill/target"
@@ -23,15 +25,21 @@ func (s *server) tampering(w http.ResponseWriter, _ *http.Request) {
 	_ = json.NewEncoder(w).Encode(s.tampers()) // the client has gone: nothing to do
 }
 
+// tamper takes an order, which says when it was given (?at=, nanoseconds of the Unix epoch). One that was overtaken by a later one is
+// dropped: it may be the last word of a process that was killed, and whose fault was restored meanwhile.
 func (s *server) tamper(w http.ResponseWriter, r *http.Request) {
 	var t tampering
-	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 4096)).Decode(&t); err != nil {
+	err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 4096)).Decode(&t)
+	at, atErr := strconv.ParseInt(r.URL.Query().Get("at"), 10, 64)
+	if err = errors.Join(err, atErr); err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.tampered = t
+	if at >= s.ordered {
+		s.tampered, s.ordered = t, at
+	}
 }
 
 // tampered is how far one stream is from what its publisher sent. It goes back to that when nothing is done to it any more.
