@@ -25,6 +25,7 @@ type Order struct {
 	Fault Fault
 	On    target.Component
 	For   time.Duration
+	Takes string // what of the component it has for itself; empty: nothing
 }
 
 // Outcome is what became of an order. The times are those of the order to inject, of the full effect, of the order to
@@ -46,6 +47,30 @@ type Outcome struct {
 type Runner struct {
 	Journal *Journal
 	Notify  func(kind string, details map[string]any)
+	mu      sync.Mutex
+	taken   map[string]string // by component and what is taken of it, the fault that has it
+}
+
+// take gives an order what it needs for itself, or says who has it. give is to be called when the order is over.
+func (r *Runner) take(o Order) (give func(), err error) {
+	if o.Takes == "" {
+		return func() {}, nil
+	}
+	what := o.On.Name + " " + o.Takes
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if other := r.taken[what]; other != "" {
+		return nil, fmt.Errorf("%s on %s: %s is there, and both need its %s", o.Kind, o.On.Name, other, o.Takes)
+	}
+	if r.taken == nil {
+		r.taken = map[string]string{}
+	}
+	r.taken[what] = o.Kind
+	return func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		delete(r.taken, what)
+	}, nil
 }
 
 const (
@@ -60,7 +85,12 @@ const (
 // at once.
 func (r *Runner) Run(ctx context.Context, o Order) Outcome {
 	out := Outcome{Order: o, State: NotInjected}
-	was, err := r.prepare(ctx, o)
+	give, err := r.take(o)
+	var was Original
+	if err == nil {
+		defer give()
+		was, err = r.prepare(ctx, o)
+	}
 	out.BackEnd = BackEnd(o.Fault)
 	if err != nil {
 		out.Err = err

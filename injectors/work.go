@@ -32,6 +32,11 @@ func Begin(ctx context.Context, name string, do func(context.Context)) error {
 		defer close(w.done)
 		defer stop()
 		do(ctx)
+		worksMu.Lock()
+		defer worksMu.Unlock()
+		if works[name] == w { // it ended by itself
+			delete(works, name)
+		}
 	}()
 	return nil
 }

@@ -36,16 +36,19 @@ func NewGuard(run Run, objectives []Objective, db *record.Database) *Guard {
 	return g
 }
 
-// Broken tells why the run must end now; "" is no reason. live says of each objective's "during" whether it is so now.
-func (g *Guard) Broken(ctx context.Context, now time.Time, live func(during string) bool) (string, error) {
+// Broken tells why the run must end now; "" is no reason. live says of each objective's "during" whether it is so now, and since when
+// (Unix seconds): what was before is not looked at.
+func (g *Guard) Broken(ctx context.Context, now time.Time, live func(during string) (since float64, now bool)) (string, error) {
 	at := float64(now.UnixMilli()) / 1000
 	for _, o := range g.judge.Objectives {
-		if !live(o.During) {
+		since, now := live(o.During)
+		from := max(at-g.span, since)
+		if !now || at-from < 1 {
 			continue
 		}
 		sli, _ := FindSLI(o.SLI)
 		clear(g.judge.known) // what was read before has grown
-		m, err := g.judge.measure(ctx, o, sli, Window{From: at - g.span, To: at})
+		m, err := g.judge.measure(ctx, o, sli, Window{From: from, To: at})
 		if err != nil {
 			return "", fmt.Errorf("%s: %w", o.Name, err)
 		}

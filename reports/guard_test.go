@@ -18,18 +18,18 @@ func TestGuard(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	always := func(string) bool { return true }
+	always := func(string) (float64, bool) { return 0, true }
 	steady, fault := story.Started.Add(30*time.Second), story.Started.Add(60*time.Second)
 	for name, c := range map[string]struct {
 		text string
 		at   time.Time
-		live func(string) bool
+		live func(string) (float64, bool)
 		want bool
 	}{
 		"well":                        {"api_error_ratio <= 5% abort", steady, always, false},
 		"missed":                      {"api_error_ratio <= 5% abort", fault, always, true},
 		"missed, and nobody asked":    {"api_error_ratio <= 5%", fault, always, false},
-		"missed, but of another time": {"api_error_ratio <= 5% during recovery abort", fault, func(during string) bool { return during == "fault" }, false},
+		"missed, but of another time": {"api_error_ratio <= 5% during recovery abort", fault, func(during string) (float64, bool) { return 0, during == "fault" }, false},
 		"a quantile":                  {"api_latency_seconds p50 <= 100ms abort", fault, always, true},
 		"a limit far away":            {"api_error_ratio <= 90% abort", fault, always, false},
 	} {

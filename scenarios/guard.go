@@ -12,7 +12,10 @@ import (
 func (d *drill) enter(phase string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.phase = phase
+	d.phase, d.since = phase, float64(time.Now().UnixMilli())/1000
+	if phase == "steady" || d.measured == 0 && phase != "warm-up" && phase != "" {
+		d.measured = d.since
+	}
 }
 
 // guard looks every second whether an objective that ends the run was missed, and calls abort then: the load stops, and every fault is
@@ -47,18 +50,23 @@ func (d *drill) guard(ctx context.Context, abort func()) <-chan struct{} {
 	return over
 }
 
-// now tells whether an objective's "during" is so now.
-func (d *drill) now(during string) bool {
+// now tells whether an objective's "during" is so now, and since when.
+func (d *drill) now(during string) (since float64, is bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if during == d.phase || during == reports.WholeRun && d.phase != "" && d.phase != "warm-up" {
-		return true
+	switch {
+	case d.phase == "":
+		return 0, false
+	case during == d.phase:
+		return d.since, true
+	case during == reports.WholeRun:
+		return d.measured, d.phase != "warm-up"
 	}
 	for _, f := range d.story.Faults {
 		// A fault's window has its end when the fault is over.
 		if w, begun := d.facts.Windows[f.ID]; begun && w.From == w.To && (f.ID == during || f.Kind == during) {
-			return true
+			return float64(d.facts.Run.Started.UnixMilli())/1000 + w.From, true
 		}
 	}
-	return false
+	return 0, false
 }

@@ -169,7 +169,7 @@ func (d *drill) inject(ctx context.Context, o InjectOrder) (InjectResult, error)
 		return InjectResult{}, err
 	}
 	id := fmt.Sprintf("by-hand-%d", time.Now().UnixNano())
-	out := d.runner.Run(ctx, injectors.Order{ID: id, Kind: o.Kind, Fault: fault, On: on, For: o.For})
+	out := d.runner.Run(ctx, injectors.Order{ID: id, Kind: o.Kind, Fault: fault, On: on, For: o.For, Takes: kind.Takes})
 	if out.Injected.IsZero() { // it was refused, and nothing was changed
 		return InjectResult{}, out.Err
 	}

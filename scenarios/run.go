@@ -71,19 +71,21 @@ func (o Orders) Resolve() (Scenario, error) {
 // drill is one run as the first process of its range drives it.
 type drill struct {
 	Orders
-	story   Scenario
-	always  context.Context // the record goes on whatever happens to the run
-	events  *record.Events
-	db      *record.Database
-	scraper *record.Scraper
-	stack   *stack.Stack
-	runner  *injectors.Runner
-	audit   *record.Audit
-	start   time.Time
-	wg      sync.WaitGroup
-	mu      sync.Mutex
-	phase   string // that the timeline is in
-	facts   reports.Facts
+	story    Scenario
+	always   context.Context // the record goes on whatever happens to the run
+	events   *record.Events
+	db       *record.Database
+	scraper  *record.Scraper
+	stack    *stack.Stack
+	runner   *injectors.Runner
+	audit    *record.Audit
+	start    time.Time
+	wg       sync.WaitGroup
+	mu       sync.Mutex
+	phase    string  // that the timeline is in
+	since    float64 // when it came there, Unix seconds
+	measured float64 // when the warm-up was over
+	facts    reports.Facts
 }
 
 // Run carries out a scenario inside a range, from its first process, and leaves the record in the run directory. It returns
@@ -209,7 +211,7 @@ func (d *drill) up(ctx, background context.Context) error {
 		return err
 	}
 	d.wg.Go(func() {
-		for target.Wait(background, time.Second) {
+		for target.Wait(background, 250*time.Millisecond) {
 			hosts.Reap()
 		}
 	})

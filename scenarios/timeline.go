@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/livedrill/livedrill/injectors"
+	faultkinds "github.com/livedrill/livedrill/injectors/kinds"
 	"github.com/livedrill/livedrill/reports"
 	"github.com/livedrill/livedrill/target"
 )
@@ -42,6 +43,7 @@ func (d *drill) timeline(ctx context.Context) error {
 			d.collect(group.End())
 		}
 		to := d.boundary()
+		d.enter("") // until the next one begins
 		d.facts.Phases = append(d.facts.Phases, reports.Phase{Name: p.Name, From: at, To: to})
 		at = to
 		d.checkpoint()
@@ -78,7 +80,8 @@ func (d *drill) injectAll(ctx context.Context, group *injectors.Group, from time
 			d.problem("%s: %v", f.ID, err)
 			continue
 		}
-		group.Start(ctx, injectors.Order{ID: f.ID, Kind: f.Kind, Fault: f.Fault, On: on, For: f.For})
+		kind, _ := faultkinds.Find(f.Kind)
+		group.Start(ctx, injectors.Order{ID: f.ID, Kind: f.Kind, Fault: f.Fault, On: on, For: f.For, Takes: kind.Takes})
 	}
 }
 

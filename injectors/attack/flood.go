@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -53,22 +55,56 @@ func (f *SYN) Inject(ctx context.Context, on target.Component) error {
 	}); err != nil {
 		return fmt.Errorf("raw socket: %w", err)
 	}
+	var mu sync.Mutex
+	var sent [][]byte
+	send := func(p []byte) error { return unix.Sendto(fd, p, 0, &unix.SockaddrInet4{Addr: [4]byte(to)}) }
 	return f.Run(ctx, on, func(context.Context, uint64) clients.Answer {
-		if unix.Sendto(fd, synTo(to, uint16(number)), 0, &unix.SockaddrInet4{Addr: [4]byte(to)}) != nil {
+		p := synTo(to, uint16(number))
+		if send(p) != nil {
 			return clients.Failed
 		}
+		mu.Lock()
+		defer mu.Unlock()
+		sent = append(sent, p)
 		return clients.Got
-	}, func() { _ = unix.Close(fd) })
+	}, func() {
+		// What is half open would stay so for a minute: each is taken back, as a host does that has never asked (RFC 9293, 3.5.2).
+		for _, p := range sent[max(0, len(sent)-maxHalfOpen):] {
+			_ = send(takenBack(p)) // the effect tells whether one is left
+		}
+		_ = unix.Close(fd)
+	})
 }
 
-// synTo makes an IPv4 packet with a TCP segment that asks for a connection (RFC 791 and 9293), from a random address of 10.77.128.0/17:
-// the range's own network, in which no host has such an address.
+// maxHalfOpen is more than any listener's queue holds.
+const maxHalfOpen = 100_000
+
+// takenBack makes the reset that belongs to a SYN: from the same address, one number later.
+func takenBack(syn []byte) []byte {
+	p := slices.Clone(syn)
+	tcp := p[20:]
+	binary.BigEndian.PutUint32(tcp[4:], binary.BigEndian.Uint32(tcp[4:])+1)
+	tcp[13] = 0x04 // RST
+	seal(p)
+	return p
+}
+
+// seal puts the checksum into a packet of 40 bytes with a TCP header.
+func seal(p []byte) {
+	tcp := p[20:]
+	tcp[16], tcp[17] = 0, 0
+	pseudo := append(append([]byte{}, p[12:20]...), 0, unix.IPPROTO_TCP, 0, 20)
+	binary.BigEndian.PutUint16(tcp[16:], checksum(pseudo, tcp))
+}
+
+// synTo makes an IPv4 packet with a TCP segment that asks for a connection (RFC 791 and 9293), from a random address of the target's own
+// network that no host has: the answer finds nobody.
 func synTo(to net.IP, port uint16) []byte {
 	p := make([]byte, 40)
 	p[0], p[8], p[9] = 0x45, 64, unix.IPPROTO_TCP
 	binary.BigEndian.PutUint16(p[2:], 40)
 	binary.BigEndian.PutUint16(p[4:], uint16(rand.Uint32()))
-	copy(p[12:], []byte{10, 77, 128 + byte(rand.IntN(128)), byte(1 + rand.IntN(254))})
+	copy(p[12:], []byte{to[0], to[1], to[2], byte(150 + rand.IntN(100))})
 	copy(p[16:], to)
 	tcp := p[20:]
 	binary.BigEndian.PutUint16(tcp, uint16(1024+rand.IntN(64000)))
@@ -76,8 +112,7 @@ func synTo(to net.IP, port uint16) []byte {
 	binary.BigEndian.PutUint32(tcp[4:], rand.Uint32())
 	tcp[12], tcp[13] = 5<<4, 0x02 // five words; SYN
 	binary.BigEndian.PutUint16(tcp[14:], 64240)
-	pseudo := append(append([]byte{}, p[12:20]...), 0, unix.IPPROTO_TCP, 0, 20)
-	binary.BigEndian.PutUint16(tcp[16:], checksum(pseudo, tcp))
+	seal(p)
 	return p
 }
 
@@ -113,6 +148,7 @@ func (f *SYN) Effect(ctx context.Context, on target.Component) (injectors.Measur
 	after, err := synCounters(on)
 	m.Is["half_open"], m.Is["cookies_or_drops"] = float64(half), after-before
 	delete(m.Is, "got_through")
+	m.Clean = m.Clean && half == 0
 	if m.Bites = m.Bites && (half > 0 || after > before); !m.Bites && !m.Clean {
 		m.Reason += "; its kernel has no half-open connection"
 	}
@@ -122,7 +158,7 @@ func (f *SYN) Effect(ctx context.Context, on target.Component) (injectors.Measur
 // synCounters adds up what the kernel counts when half-open connections have filled its queue.
 func synCounters(on target.Component) (n float64, err error) {
 	err = hosts.InNamespace(on.Handles.Network.Namespace, func() error {
-		for _, name := range []string{"TCPReqQFullDoCookies", "TCPReqQFullDrop", "ListenDrops"} {
+		for _, name := range []string{"TCPReqQFullDoCookies", "TCPReqQFullDrop"} {
 			v, err := hosts.Counter("/proc/thread-self/net/netstat", "TcpExt", name)
 			if err != nil {
 				return err

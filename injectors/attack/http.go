@@ -25,7 +25,7 @@ import (
 // Requests attacks an HTTP service with requests of one sort.
 type Requests struct {
 	clients.Repeated
-	Sort string `json:"sort" help:"flood (rooms), scrape (room after room), absent (rooms that do not exist), login (passwords), forge (tokens), inject (SQL), oversize (bodies)"`
+	Sort string `json:"-"` // flood (rooms), scrape (room after room), absent (rooms that do not exist), login (passwords), forge (tokens), inject (SQL), oversize (bodies)
 }
 
 // sorts are the requests of each attack, by the number of the attempt. A gift that is accepted, a log-in that works: those are what

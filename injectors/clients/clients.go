@@ -136,9 +136,9 @@ func (f *Repeated) Run(ctx context.Context, on target.Component, try func(ctx co
 			}
 			wg.Go(func() {
 				defer func() { <-slots }()
-				ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+				attempt, cancel := context.WithTimeout(ctx, 5*time.Second)
 				defer cancel()
-				if a := try(ctx, n); ctx.Err() == nil || a != Failed {
+				if a := try(attempt, n); ctx.Err() == nil || a != Failed {
 					count.count(a)
 				}
 			})

@@ -202,7 +202,7 @@ func member(ctx context.Context, on target.Component, room string, handler gws.E
 // Talk lets members say things that a room cannot bear: too many (a hot room), the same again and again (a storm), or too large.
 type Talk struct {
 	clients.Repeated
-	Sort string `json:"sort" help:"hot-room (many messages), storm (one message again and again), oversize (messages far too large)"`
+	Sort string `json:"-"` // hot-room (many messages), storm (one message again and again), oversize (messages far too large)
 	Room string `json:"room" help:"in which it is said"`
 }
 

@@ -130,7 +130,7 @@ func (f *tamper) watch(ctx context.Context, on target.Component, over time.Durat
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return s, nil
+		return s, fmt.Errorf("stream %s: %s", f.Channel, resp.Status)
 	}
 	// What the ingest keeps for newcomers comes at once, and says nothing of now: the first quarter of a second is not counted.
 	begin := time.Now().Add(250 * time.Millisecond)
@@ -160,7 +160,9 @@ func (f *tamper) watch(ctx context.Context, on target.Component, over time.Durat
 			sound = t.Timestamp
 		}
 	}
-	s.took = time.Since(begin)
+	if s.took = time.Since(begin); s.took < over/2 {
+		return s, fmt.Errorf("stream %s ended while it was watched", f.Channel)
+	}
 	if s.video > 1 {
 		s.late = float64(last) - float64(first) - float64(lastAt.Sub(firstAt).Milliseconds())
 	}
@@ -173,7 +175,7 @@ func (f *tamper) watch(ctx context.Context, on target.Component, over time.Durat
 // Stream is a fault of media of one sort.
 type Stream struct {
 	tamper
-	Sort string        `json:"sort" help:"stall, no-key-frames, no-audio, drift or skew"`
+	Sort string        `json:"-"` // stall, no-key-frames, no-audio, drift or skew
 	By   unit.Duration `json:"by" help:"of skew: how much; of a drift: in each second"`
 }
 

@@ -1,10 +1,11 @@
 package mysql
 
 import (
+	"bytes"
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/livedrill/livedrill/injectors"
@@ -17,7 +18,8 @@ type BadDelete struct {
 	rows
 	Rows int `json:"rows" help:"how many, the first by key"`
 
-	keys []string
+	was  table
+	keys []string // of the rows that were deleted
 }
 
 // maxRows is how many rows fit into a journal.
@@ -54,16 +56,15 @@ func (f *BadDelete) Save(ctx context.Context, on target.Component) (injectors.Or
 		return nil, err
 	}
 	defer db.Close()
-	was, err := f.read(ctx, db)
-	if err != nil {
+	if f.was, err = f.read(ctx, db, ""); err != nil {
 		return nil, err
 	}
-	return injectors.Keep(was)
+	return injectors.Keep(f.was)
 }
 
-func (f *BadDelete) read(ctx context.Context, db *sql.DB) (table, error) {
+func (f *BadDelete) read(ctx context.Context, db querier, lock string) (table, error) {
 	var t table
-	list, err := db.QueryContext(ctx, fmt.Sprintf("SELECT * FROM %s ORDER BY %s LIMIT %d", f.Table, f.Key, f.Rows))
+	list, err := db.QueryContext(ctx, fmt.Sprintf("SELECT * FROM %s ORDER BY %s LIMIT %d%s", f.Table, f.Key, f.Rows, lock))
 	if err != nil {
 		return t, err
 	}
@@ -90,18 +91,36 @@ func (f *BadDelete) read(ctx context.Context, db *sql.DB) (table, error) {
 	return t, list.Err()
 }
 
-// Inject is part of injectors.Fault.
+// Inject is part of injectors.Fault. A row that has changed since it was saved stays: what is put back must be what was there.
 func (f *BadDelete) Inject(ctx context.Context, on target.Component) error {
 	db, err := user(on)
 	if err != nil {
 		return err
 	}
 	defer db.Close()
-	if f.keys, err = f.first(ctx, db, f.Rows); err != nil {
+	tx, err := db.BeginTx(ctx, nil)
+	if err != nil {
 		return err
 	}
-	_, err = db.ExecContext(ctx, fmt.Sprintf("DELETE FROM %s ORDER BY %s LIMIT %d", f.Table, f.Key, f.Rows))
-	return err
+	defer tx.Rollback() //nolint:errcheck // after a commit there is nothing to roll back
+	now, err := f.read(ctx, tx, " FOR UPDATE")
+	if err != nil {
+		return err
+	}
+	f.keys = nil
+	var args []any
+	for i, key := range now.Keys {
+		if at := slices.Index(f.was.Keys, key); at >= 0 && slices.EqualFunc(f.was.Values[at], now.Values[i], bytes.Equal) {
+			f.keys, args = append(f.keys, key), append(args, key)
+		}
+	}
+	if len(args) == 0 {
+		return errors.New("every row has changed since it was saved")
+	}
+	if _, err := tx.ExecContext(ctx, fmt.Sprintf("DELETE FROM %s WHERE %s IN (?%s)", f.Table, f.Key, strings.Repeat(",?", len(args)-1)), args...); err != nil {
+		return err
+	}
+	return tx.Commit()
 }
 
 // Effect counts how many of the rows are away.

@@ -158,10 +158,13 @@ func (r rows) Validate() error {
 	return errors.Join(errs...)
 }
 
-// first gives the first keys of the table.
-func (r rows) first(ctx context.Context, db interface {
+// querier is a database, or a transaction in it.
+type querier interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
-}, n int) (out []string, err error) {
+}
+
+// first gives the first keys of the table.
+func (r rows) first(ctx context.Context, db querier, n int) (out []string, err error) {
 	list, err := db.QueryContext(ctx, fmt.Sprintf("SELECT %s FROM %s ORDER BY %s LIMIT %d", r.Key, r.Table, r.Key, n))
 	if err != nil {
 		return nil, err

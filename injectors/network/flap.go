@@ -105,7 +105,7 @@ func (f *Flap) Effect(ctx context.Context, on target.Component) (injectors.Measu
 	}
 	var down, n, changes float64
 	last := false
-	for end := time.Now().Add(over); time.Now().Before(end); target.Wait(ctx, 5*time.Millisecond) {
+	for end := time.Now().Add(over); time.Now().Before(end) && target.Wait(ctx, 5*time.Millisecond); {
 		var gone bool
 		if err := far.inside(func(l netlink.Link) error { gone = l.Attrs().OperState != netlink.OperUp; return nil }); err != nil {
 			return injectors.Measured{}, err
@@ -117,6 +117,9 @@ func (f *Flap) Effect(ctx context.Context, on target.Component) (injectors.Measu
 			changes++
 		}
 		last = gone
+	}
+	if n == 0 {
+		return injectors.Measured{}, ctx.Err()
 	}
 	share := down / n
 	return injectors.Measured{N: uint64(n), Asked: map[string]float64{"down_ratio": float64(f.Down)},

@@ -38,12 +38,12 @@ func (f *Loss) Validate() error {
 		errs = append(errs, fmt.Errorf("loss: below %s it cannot be proven with %d packets", unit.Ratio(leastLoss), probePackets))
 	}
 	switch {
-	case f.Burst < 1 || f.Burst > 50:
+	case !(f.Burst >= 1 && f.Burst <= 50):
 		errs = append(errs, fmt.Errorf("burst: %g is not between 1 and 50", f.Burst))
 	case f.Burst > 1 && f.Direction != To:
 		errs = append(errs, errors.New("burst: is made on the way to the component: direction: to"))
-	case f.Burst > 1 && f.Share > 0.9:
-		errs = append(errs, fmt.Errorf("loss: %s leaves no good state between bursts", f.Share))
+	case f.Burst > 1 && float64(f.Share) > f.Burst/(1+f.Burst):
+		errs = append(errs, fmt.Errorf("loss: with bursts of %g, %s would leave no packet between two of them", f.Burst, f.Share))
 	}
 	return errors.Join(errs...)
 }

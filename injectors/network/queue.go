@@ -157,7 +157,10 @@ func enqueue(ctx context.Context, on *target.Network, next func() fate) error {
 	err = injectors.Begin(ctx, queueName(on), func(ctx context.Context) {
 		defer func() { _ = copier.Close() }() // there is nothing left to lose
 		defer queue.Close()
-		err := queue.RegisterWithErrorFunc(ctx, take, func(error) int { return 0 }) // the drop counters tell
+		// The queue is read until every packet has its verdict: unbinding it drops what still waits.
+		reading, stop := context.WithCancel(context.WithoutCancel(ctx))
+		defer stop()
+		err := queue.RegisterWithErrorFunc(reading, take, func(error) int { return 0 }) // the drop counters tell
 		if ready <- err; err == nil {
 			release(ctx, queue, copier, arrived)
 		}

@@ -119,8 +119,8 @@ func parseTrace(in io.Reader) ([]level, error) {
 		default:
 			return nil, fmt.Errorf("line %d: has %d columns, not 2 or 6", n, len(values))
 		}
-		if !(seconds > 0 && seconds <= 3600) {
-			return nil, fmt.Errorf("line %d: %g seconds are not between 0 and 3600", n, seconds)
+		if !(seconds >= 0.01 && seconds <= 3600) {
+			return nil, fmt.Errorf("line %d: %g seconds are not between 0.01 and 3600", n, seconds)
 		}
 		if len(out) == maxLevels {
 			return nil, fmt.Errorf("line %d: a trace has at most %d lines", n, maxLevels)

@@ -53,6 +53,9 @@ func find(on target.Component) ([]proc, error) {
 			continue // it has ended, or is none of the host's
 		}
 		if pid, err := strconv.Atoi(filepath.Base(dir)); err == nil && pid != os.Getpid() {
+			if name, _ := os.ReadFile(filepath.Join(dir, "comm")); strings.HasPrefix(string(name), "iptables") || strings.HasPrefix(string(name), "xtables") {
+				continue // ours, for a fault of the host's link
+			}
 			if start, state, ok := stat(pid); ok && state != 'Z' {
 				out = append(out, proc{pid, start})
 			}

@@ -1,6 +1,7 @@
 package process
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -71,16 +72,18 @@ func well(ctx context.Context, on target.Component) bool {
 }
 
 // readings looks at a component for a second, and gives the share of readings in which it was well.
-func readings(ctx context.Context, on target.Component, over time.Duration) (share float64, n uint64) {
+func readings(ctx context.Context, on target.Component, over time.Duration) (share float64, n uint64, err error) {
 	const turns = 20
 	good := 0
 	for range turns {
 		if well(ctx, on) {
 			good++
 		}
-		target.Wait(ctx, over/turns)
+		if !target.Wait(ctx, over/turns) {
+			return 0, 0, ctx.Err()
+		}
 	}
-	return float64(good) / turns, turns
+	return float64(good) / turns, turns, nil
 }
 
 // Kill kills a component and keeps it dead: whenever it is started again it is killed again.
@@ -128,9 +131,9 @@ func gone(list []proc) bool {
 
 // Effect asks for a second whether the component is there.
 func (*Kill) Effect(ctx context.Context, on target.Component) (injectors.Measured, error) {
-	up, n := readings(ctx, on, time.Second)
+	up, n, err := readings(ctx, on, time.Second)
 	return injectors.Measured{N: n, Asked: map[string]float64{"up_ratio": 0}, Is: map[string]float64{"up_ratio": up},
-		Bites: up == 0, Clean: up == 1, Reason: fmt.Sprintf("it was up in %.0f%% of %d readings", up*100, n)}, nil
+		Bites: up == 0, Clean: up == 1, Reason: fmt.Sprintf("it was up in %.0f%% of %d readings", up*100, n)}, err
 }
 
 // RestartLoop kills a component again and again: it comes up, and dies.
@@ -157,7 +160,7 @@ func (f *RestartLoop) Effect(ctx context.Context, on target.Component) (injector
 	const turns = 3
 	var last uint64
 	deaths := 0
-	for end := time.Now().Add(turns*time.Duration(f.Every) + 300*time.Millisecond); time.Now().Before(end); target.Wait(ctx, 20*time.Millisecond) {
+	for end := time.Now().Add(turns*time.Duration(f.Every) + 300*time.Millisecond); time.Now().Before(end) && target.Wait(ctx, 20*time.Millisecond); {
 		list, err := find(on)
 		if err != nil {
 			return injectors.Measured{}, err
@@ -165,14 +168,15 @@ func (f *RestartLoop) Effect(ctx context.Context, on target.Component) (injector
 		if len(list) == 0 {
 			continue
 		}
-		if last != 0 && list[0].Start != last {
+		oldest := slices.MinFunc(list, func(a, b proc) int { return cmp.Compare(a.Start, b.Start) }).Start
+		if last != 0 && oldest > last {
 			deaths++
 		}
-		last = list[0].Start
+		last = oldest
 	}
-	up, n := readings(ctx, on, 200*time.Millisecond)
+	up, n, err := readings(ctx, on, 200*time.Millisecond)
 	return injectors.Measured{N: n, Asked: map[string]float64{"restarts": turns}, Is: map[string]float64{"restarts": float64(deaths), "up_ratio": up},
-		Bites: deaths >= turns-1, Clean: deaths == 0 && up == 1, Reason: fmt.Sprintf("it was started again %d times in %d turns", deaths, turns)}, nil
+		Bites: deaths >= turns-1, Clean: deaths == 0 && up == 1, Reason: fmt.Sprintf("it was started again %d times in %d turns", deaths, turns)}, err
 }
 
 // SlowStart kills a component, and holds whatever is started in its place for a time before it may run: a cold cache, a
@@ -236,9 +240,9 @@ func (f *SlowStart) Inject(ctx context.Context, on target.Component) error {
 
 // Effect asks for a second whether the component is up: it must not be before its time.
 func (f *SlowStart) Effect(ctx context.Context, on target.Component) (injectors.Measured, error) {
-	up, n := readings(ctx, on, time.Second)
-	return injectors.Measured{N: n, Asked: map[string]float64{"up_ratio": 0}, Is: map[string]float64{"up_ratio": up, "held_seconds": f.By.Seconds()},
-		Bites: up == 0, Clean: up == 1 && !injectors.Begun(killName(on)), Reason: fmt.Sprintf("it was up in %.0f%% of %d readings", up*100, n)}, nil
+	up, n, err := readings(ctx, on, time.Second)
+	return injectors.Measured{N: n, Asked: map[string]float64{"up_ratio": 0}, Is: map[string]float64{"up_ratio": up},
+		Bites: up == 0, Clean: up == 1 && !injectors.Begun(killName(on)), Reason: fmt.Sprintf("it was up in %.0f%% of %d readings", up*100, n)}, err
 }
 
 // waitFor waits for something that the kernel does in a moment.

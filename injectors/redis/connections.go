@@ -65,12 +65,23 @@ func (f *Connections) Inject(ctx context.Context, on target.Component) error {
 	if err != nil {
 		return err
 	}
-	n, err := info(ctx, c, "clients", "connected_clients")
+	was, err := setting(ctx, c, "maxclients")
+	var n float64
+	if err == nil {
+		n, err = info(ctx, c, "clients", "connected_clients")
+	}
 	if err == nil {
 		err = c.ConfigSet(ctx, "maxclients", strconv.Itoa(int(n)+f.Spare)).Err()
 	}
 	if err == nil {
-		err = injectors.Begin(ctx, f.name(on), func(ctx context.Context) { <-ctx.Done(); _ = c.Close() })
+		err = injectors.Begin(ctx, f.name(on), func(ctx context.Context) {
+			defer c.Close()
+			<-ctx.Done()
+			// By the connection that is kept, before others can take its place; Restore reads whether it worked.
+			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+			defer cancel()
+			_ = c.ConfigSet(last, "maxclients", was).Err()
+		})
 	}
 	if err != nil {
 		return errors.Join(err, c.Close())

@@ -17,7 +17,7 @@ import (
 type Flush struct {
 	Match string `json:"match" help:"pattern of the keys that go"`
 
-	gone []string
+	gone []string // keys that were saved, and that should be there at the end
 }
 
 // savedKey is one key as DUMP writes it, with the time that it had left.
@@ -100,19 +100,20 @@ func (f *Flush) Save(ctx context.Context, on target.Component) (injectors.Origin
 		}
 		was = append(was, savedKey{key, []byte(dump), max(ttl, 0), time.Now()})
 	}
+	f.gone = nil
+	for _, k := range was {
+		f.gone = append(f.gone, k.Key)
+	}
 	return injectors.Keep(was)
 }
 
-// Inject is part of injectors.Fault.
+// Inject is part of injectors.Fault. Keys that were not saved could not be put back, and stay.
 func (f *Flush) Inject(ctx context.Context, on target.Component) error {
 	c, err := Dial(on)
 	if err != nil {
 		return err
 	}
 	defer c.Close()
-	if f.gone, err = f.keys(ctx, c); err != nil {
-		return err
-	}
 	if len(f.gone) == 0 {
 		return nil // the effect tells
 	}
@@ -150,6 +151,7 @@ func (f *Flush) Restore(ctx context.Context, on target.Component, was injectors.
 	if err := was.Read(&before); err != nil {
 		return err
 	}
+	f.gone = nil
 	for _, k := range before {
 		ttl := time.Duration(0)
 		if k.TTL > 0 {
@@ -160,7 +162,9 @@ func (f *Flush) Restore(ctx context.Context, on target.Component, was injectors.
 		if err := c.Restore(ctx, k.Key, ttl, string(k.Dump)).Err(); err != nil && !redis.HasErrorPrefix(err, "BUSYKEY") {
 			return fmt.Errorf("key %s: %w", k.Key, err)
 		}
+		if ttl == 0 || ttl > time.Minute { // one that lives no longer may be gone when somebody looks
+			f.gone = append(f.gone, k.Key)
+		}
 	}
-	f.gone = nil
 	return nil
 }

@@ -36,7 +36,7 @@ func (*DiskFull) BackEnd() string { return "fallocate" }
 func diskName(on target.Component) string { return "disk " + on.Handles.Disk }
 
 // Check is part of injectors.Fault. A file system that others live on as well is not filled.
-func (*DiskFull) Check(_ context.Context, on target.Component) error {
+func (f *DiskFull) Check(_ context.Context, on target.Component) error {
 	dir := on.Handles.Disk
 	if dir == "" {
 		return errors.New("it has no disk of its own")
@@ -47,6 +47,13 @@ func (*DiskFull) Check(_ context.Context, on target.Component) error {
 	}
 	if its.Dev == above.Dev {
 		return fmt.Errorf("%s is on a file system that others have a part in", dir)
+	}
+	var fs unix.Statfs_t
+	if err := unix.Statfs(dir, &fs); err != nil {
+		return err
+	}
+	if free := int64(fs.Bavail) * fs.Bsize; free < int64(f.Spare)<<10+1<<20 {
+		return fmt.Errorf("its disk has %d KiB free: there is nothing to fill", free>>10)
 	}
 	if _, err := os.Lstat(filepath.Join(dir, ballastFile)); err == nil {
 		return errors.New("another fault has its ballast there already")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,19 +18,19 @@ import (
 )
 
 // hog is a process on a component's host, in its cgroup, that takes something away from the others. It dies with this process.
-type hog struct{}
+type hog struct{ role string } // tells its processes from those of another fault
 
 // BackEnd is part of injectors.BackEnded.
 func (hog) BackEnd() string { return "neighbour" }
 
-func hogName(on target.Component) string { return "hog " + on.Name }
+func (h hog) name(on target.Component) string { return "hog " + on.Name + h.role }
 
 // Check is part of injectors.Fault.
-func (hog) Check(_ context.Context, on target.Component) error {
+func (h hog) Check(_ context.Context, on target.Component) error {
 	if _, err := quotaOf(on); err != nil {
 		return err
 	}
-	if injectors.Begun(hogName(on)) {
+	if injectors.Begun(h.name(on)) {
 		return errors.New("another fault has its processes beside it already")
 	}
 	for _, program := range []string{"md5sum", "dd"} {
@@ -46,23 +47,29 @@ func (hog) Save(context.Context, target.Component) (injectors.Original, error) {
 }
 
 // Restore is part of injectors.Fault.
-func (hog) Restore(_ context.Context, on target.Component, _ injectors.Original) error {
-	injectors.End(hogName(on))
+func (h hog) Restore(_ context.Context, on target.Component, _ injectors.Original) error {
+	injectors.End(h.name(on))
 	return nil
 }
 
 // run starts programs in the component's cgroup and keeps them until the fault ends. It returns when all have begun.
-func (hog) run(ctx context.Context, on target.Component, n int, program target.Program) error {
+func (h hog) run(ctx context.Context, on target.Component, n int, program target.Program) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	begun := make(chan error, 2*n)
-	err := injectors.Begin(ctx, hogName(on), func(ctx context.Context) {
+	err := injectors.Begin(ctx, h.name(on), func(ctx context.Context) {
 		var wg sync.WaitGroup
 		for range n {
 			wg.Go(func() {
 				p := program
-				p.Started = func(pid int) { begun <- hosts.AddToCgroup(*on.Handles.Cgroup, pid) }
+				p.Started = func(pid int) {
+					err := hosts.AddToCgroup(*on.Handles.Cgroup, pid)
+					if program.Started != nil {
+						program.Started(pid)
+					}
+					begun <- err
+				}
 				begun <- p.Run(ctx)
 			})
 		}
@@ -73,7 +80,7 @@ func (hog) run(ctx context.Context, on target.Component, n int, program target.P
 	}
 	for range n {
 		if err := <-begun; err != nil {
-			injectors.End(hogName(on))
+			injectors.End(h.name(on))
 			return err
 		}
 	}
@@ -117,7 +124,7 @@ func (f *Burn) Effect(ctx context.Context, on target.Component) (injectors.Measu
 	cores := (after - before) / time.Since(start).Seconds()
 	// What each gets depends on who else wants the processor: a tenth of a core each is the least that hurts.
 	return injectors.Measured{N: uint64(f.Processes), Asked: map[string]float64{"cores_at_most": float64(f.Processes)}, Is: map[string]float64{"cores": cores},
-		Bites: injectors.Begun(hogName(on)) && cores > 0.1*float64(f.Processes), Clean: !injectors.Begun(hogName(on)),
+		Bites: injectors.Begun(f.name(on)) && cores > 0.1*float64(f.Processes), Clean: !injectors.Begun(f.name(on)),
 		Reason: fmt.Sprintf("its host uses %.2f cores", cores)}, err
 }
 
@@ -125,6 +132,8 @@ func (f *Burn) Effect(ctx context.Context, on target.Component) (injectors.Measu
 type Memory struct {
 	hog
 	Size int `json:"size" unit:"MiB" help:"that is held"`
+
+	before float64 // bytes in use before it
 }
 
 // Validate finds settings that cannot work.
@@ -136,13 +145,16 @@ func (f *Memory) Validate() error {
 }
 
 // Inject is part of injectors.Fault.
-func (f *Memory) Inject(ctx context.Context, on target.Component) error {
+func (f *Memory) Inject(ctx context.Context, on target.Component) (err error) {
+	if f.before, err = usage(*on.Handles.Cgroup); err != nil {
+		return err
+	}
 	if err := f.begin(ctx, on); err != nil {
 		return err
 	}
-	err := target.WaitUntil(ctx, 5*time.Second, func() bool {
-		used, err := memory(*on.Handles.Cgroup)
-		return err != nil || used >= float64(f.Size)*(1<<20)
+	err = target.WaitUntil(ctx, 5*time.Second, func() bool {
+		used, err := usage(*on.Handles.Cgroup)
+		return err != nil || used-f.before >= float64(f.Size)*(1<<20)
 	})
 	if err != nil {
 		return errors.Join(err, f.Restore(context.WithoutCancel(ctx), on, nil))
@@ -165,17 +177,37 @@ func (f *Memory) begin(ctx context.Context, on target.Component) error {
 	if err != nil {
 		return err
 	}
-	err = f.run(ctx, on, 1, target.Program{Path: "dd", Output: write,
-		Args: []string{"if=/dev/zero", "bs=" + strconv.Itoa(f.Size) + "M", "count=1", "status=none"}})
+	in := zeros{open: make(chan struct{}), left: f.Size << 20}
+	err = f.run(ctx, on, 1, target.Program{Path: "dd", Stdin: &in, Output: write, Started: func(int) { close(in.open) },
+		Args: []string{"bs=" + strconv.Itoa(f.Size) + "M", "count=1", "iflag=fullblock", "status=none"}})
 	_ = write.Close() // the program has its own
-	if err == nil {
-		err = injectors.Begin(ctx, hogName(on)+" pipe", func(ctx context.Context) { <-ctx.Done(); _ = read.Close() })
-	}
 	if err != nil {
 		_ = read.Close() // nobody else would
-		return errors.Join(err, f.Restore(context.WithoutCancel(ctx), on, nil))
+		return err
+	}
+	if err := injectors.Begin(ctx, f.name(on)+" pipe", func(ctx context.Context) { <-ctx.Done(); _ = read.Close() }); err != nil {
+		_ = read.Close() // as above
+		return errors.Join(err, f.hog.Restore(ctx, on, nil))
 	}
 	return nil
+}
+
+// zeros come once they may: memory that a process touches before it is in its group is charged to another.
+type zeros struct {
+	open chan struct{}
+	left int
+}
+
+// Read is part of io.Reader.
+func (z *zeros) Read(p []byte) (int, error) {
+	<-z.open
+	n := min(len(p), z.left)
+	if n == 0 {
+		return 0, io.EOF
+	}
+	clear(p[:n])
+	z.left -= n
+	return n, nil
 }
 
 // Effect reads from the kernel what the host's group uses.
@@ -183,20 +215,30 @@ func (f *Memory) Effect(_ context.Context, on target.Component) (injectors.Measu
 	if _, err := quotaOf(on); err != nil {
 		return injectors.Measured{}, err
 	}
-	used, err := memory(*on.Handles.Cgroup)
+	used, err := usage(*on.Handles.Cgroup)
 	asked := float64(f.Size) * (1 << 20)
-	return injectors.Measured{N: 1, Asked: map[string]float64{"bytes": asked}, Is: map[string]float64{"bytes": used},
-		Bites: injectors.Begun(hogName(on)) && used >= asked, Clean: !injectors.Begun(hogName(on)),
+	return injectors.Measured{N: 1, Asked: map[string]float64{"bytes": asked}, Is: map[string]float64{"bytes": used - f.before},
+		Bites: injectors.Begun(f.name(on)) && used-f.before >= 0.9*asked, Clean: !injectors.Begun(f.name(on)),
 		Reason: fmt.Sprintf("its host uses %.0f MiB", used/(1<<20))}, err
 }
 
 // Restore is part of injectors.Fault.
 func (f *Memory) Restore(ctx context.Context, on target.Component, was injectors.Original) error {
-	injectors.End(hogName(on) + " pipe")
+	injectors.End(f.name(on) + " pipe")
 	return f.hog.Restore(ctx, on, was)
 }
 
-// memory is what a group's processes hold, without the files that the kernel keeps in memory for them, in bytes.
+// usage is all that a group is charged for, as it is now, in bytes.
+func usage(g target.Cgroup) (float64, error) {
+	name := "memory.usage_in_bytes"
+	if g.Version == 2 {
+		name = "memory.current"
+	}
+	n, err := readInt(filepath.Join(g.Memory, name))
+	return float64(n), err
+}
+
+// memory is what a group's processes hold, without the files that the kernel keeps in memory for them, in bytes. It may be two seconds old.
 func memory(g target.Cgroup) (float64, error) {
 	stat, err := fields(filepath.Join(g.Memory, "memory.stat"))
 	if g.Version == 2 {

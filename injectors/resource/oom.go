@@ -119,7 +119,7 @@ func (f *OOM) squeeze(ctx context.Context, on target.Component) error {
 			return errors.Join(err, ctx.Err())
 		}
 	}
-	neighbour := Memory{Size: 4}
+	neighbour := Memory{hog: hog{role: " of an OOM"}, Size: 4}
 	for ctx.Err() == nil {
 		err := neighbour.hold(ctx, on, 200*time.Millisecond)
 		if n, killsErr := kills(g); killsErr != nil || n > f.before {
@@ -128,7 +128,9 @@ func (f *OOM) squeeze(ctx context.Context, on target.Component) error {
 		if err != nil {
 			return err
 		}
-		neighbour.Size *= 2 // there was more room than it seemed
+		if neighbour.Size *= 2; neighbour.Size > 256 { // there was more room than it seemed
+			return errors.New("the kernel does not kill: is there swap?")
+		}
 	}
 	return ctx.Err()
 }

@@ -109,7 +109,7 @@ func state(ctx context.Context, on target.Component) (any, error) {
 		_ = target.WaitUntil(ctx, 2*time.Second, func() bool { // both of the component's own, and none of a victim's
 			pids, err = pidsOf(*g)
 			held, _ := memory(*g)
-			return err != nil || (len(pids) == 2 || injectors.Begun(hogName(on))) && (held > 60<<20 || limit < 1<<50)
+			return err != nil || (len(pids) == 2 || injectors.Begun(hog{}.name(on))) && (held > 60<<20 || limit < 1<<50)
 		})
 		if err != nil {
 			return nil, err

@@ -112,7 +112,11 @@ func (p *Process) Stop(grace time.Duration) {
 // starting keeps Reap from taking a child between its start and its entry in ours.
 var starting sync.RWMutex
 
-// Reap takes the orphans that the kernel gives to the first process of a range, so that none stays a zombie.
+// stranger is the orphan that was seen at the last call of Reap.
+var stranger int
+
+// Reap takes the orphans that the kernel gives to the first process of a range, so that none stays a zombie. One is taken only if it was
+// there at the call before: a child that somebody else waits for is gone by then.
 func Reap() {
 	starting.Lock()
 	defer starting.Unlock()
@@ -127,6 +131,10 @@ func Reap() {
 		}
 		if _, mine := ours.Load(pid); mine {
 			return // its own waiter is on the way
+		}
+		if pid != stranger {
+			stranger = pid
+			return
 		}
 		if _, err := unix.Wait4(pid, nil, unix.WNOHANG, nil); err != nil {
 			return
