@@ -19,7 +19,7 @@ import (
 )
 
 // InRange gives the address of a component's port, if it is a host of a range: its address is the one at the other end of its
-// link, in a network namespace that is not this process's own.
+// link, and a private one.
 func InRange(on target.Component, protocol string) (string, error) {
 	n := on.Handles.Network
 	if n == nil || n.Addr == "" || n.Addr != on.Addr {
