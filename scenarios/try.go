@@ -72,10 +72,10 @@ func TryInside(ctx context.Context, o Orders) Trial {
 	for _, k := range faultkinds.All {
 		family, _, _ := strings.Cut(k.Name, ".")
 		var err error
-		switch {
-		case family == "network":
+		switch family {
+		case "network":
 			err = tryFault(ctx, k.Default(), on)
-		case family == "resource": // there is nothing to break yet; whether it could be broken can be told
+		case "resource": // there is nothing to break yet; whether it could be broken can be told
 			err = k.Default().Check(ctx, on)
 		}
 		if err != nil {

@@ -133,11 +133,29 @@ func (f *Descriptors) Effect(ctx context.Context, on target.Component) (injector
 		Reason: fmt.Sprintf("of %d connections %d are not accepted", len(conns), waiting)}, err
 }
 
-// Restore is part of injectors.Fault.
-func (*Descriptors) Restore(_ context.Context, _ target.Component, was injectors.Original) error {
+// Restore is part of injectors.Fault. A process that was started meanwhile has its limit from one that was hit, and gets that one's
+// old limit.
+func (*Descriptors) Restore(_ context.Context, on target.Component, was injectors.Original) error {
 	var before []limited
 	if err := was.Read(&before); err != nil {
 		return err
+	}
+	now, err := limits(on)
+	if errors.Is(err, os.ErrNotExist) { // the range is gone, and they with it
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	var usual uint64
+	for _, p := range before {
+		usual = max(usual, p.Soft)
+	}
+	for _, p := range now {
+		known := slices.ContainsFunc(before, func(b limited) bool { return b.proc == p.proc })
+		if !known && p.Soft < usual {
+			before = append(before, limited{p.proc, min(usual, p.Hard), p.Hard})
+		}
 	}
 	return giveBack(before)
 }
