@@ -59,7 +59,7 @@ func (g *Guard) Broken(ctx context.Context, now time.Time, live func(during stri
 		if math.IsNaN(m.value) || m.n < least || o.Holds(m.value) || o.Holds(m.low) || o.Holds(m.high) {
 			continue
 		}
-		return fmt.Sprintf("%s: %s in the last %.0f s, limit %s %s", o.Name, Quantity(&m.value, sli.Unit), g.span, o.Op, Quantity(&o.Threshold, sli.Unit)), nil
+		return fmt.Sprintf("%s: %s in the last %.0f s, limit %s %s", o.Name, Quantity(&m.value, sli.Unit), at-from, o.Op, Quantity(&o.Threshold, sli.Unit)), nil
 	}
 	return "", nil
 }

@@ -14,8 +14,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/livedrill/livedrill/injectors"
-	faultkinds "github.com/livedrill/livedrill/injectors/kinds"
 	"github.com/livedrill/livedrill/target"
 	"github.com/livedrill/livedrill/target/hosts"
 	"github.com/livedrill/livedrill/target/stack"
@@ -166,78 +164,6 @@ func removeGroup(ctx context.Context, g target.Cgroup) (err error) {
 		}
 	}
 	return err
-}
-
-// Recovered is what Recover put back for one run.
-type Recovered struct {
-	ID   string   `json:"id"`
-	Dir  string   `json:"dir"`
-	Did  []string `json:"did"`
-	Left string   `json:"left,omitempty"` // what could not be put back
-}
-
-// Recover finishes every run of this user whose process has died.
-func Recover(ctx context.Context) ([]Recovered, error) {
-	states, err := States()
-	out := []Recovered{}
-	errs := []error{err} // a state that cannot be read does not keep the others from being finished
-	for _, s := range states {
-		if s.Alive() {
-			continue
-		}
-		r := Recovered{ID: s.ID, Dir: s.Dir}
-		if err := recoverOne(ctx, s, &r); err != nil {
-			r.Left = err.Error()
-			errs = append(errs, fmt.Errorf("%s: %w", s.ID, err))
-		}
-		out = append(out, r)
-	}
-	return out, errors.Join(errs...)
-}
-
-func recoverOne(ctx context.Context, s State, r *Recovered) error {
-	journal, err := s.JournalPath()
-	if err != nil {
-		return err
-	}
-	open, err := injectors.Unfinished(journal)
-	if err != nil {
-		return err
-	}
-	for _, e := range open {
-		kind, ok := faultkinds.Find(e.Kind)
-		if !ok {
-			return fmt.Errorf("the journal has a fault of kind %q, which this version does not know", e.Kind)
-		}
-		fault := kind.Default()
-		if lasting, ok := fault.(injectors.Lasting); !ok || !lasting.Lasts(e.Was) {
-			r.Did = append(r.Did, fmt.Sprintf("%s on %s ended with its range", e.Kind, e.On.Name))
-			continue
-		}
-		if err := ReadSettings(e.Settings, fault); err != nil {
-			return err
-		}
-		if err := fault.Restore(ctx, e.On, e.Was); err != nil {
-			return fmt.Errorf("%s on %s: %w", e.Kind, e.On.Name, err)
-		}
-		r.Did = append(r.Did, fmt.Sprintf("%s on %s restored", e.Kind, e.On.Name))
-	}
-	if s.Cgroup.Version == 0 {
-		s.Cgroup = hosts.GroupOf(groupName(s.ID))
-	}
-	if s.Name != "" { // a kept range has no report: its directory goes with it
-		if err := os.RemoveAll(s.Dir); err != nil {
-			return err
-		}
-	}
-	if err := finish(ctx, s); err != nil {
-		return err
-	}
-	if s.Cgroup.Version > 0 {
-		r.Did = append(r.Did, "cgroups removed")
-	}
-	r.Did = append(r.Did, "state removed")
-	return nil
 }
 
 // expose makes a listener on a local address for something inside the range.

@@ -106,9 +106,9 @@ func (f *Requests) Inject(ctx context.Context, on target.Component) error {
 		return err
 	}
 	client := &http.Client{Transport: &http.Transport{DialContext: clients.DialFrom(on), MaxIdleConnsPerHost: f.Clients}}
-	make := sorts[f.Sort]
+	request := sorts[f.Sort]
 	return f.Run(ctx, on, func(ctx context.Context, n uint64) clients.Answer {
-		method, path, token, body := make(n)
+		method, path, token, body := request(n)
 		text, err := json.Marshal(body)
 		if err != nil {
 			return clients.Failed

@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -50,6 +51,28 @@ func TestConformance(t *testing.T) {
 	if err := target.WaitUntil(t.Context(), 5*time.Second, func() bool { return c.Ping(t.Context()).Err() == nil }); err != nil {
 		t.Fatal(err)
 	}
+	// The platform: somebody makes the key anew whenever it is gone.
+	ctx, stop := context.WithCancel(t.Context())
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		for target.Wait(ctx, 5*time.Millisecond) {
+			_ = c.SetNX(ctx, "room:0", "a room", time.Hour).Err()
+		}
+	}()
+	t.Cleanup(func() { stop(); <-over })
+	t.Run("a key that nobody makes anew", func(t *testing.T) {
+		f := &Breakdown{Key: "nobody:0", Every: unit.Duration(20 * time.Millisecond)}
+		if err := f.Inject(t.Context(), on); err != nil {
+			t.Fatal(err)
+		}
+		if m, err := f.Effect(t.Context(), on); err != nil || m.Bites {
+			t.Errorf("what hurts nobody is called an effect: %+v, %v", m, err)
+		}
+		if err := f.Restore(t.Context(), on, nil); err != nil {
+			t.Fatal(err)
+		}
+	})
 	injectortest.Run(t, injectortest.Case{Kind: "breakdown", New: faults["breakdown"], On: on, State: func() (any, error) {
 		return fmt.Sprint(injectors.Begun((&Breakdown{Key: "room:0"}).name(on))), nil
 	}})

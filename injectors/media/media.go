@@ -9,15 +9,14 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"net"
 	"net/http"
 	"time"
 
 	"github.com/livedrill/livedrill/injectors"
+	"github.com/livedrill/livedrill/injectors/clients"
 	"github.com/livedrill/livedrill/reports/record"
 	"github.com/livedrill/livedrill/target"
 	"github.com/livedrill/livedrill/target/flv"
-	"github.com/livedrill/livedrill/target/hosts"
 	"github.com/livedrill/livedrill/target/unit"
 )
 
@@ -105,7 +104,7 @@ type seen struct {
 	took               time.Duration
 }
 
-// watch plays the stream for a time. A stream that is not there gives nothing.
+// watch plays the stream for a time. A stream that is not there, or ends meanwhile, is an error.
 func (f *tamper) watch(ctx context.Context, on target.Component, over time.Duration) (s seen, err error) {
 	addr, err := on.HostPort("http")
 	if err != nil {
@@ -113,13 +112,7 @@ func (f *tamper) watch(ctx context.Context, on target.Component, over time.Durat
 	}
 	ctx, cancel := context.WithTimeout(ctx, over+2*time.Second)
 	defer cancel()
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, network, to string) (c net.Conn, err error) {
-		err = hosts.InNamespace(on.Handles.Network.Bridge, func() (err error) {
-			c, err = new(net.Dialer).DialContext(ctx, network, to)
-			return err
-		})
-		return c, err
-	}}}
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: clients.DialFrom(on)}}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+"/live/"+f.Channel+".flv", nil)
 	if err != nil {
 		return s, err
@@ -143,6 +136,9 @@ func (f *tamper) watch(ctx context.Context, on target.Component, over time.Durat
 		if err != nil {
 			break // the time is over, or the stream is
 		}
+		if t.IsKey() { // the kept one too: with it a newcomer has a picture
+			s.keys++
+		}
 		now := time.Now()
 		if now.Before(begin) || t.IsVideoHeader() || t.IsAudioHeader() {
 			continue
@@ -152,9 +148,7 @@ func (f *tamper) watch(ctx context.Context, on target.Component, over time.Durat
 			if s.video++; s.video == 1 {
 				first, firstAt = t.Timestamp, now
 			}
-			if last, lastAt = t.Timestamp, now; t.IsKey() {
-				s.keys++
-			}
+			last, lastAt = t.Timestamp, now
 		case t.Type == flv.Audio:
 			s.audio++
 			sound = t.Timestamp

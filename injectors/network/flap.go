@@ -105,18 +105,26 @@ func (f *Flap) Effect(ctx context.Context, on target.Component) (injectors.Measu
 	}
 	var down, n, changes float64
 	last := false
-	for end := time.Now().Add(over); time.Now().Before(end) && target.Wait(ctx, 5*time.Millisecond); {
-		var gone bool
-		if err := far.inside(func(l netlink.Link) error { gone = l.Attrs().OperState != netlink.OperUp; return nil }); err != nil {
-			return injectors.Measured{}, err
+	// One visit for all readings: each costs a thread.
+	err := far.inside(func(l netlink.Link) error {
+		for end := time.Now().Add(over); time.Now().Before(end) && target.Wait(ctx, 5*time.Millisecond); {
+			now, err := netlink.LinkByIndex(l.Attrs().Index)
+			if err != nil {
+				return err
+			}
+			gone := now.Attrs().OperState != netlink.OperUp
+			if n++; gone {
+				down++
+			}
+			if n > 1 && gone != last {
+				changes++
+			}
+			last = gone
 		}
-		if n++; gone {
-			down++
-		}
-		if n > 1 && gone != last {
-			changes++
-		}
-		last = gone
+		return nil
+	})
+	if err != nil {
+		return injectors.Measured{}, err
 	}
 	if n == 0 {
 		return injectors.Measured{}, ctx.Err()

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"os"
 	"os/exec"
 	"slices"
@@ -17,7 +16,6 @@ import (
 	"time"
 
 	"github.com/florianl/go-nfqueue/v2"
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/livedrill/livedrill/injectors"
@@ -42,9 +40,6 @@ const mark = "livedrill"
 
 // queueLength is how many packets the queue holds: 6,500 a second for the longest delay.
 const queueLength = 65_535
-
-// copySource is the sender's address on the frames of second copies: they are not queued again.
-var copySource = net.HardwareAddr{0x02, 0x1d, 0x77, 0x00, 0x00, 0x02}
 
 // iptables runs the program on the host's mangle table and returns what it prints.
 func iptables(ctx context.Context, on *target.Network, args ...string) (string, error) {
@@ -206,8 +201,9 @@ func (w *waiting) Pop() any {
 	return last
 }
 
-// release lets packets go on when they are due, until ctx ends; then all at once.
+// release lets packets go on when they are due, until ctx ends; then all at once, those too that are still on their way to us.
 func release(ctx context.Context, queue *nfqueue.Nfqueue, second copier, arrived <-chan packet) {
+	const onTheWay = 10 * time.Millisecond
 	var held waiting
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
@@ -215,27 +211,22 @@ func release(ctx context.Context, queue *nfqueue.Nfqueue, second copier, arrived
 		for len(held) > 0 && (ctx.Err() != nil || time.Until(held[0].due) <= 0) {
 			heap.Pop(&held).(packet).verdict(queue, second)
 		}
-		if ctx.Err() != nil && len(arrived) == 0 {
-			return
-		}
+		wait, done := time.Hour, ctx.Done()
 		if len(held) > 0 {
-			timer.Reset(time.Until(held[0].due))
-		} else {
-			timer.Reset(time.Hour)
+			wait = time.Until(held[0].due)
 		}
+		if ctx.Err() != nil {
+			wait, done = onTheWay, nil
+		}
+		timer.Reset(wait)
 		select {
-		case <-ctx.Done():
-			for more := true; more; {
-				select {
-				case p := <-arrived:
-					heap.Push(&held, p)
-				default:
-					more = false
-				}
-			}
+		case <-done:
 		case p := <-arrived:
 			heap.Push(&held, p)
 		case <-timer.C:
+			if ctx.Err() != nil && len(arrived) == 0 {
+				return
+			}
 		}
 	}
 }
@@ -255,45 +246,6 @@ func (p packet) verdict(queue *nfqueue.Nfqueue, second copier) {
 		_ = queue.SetVerdict(p.id, nfqueue.NfAccept)
 	}
 }
-
-// copier puts second copies of packets on the host's link, from the bridge's end.
-type copier struct {
-	fd     int
-	to     unix.SockaddrLinklayer
-	header []byte
-}
-
-func newCopier(on *target.Network) (copier, error) {
-	var c copier
-	var mac net.HardwareAddr
-	if err := hosts.InNamespace(on.Namespace, func() error {
-		l, err := netlink.LinkByName(on.Device)
-		if err == nil {
-			mac = l.Attrs().HardwareAddr
-		}
-		return err
-	}); err != nil {
-		return c, err
-	}
-	err := hosts.InNamespace(on.Bridge, func() error {
-		l, err := netlink.LinkByName(on.Port)
-		if err != nil {
-			return err
-		}
-		c.to = unix.SockaddrLinklayer{Ifindex: l.Attrs().Index, Halen: 6}
-		c.fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
-		return err
-	})
-	c.header = append(append(append(c.header, mac...), copySource...), 0x08, 0x00)
-	return c, err
-}
-
-func (c copier) send(data []byte) {
-	_ = unix.Sendto(c.fd, append(slices.Clone(c.header), data...), 0, &c.to) // one that is lost shows in the probe
-}
-
-// Close closes the copier's socket.
-func (c copier) Close() error { return unix.Close(c.fd) }
 
 // overflows reads how many packets the host's queues have dropped, in the kernel and on the way to us.
 func overflows(on *target.Network) (drops uint64, err error) {

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/livedrill/livedrill/injectors"
+	"github.com/livedrill/livedrill/injectors/clients"
 	"github.com/livedrill/livedrill/target"
 	"github.com/livedrill/livedrill/target/hosts"
 )
@@ -123,7 +124,7 @@ func (f *Descriptors) Effect(ctx context.Context, on target.Component) (injector
 		return injectors.Measured{}, err
 	}
 	waiting := 0
-	for end := time.Now().Add(time.Second); time.Now().Before(end); target.Wait(ctx, 20*time.Millisecond) {
+	for end := time.Now().Add(time.Second); time.Now().Before(end); target.Wait(ctx, 100*time.Millisecond) {
 		if waiting, err = backlog(on); err != nil || waiting == 0 {
 			break
 		}
@@ -214,7 +215,7 @@ func (f *Hoard) Inject(ctx context.Context, on target.Component) error {
 // Effect counts the connections that the component's own kernel has from our address. It bites with half of what was asked for:
 // a component that closes idle ones defends itself, and that shows in the figure.
 func (f *Hoard) Effect(_ context.Context, on target.Component) (injectors.Measured, error) {
-	n, err := established(on)
+	n, err := clients.Connections(on, "01")
 	return injectors.Measured{N: uint64(f.Connections), Asked: map[string]float64{"connections": float64(f.Connections)},
 		Is: map[string]float64{"connections": float64(n)}, Bites: n*2 >= f.Connections, Clean: n < max(5, f.Connections/10),
 		Reason: fmt.Sprintf("it has %d connections from us", n)}, err
@@ -276,18 +277,6 @@ func backlog(on target.Component) (n int, err error) {
 		return hosts.Sockets(func(s hosts.Socket) {
 			if s.State == "0A" {
 				n += int(s.Received)
-			}
-		})
-	})
-	return n, err
-}
-
-// established is how many connections there are from the bridge's address.
-func established(on target.Component) (n int, err error) {
-	err = hosts.InNamespace(on.Handles.Network.Namespace, func() error {
-		return hosts.Sockets(func(s hosts.Socket) {
-			if s.State == "01" && on.Serves(int(s.Port)) && s.Remote.String() == on.Handles.Network.Peer {
-				n++
 			}
 		})
 	})

@@ -71,6 +71,9 @@ func well(ctx context.Context, on target.Component) bool {
 	return err == nil
 }
 
+// look is how often a fault looks for new processes: all of /proc is read for that.
+const look = 20 * time.Millisecond
+
 // readings looks at a component for a second, and gives the share of readings in which it was well.
 func readings(ctx context.Context, on target.Component, over time.Duration) (share float64, n uint64, err error) {
 	const turns = 20
@@ -94,7 +97,7 @@ func (*Kill) Validate() error { return nil }
 
 // Inject is part of injectors.Fault. All processes are gone when it returns.
 func (*Kill) Inject(ctx context.Context, on target.Component) error {
-	return killEvery(ctx, on, 10*time.Millisecond)
+	return killEvery(ctx, on, look)
 }
 
 // killEvery kills all processes of a host at once, and again after each interval.
@@ -211,7 +214,7 @@ func (f *SlowStart) Inject(ctx context.Context, on target.Component) error {
 		for _, p := range old {
 			held[p] = time.Time{}
 		}
-		for target.Wait(ctx, 2*time.Millisecond) {
+		for target.Wait(ctx, look) {
 			list, err := find(on)
 			if err != nil {
 				continue

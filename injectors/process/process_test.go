@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/livedrill/livedrill/injectors"
+	"github.com/livedrill/livedrill/injectors/clients"
 	"github.com/livedrill/livedrill/injectors/injectortest"
 	"github.com/livedrill/livedrill/target"
 	"github.com/livedrill/livedrill/target/hosts"
@@ -117,7 +118,7 @@ func state(ctx context.Context, on target.Component, name string) (any, error) {
 		procs[i] = l.proc
 		soft = append(soft, l.Soft)
 	}
-	held, err := established(on)
+	held, err := clients.Connections(on, "01")
 	return fmt.Sprintf("killing %v, processes %d, stopped %d, limits %v, connections %d", killing, len(list), stopped(procs), soft, held), err
 }
 

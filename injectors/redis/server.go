@@ -111,21 +111,5 @@ func info(ctx context.Context, c *redis.Client, section, field string) (float64,
 	return 0, fmt.Errorf("the server does not say what its %s is", field)
 }
 
-// Calls is how often the server has done a command so far.
-func Calls(ctx context.Context, c *redis.Client, command string) (float64, error) {
-	text, err := c.Info(ctx, "commandstats").Result()
-	if err != nil {
-		return 0, err
-	}
-	for line := range strings.Lines(text) {
-		if v, ok := strings.CutPrefix(line, "cmdstat_"+command+":calls="); ok {
-			var n float64
-			_, err := fmt.Sscan(strings.SplitN(v, ",", 2)[0], &n)
-			return n, err
-		}
-	}
-	return 0, nil // it was never done
-}
-
 // nothing is what a fault has to put back that changes no setting.
 func nothing() (injectors.Original, error) { return injectors.Keep(struct{}{}) }

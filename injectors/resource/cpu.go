@@ -73,7 +73,10 @@ func (f *CPU) Inject(ctx context.Context, on target.Component) error {
 	return q.Limit(f.Cores)
 }
 
-// Effect reads for a second what the kernel says: it bites when the component was held back and used no more than was left to
+// leastHeld is in how many of the 50 periods of a second a component must be held back to be hurt.
+const leastHeld = 5
+
+// Effect reads for a second what the kernel says: it bites when the component was held back again and again, and used no more than was left to
 // it. One that needs less is not hurt by the limit, and that is said.
 func (f *CPU) Effect(ctx context.Context, on target.Component) (injectors.Measured, error) {
 	q, err := quotaOf(on)
@@ -95,10 +98,10 @@ func (f *CPU) Effect(ctx context.Context, on target.Component) (injectors.Measur
 	}
 	cores, periods := (used[1]-used[0])/time.Since(start).Seconds(), held[1]-held[0]
 	m := injectors.Measured{N: uint64(max(periods, 1)), Asked: map[string]float64{"cores": f.Cores},
-		Is: map[string]float64{"cores": cores, "held_back": periods}, Bites: periods > 0 && cores <= 1.1*f.Cores+0.02, Clean: periods == 0,
+		Is: map[string]float64{"cores": cores, "held_back": periods}, Bites: periods >= leastHeld && cores <= 1.1*f.Cores+0.02, Clean: periods == 0,
 		Reason: fmt.Sprintf("it used %.2f cores and was held back in %.0f periods", cores, periods)}
-	if periods == 0 {
-		m.Reason = fmt.Sprintf("it was never held back: it needs no more than %.2f cores", cores)
+	if periods < leastHeld {
+		m.Reason = fmt.Sprintf("it was hardly held back (%.0f periods): it needs no more than %.2f cores", periods, cores)
 	}
 	return m, nil
 }

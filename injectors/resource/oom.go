@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -119,10 +120,18 @@ func (f *OOM) squeeze(ctx context.Context, on target.Component) error {
 			return errors.Join(err, ctx.Err())
 		}
 	}
+	ours, err := processes(g)
+	if err != nil {
+		return err
+	}
 	neighbour := Memory{hog: hog{role: " of an OOM"}, Size: 4}
 	for ctx.Err() == nil {
 		err := neighbour.hold(ctx, on, 200*time.Millisecond)
 		if n, killsErr := kills(g); killsErr != nil || n > f.before {
+			now, procErr := processes(g)
+			if killsErr = errors.Join(killsErr, procErr); killsErr == nil && !slices.ContainsFunc(ours, func(p string) bool { return !slices.Contains(now, p) }) {
+				return errors.New("the kernel killed the neighbour, and none of the component's own processes")
+			}
 			return killsErr
 		}
 		if err != nil {
@@ -133,6 +142,12 @@ func (f *OOM) squeeze(ctx context.Context, on target.Component) error {
 		}
 	}
 	return ctx.Err()
+}
+
+// processes are those of a group, by their numbers.
+func processes(g target.Cgroup) ([]string, error) {
+	text, err := os.ReadFile(filepath.Join(g.Memory, "cgroup.procs"))
+	return strings.Fields(string(text)), err
 }
 
 // Effect reads the kernel's count of kills in the group.

@@ -8,7 +8,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -107,7 +106,7 @@ func state(ctx context.Context, on target.Component) (any, error) {
 		out["quota"], out["limit"] = fmt.Sprint(quota), fmt.Sprint(limit)
 		var pids []string
 		_ = target.WaitUntil(ctx, 2*time.Second, func() bool { // both of the component's own, and none of a victim's
-			pids, err = pidsOf(*g)
+			pids, err = processes(*g)
 			held, _ := memory(*g)
 			return err != nil || (len(pids) == 2 || injectors.Begun(hog{}.name(on))) && (held > 60<<20 || limit < 1<<50)
 		})
@@ -121,11 +120,6 @@ func state(ctx context.Context, on target.Component) (any, error) {
 	files, err := os.ReadDir(on.Handles.Disk)
 	out["files"] = fmt.Sprint(len(files))
 	return out, err
-}
-
-func pidsOf(g target.Cgroup) ([]string, error) {
-	text, err := os.ReadFile(filepath.Join(g.CPU, "cgroup.procs"))
-	return strings.Fields(string(text)), err
 }
 
 func TestASharedDiskIsNotFilled(t *testing.T) {

@@ -78,6 +78,13 @@ func (h *Hub) Subscribe() *Subscription {
 	return s
 }
 
+// Forget drops the group that is kept for newcomers: they get a picture with the next key frame.
+func (h *Hub) Forget() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.group = nil
+}
+
 // Close ends every subscription once its queue is empty.
 func (h *Hub) Close() {
 	h.mu.Lock()

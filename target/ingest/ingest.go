@@ -146,8 +146,10 @@ func (s *server) handle(ctx context.Context, nc net.Conn) error {
 			return err
 		}
 		s.bytes.Add(float64(len(tag.Data)))
-		if tag, ok := done.apply(s.tampers(), tag); ok {
-			hub.Publish(tag)
+		if changed, ok := done.apply(s.tampers(), tag); ok {
+			hub.Publish(changed)
+		} else if tag.IsKey() {
+			hub.Forget()
 		}
 	}
 }

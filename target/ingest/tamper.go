@@ -37,8 +37,13 @@ func (s *server) tamper(w http.ResponseWriter, r *http.Request) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if at >= s.ordered {
-		s.tampered, s.ordered = t, at
+	if at < s.ordered {
+		return
+	}
+	if s.tampered, s.ordered = t, at; t.NoKeyFrames {
+		for _, hub := range s.streams {
+			hub.Forget()
+		}
 	}
 }
 
