@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"time"
@@ -61,4 +62,23 @@ func URL(on target.Platform, component, protocol, path string) (string, error) {
 		return "", err
 	}
 	return protocol + "://" + addr + path, nil
+}
+
+// CheckURL refuses the address of a server that is not the user's own: it must be on loopback, and speak the scheme.
+func CheckURL(address, scheme string) error {
+	u, err := url.Parse(address)
+	if err != nil {
+		return fmt.Errorf("url: %w", err)
+	}
+	if u.Scheme != scheme {
+		return fmt.Errorf("url: %q does not begin with %s://", address, scheme)
+	}
+	ip := net.ParseIP(u.Hostname())
+	if u.Hostname() == "localhost" {
+		ip = net.IPv4(127, 0, 0, 1)
+	}
+	if ip == nil || !ip.IsLoopback() {
+		return fmt.Errorf("url: %q is not on loopback: load goes nowhere else", address)
+	}
+	return nil
 }

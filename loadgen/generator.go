@@ -98,7 +98,7 @@ func (t *Tally) value() float64 {
 
 // Follow makes Offered know the plan: walked tells how many arrivals of the whole load were looked at so far, and how many of
 // them were this worker's own.
-func (m *Meter) Follow(s Shape, walked func() (all, own uint64)) {
+func (m *Meter) Follow(s Curve, walked func() (all, own uint64)) {
 	behind := func() float64 {
 		all, own := walked()
 		due := s.Count(min(time.Since(m.Start), time.Duration(m.For)))

@@ -119,12 +119,13 @@ var checks = map[string]struct {
 	judge     func([]float64) (bool, string)
 }{
 	"danmaku-accounting": {
-		[]string{`livedrill_danmaku_due_total`, `livedrill_danmaku_published_total`, `livedrill_danmaku_owed_total`, `livedrill_danmaku_delivered_total`,
-			`livedrill_danmaku_duplicates_total`, `livedrill_danmaku_disorder_total`},
+		[]string{`livedrill_danmaku_due_total`, `livedrill_danmaku_published_total{result="unsent"}`, `livedrill_danmaku_written_total`,
+			`livedrill_danmaku_published_total{result="accepted"}`, `livedrill_danmaku_published_total{result=~"rejected|cut|unanswered"}`, `livedrill_danmaku_in_flight`,
+			`livedrill_danmaku_owed_total`, `livedrill_danmaku_delivered_total`, `livedrill_danmaku_duplicates_total`, `livedrill_danmaku_disorder_total`},
 		func(v []float64) (bool, string) {
-			return v[1] <= v[0] && v[3] <= v[2], fmt.Sprintf(
-				"%.0f due = %.0f answered + %.0f without an answer; %.0f owed = %.0f delivered + %.0f lost; %.0f duplicates, %.0f out of order",
-				v[0], v[1], v[0]-v[1], v[2], v[3], v[2]-v[3], v[4], v[5])
+			return same(v[0], v[1]+v[2]) && same(v[2], v[3]+v[4]+v[5]) && v[7] < v[6]+0.5, fmt.Sprintf(
+				"%.0f due = %.0f not sent + %.0f sent; these = %.0f acknowledged + %.0f failed + %.0f in flight; %.0f owed = %.0f delivered + %.0f lost; %.0f duplicates, %.0f out of order",
+				v[0], v[1], v[2], v[3], v[4], v[5], v[6], v[7], v[6]-v[7], v[8], v[9])
 		}},
 	"gift-ledger": {
 		[]string{`livedrill_api_requests_total{route="gift",outcome="ok"}`, `livedrill_ledger_gifts{instance="gateway"}`, `livedrill_ledger_difference{instance="gateway"}`},
@@ -133,6 +134,9 @@ var checks = map[string]struct {
 				"%.0f gifts acknowledged, %.0f in the ledger; gifts and accounts differ by %.0f coins", v[0], v[1], v[2])
 		}},
 }
+
+// same tells whether two sums of whole numbers are one.
+func same(a, b float64) bool { return math.Abs(a-b) < 0.5 }
 
 // CheckNames lists the proofs that a scenario can ask for.
 func CheckNames() []string { return []string{"danmaku-accounting", "gift-ledger"} }

@@ -72,6 +72,7 @@ const (
 type run struct {
 	*Load
 	m      *loadgen.Meter
+	curve  loadgen.Curve
 	bases  [2]string // of the gateway, and of the canary beside it if there is one
 	canary []bool    // by user: whom the canary serves
 	tokens []string
@@ -93,7 +94,7 @@ type request struct {
 
 // Run is part of loadgen.Generator.
 func (l *Load) Run(ctx context.Context, on target.Platform, m *loadgen.Meter) error {
-	r := &run{Load: l, m: m, rng: m.Rand(), canary: make([]bool, l.Users)}
+	r := &run{Load: l, m: m, curve: l.Rate.Curve(), rng: m.Rand(), canary: make([]bool, l.Users)}
 	var err error
 	if r.bases[0], err = loadgen.URL(on, "gateway", "http", ""); err != nil {
 		return err
@@ -111,7 +112,7 @@ func (l *Load) Run(ctx context.Context, on target.Platform, m *loadgen.Meter) er
 	if !target.Wait(ctx, time.Until(m.Start)) {
 		return nil
 	}
-	m.Follow(l.Rate, func() (uint64, uint64) {
+	m.Follow(r.curve, func() (uint64, uint64) {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		return r.next, uint64(len(r.plan))
@@ -210,7 +211,7 @@ func (p pacer) Pace(_ time.Duration, hits uint64) (time.Duration, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for uint64(len(r.plan)) <= hits {
-		q := request{number: r.next, due: r.Rate.Due(r.next), pick: r.rng.Float64(), user: r.rng.IntN(r.Users), room: r.rng.IntN(rooms)}
+		q := request{number: r.next, due: r.curve.Due(r.next), pick: r.rng.Float64(), user: r.rng.IntN(r.Users), room: r.rng.IntN(rooms)}
 		if q.due >= time.Duration(r.m.For) {
 			return 0, true
 		}
@@ -225,7 +226,7 @@ func (p pacer) Pace(_ time.Duration, hits uint64) (time.Duration, bool) {
 
 // Rate is the load's own.
 func (p pacer) Rate(elapsed time.Duration) float64 {
-	return p.r.Rate.Rate(elapsed)
+	return p.r.curve.Rate(elapsed)
 }
 
 // target makes the next request up.

@@ -25,6 +25,7 @@ import (
 type Rooms struct {
 	Count   int        `json:"count" help:"number of rooms"`
 	Hottest unit.Ratio `json:"hottest" help:"share of members in the hottest room; the others follow Zipf's law"`
+	Size    int        `json:"size" help:"members of every room; 0: spread by count and hottest"`
 }
 
 // Load is members of rooms who talk.
@@ -33,6 +34,7 @@ type Load struct {
 	Rate        loadgen.Shape `json:"rate" help:"messages of all members together"`
 	Rooms       Rooms         `json:"rooms" help:"how members are spread"`
 	Size        int           `json:"size" help:"length of a message's text in bytes"`
+	URL         string        `json:"url" help:"WebSocket address of a server of one's own on loopback that speaks our lines; empty: the platform's"`
 }
 
 // Default is 100 members who say 100 things a second.
@@ -46,8 +48,17 @@ func (l *Load) Validate() error {
 	if l.Connections < 1 || l.Connections > 50_000 {
 		errs = append(errs, fmt.Errorf("connections: %d is not between 1 and 50000", l.Connections))
 	}
-	if l.Rooms.Count < 1 || l.Rooms.Count > l.Connections {
+	switch {
+	case l.Rooms.Size < 0 || l.Rooms.Size > l.Connections:
+		errs = append(errs, fmt.Errorf("rooms: a room of %d for %d members", l.Rooms.Size, l.Connections))
+	case l.Rooms.Size == 0 && (l.Rooms.Count < 1 || l.Rooms.Count > l.Connections):
 		errs = append(errs, fmt.Errorf("rooms: %d rooms for %d members", l.Rooms.Count, l.Connections))
+	}
+	if largest := max(float64(l.Rooms.Size), float64(l.Rooms.Hottest)*float64(l.Connections)); largest*largest*8 > 2<<30 {
+		errs = append(errs, fmt.Errorf("rooms: to check every delivery in a room of %.0f takes more than 2 GiB: spread the members over more rooms", largest))
+	}
+	if l.URL != "" {
+		errs = append(errs, loadgen.CheckURL(l.URL, "ws"))
 	}
 	if l.Size < 1 || l.Size > 512 {
 		errs = append(errs, fmt.Errorf("size: %d is not between 1 and 512", l.Size))
@@ -57,15 +68,18 @@ func (l *Load) Validate() error {
 
 // plan gives every member a room and a place in it, and every room its size, the same in every worker.
 func (l *Load) plan(rng *rand.Rand) (roomOf, placeOf, size []int) {
-	roomOf, placeOf, size = make([]int, l.Connections), make([]int, l.Connections), make([]int, l.Rooms.Count)
+	order := rng.Perm(l.Connections) // so that every region has members in every large room
+	if l.Rooms.Size > 0 {
+		rooms := (l.Connections + l.Rooms.Size - 1) / l.Rooms.Size
+		return l.place(order, rooms, func(place int) int { return place / l.Rooms.Size })
+	}
 	hot := int(math.Round(float64(l.Rooms.Hottest) * float64(l.Connections)))
 	weights, sum := make([]float64, l.Rooms.Count), 0.0
 	for r := 1; r < l.Rooms.Count; r++ {
 		weights[r] = 1 / float64(r)
 		sum += weights[r]
 	}
-	order := rng.Perm(l.Connections) // so that every region has members in every large room
-	for place, i := range order {
+	return l.place(order, l.Rooms.Count, func(place int) int {
 		room := 0
 		if place >= hot && sum > 0 {
 			x := rng.Float64() * sum
@@ -73,6 +87,15 @@ func (l *Load) plan(rng *rand.Rand) (roomOf, placeOf, size []int) {
 				x -= weights[room]
 			}
 		}
+		return room
+	})
+}
+
+// place seats members in an order, each in the room that is found for it.
+func (l *Load) place(order []int, rooms int, find func(place int) int) (roomOf, placeOf, size []int) {
+	roomOf, placeOf, size = make([]int, l.Connections), make([]int, l.Connections), make([]int, rooms)
+	for place, i := range order {
+		room := find(place)
 		roomOf[i], placeOf[i] = room, size[room]
 		size[room]++
 	}
@@ -82,7 +105,8 @@ func (l *Load) plan(rng *rand.Rand) (roomOf, placeOf, size []int) {
 type numbers struct {
 	published                            map[string]prometheus.Counter
 	owed, delivered, duplicate, disorder atomic.Uint64
-	due, foreign                         prometheus.Counter
+	due, sent, foreign                   prometheus.Counter
+	inFlight                             atomic.Int64
 	ack, delivery                        *record.Histogram
 	begun, dropped                       prometheus.Counter
 	roomDue, roomAccepted                []prometheus.Counter // by room, the last for all rooms beyond
@@ -98,15 +122,18 @@ func (n *numbers) room(counters []prometheus.Counter, room int) prometheus.Count
 func newNumbers(m *loadgen.Meter, rooms int) *numbers {
 	n := &numbers{published: map[string]prometheus.Counter{},
 		due:      m.Counter("livedrill_danmaku_due_total", "Messages that were due.", m.Labels()),
+		sent:     m.Counter("livedrill_danmaku_written_total", "Messages that went out.", m.Labels()),
 		foreign:  m.Counter("livedrill_danmaku_malformed_total", "Lines from the server that nobody could read.", m.Labels()),
 		ack:      m.Histogram("livedrill_danmaku_ack_seconds", "From the intended send time to the acknowledgement.", m.Labels()),
 		delivery: m.Histogram("livedrill_danmaku_delivery_seconds", "From the intended send time to a member.", m.Labels()),
 		begun:    m.Counter("livedrill_sessions_begun_total", "Sessions that began.", m.Labels("role", "member")),
 		dropped:  m.Counter("livedrill_sessions_dropped_total", "Sessions ended by anything but their own plan.", m.Labels("role", "member")),
 	}
-	for _, r := range []string{"accepted", "rejected", "unsent"} {
-		n.published[r] = m.Counter("livedrill_danmaku_published_total", "Messages by the platform's answer.", m.Labels("result", r))
+	for _, r := range []string{"accepted", "rejected", "unsent", "cut", "unanswered"} {
+		n.published[r] = m.Counter("livedrill_danmaku_published_total", "Messages by what became of them: cut with their connection, or unanswered when a thousand later ones were out.", m.Labels("result", r))
 	}
+	m.GaugeFunc("livedrill_danmaku_in_flight", "Messages that went out and have no answer yet.", m.Labels(),
+		func() float64 { return float64(n.inFlight.Load()) })
 	for room := range min(rooms, namedRooms+1) {
 		label := fmt.Sprintf("room-%d", room)
 		if room == namedRooms {
@@ -141,6 +168,21 @@ type house struct {
 	size   []int          // of each room
 	away   []atomic.Int64 // members of this worker who are not connected now, by room
 	text   []byte
+	masks  *rand.Rand // of the pace alone, as are the buffers
+	line   []byte
+	frame  []byte
+}
+
+// address is where a member connects to, as the platform's dispatch says.
+func (h *house) address(ctx context.Context, query string) (string, error) {
+	if h.URL != "" {
+		return h.URL + "?" + query, nil
+	}
+	assigned, err := loadgen.Dispatch(ctx, h.client, h.on, h.m.Region)
+	if err != nil {
+		return "", err
+	}
+	return loadgen.URL(h.on, assigned.Danmaku, "ws", "/ws?"+query)
 }
 
 // settle is how long deliveries may still come after the last message.
@@ -149,10 +191,11 @@ const settle = 1500 * time.Millisecond
 // Run is part of loadgen.Generator.
 func (l *Load) Run(ctx context.Context, on target.Platform, m *loadgen.Meter) error {
 	rng := m.Rand()
-	h := &house{Load: l, on: on, m: m, n: newNumbers(m, l.Rooms.Count), away: make([]atomic.Int64, l.Rooms.Count), text: make([]byte, l.Size),
+	h := &house{Load: l, on: on, m: m, text: make([]byte, l.Size), masks: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
 		client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 16}}}
 	defer h.client.CloseIdleConnections()
 	h.roomOf, h.place, h.size = l.plan(rng)
+	h.n, h.away = newNumbers(m, len(h.size)), make([]atomic.Int64, len(h.size))
 	for i := range h.text {
 		h.text[i] = 'a' + byte(i%26)
 	}
@@ -165,11 +208,12 @@ func (l *Load) Run(ctx context.Context, on target.Platform, m *loadgen.Meter) er
 	gate := make(chan struct{}, 64) // members who may be connecting at once
 	for i := range members {
 		if m.Slice.Mine(i, l.Connections) {
-			members[i] = &member{house: h, number: i, room: h.roomOf[i], seen: make([]seen, h.size[h.roomOf[i]])}
+			members[i] = &member{house: h, number: i, room: h.roomOf[i], seen: newLedger(h.size[h.roomOf[i]])}
 			h.away[h.roomOf[i]].Add(1)
 			wg.Go(func() { members[i].stay(stay, gate) })
 		}
 	}
+	wg.Go(func() { h.ping(stay, members) })
 	m.Arrivals(ctx, l.Rate, func(_ uint64, due time.Time) bool {
 		sender := members[rng.IntN(l.Connections)]
 		if sender == nil {
@@ -180,4 +224,16 @@ func (l *Load) Run(ctx context.Context, on target.Platform, m *loadgen.Meter) er
 	})
 	target.Wait(ctx, settle)
 	return nil
+}
+
+// ping lets every member say from time to time that it is there, a few of them at a time.
+func (h *house) ping(ctx context.Context, members []*member) {
+	const turns = 40
+	for turn := 0; target.Wait(ctx, pingEvery/turns); turn = (turn + 1) % turns {
+		for i := turn; i < len(members); i += turns {
+			if members[i] != nil {
+				members[i].ping(rand.Uint32())
+			}
+		}
+	}
 }

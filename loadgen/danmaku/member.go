@@ -11,15 +11,15 @@ import (
 
 	"github.com/lxzan/gws"
 
-	"github.com/livedrill/livedrill/loadgen"
 	"github.com/livedrill/livedrill/target"
+	"github.com/livedrill/livedrill/target/danmaku"
 )
-
-// pending is how many messages of one member may wait for their answer.
-const pending = 1024
 
 // pingEvery keeps a member who only listens in its room.
 const pingEvery = 20 * time.Second
+
+// unread is how many bytes may wait for a server that does not read, before the member gives it up.
+const unread = 1 << 20
 
 // member is one connection, and all that it has seen.
 type member struct {
@@ -27,12 +27,12 @@ type member struct {
 	house  *house
 	number int
 	room   int
-	seen   []seen // of each member of the room, by place
+	seen   ledger
 
-	mu   sync.Mutex
-	conn *gws.Conn
-	id   uint32
-	due  [pending]time.Time // by id
+	mu      sync.Mutex
+	out     *danmaku.Outbox // nil while there is no connection
+	id      uint32
+	pending pending
 }
 
 // stay keeps the member in its room until ctx ends, with a pause before each new try.
@@ -43,7 +43,7 @@ func (m *member) stay(ctx context.Context, gate chan struct{}) {
 		case <-ctx.Done():
 			return
 		}
-		conn, err := m.connect(ctx)
+		conn, out, err := m.connect(ctx)
 		<-gate
 		if err != nil {
 			slog.Debug("member", "number", m.number, "err", err)
@@ -51,76 +51,103 @@ func (m *member) stay(ctx context.Context, gate chan struct{}) {
 			continue
 		}
 		pause = 250 * time.Millisecond
-		m.sit(ctx, conn)
+		m.sit(ctx, conn, out)
 	}
 }
 
 // sit reads what the room says until the connection or ctx ends.
-func (m *member) sit(ctx context.Context, conn *gws.Conn) {
+func (m *member) sit(ctx context.Context, conn *gws.Conn, out *danmaku.Outbox) {
 	m.house.n.begun.Inc()
 	m.mu.Lock()
-	m.conn = conn
+	m.out = out
 	m.mu.Unlock()
 	m.house.away[m.room].Add(-1)
 	stop := context.AfterFunc(ctx, func() { conn.WriteClose(1000, nil); conn.NetConn().Close() })
-	left, leave := context.WithCancel(ctx)
-	alive := make(chan struct{})
-	go func() {
-		defer close(alive)
-		for target.Wait(left, pingEvery) && conn.WritePing(nil) == nil {
-		}
-	}()
 	conn.ReadLoop()
-	leave()
-	<-alive
 	stop()
+	out.Close()
 	m.house.away[m.room].Add(1)
 	m.mu.Lock()
-	m.conn = nil
+	m.out = nil
+	cut := 0
+	if ctx.Err() == nil {
+		cut = m.pending.drop()
+	}
 	m.mu.Unlock()
 	if ctx.Err() == nil {
 		m.house.n.dropped.Inc()
+		m.house.n.inFlight.Add(-int64(cut))
+		m.house.n.published["cut"].Add(float64(cut))
+		m.house.m.Failed.Add(float64(cut))
 	}
 }
 
-func (m *member) connect(ctx context.Context) (*gws.Conn, error) {
+func (m *member) connect(ctx context.Context) (*gws.Conn, *danmaku.Outbox, error) {
 	h := m.house
-	assigned, err := loadgen.Dispatch(ctx, h.client, h.on, h.m.Region)
+	url, err := h.address(ctx, fmt.Sprintf("room=room-%d&as=m%d", m.room, m.number))
 	if err != nil {
-		return nil, err
-	}
-	url, err := loadgen.URL(h.on, assigned.Danmaku, "ws", fmt.Sprintf("/ws?room=room-%d&as=m%d", m.room, m.number))
-	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	conn, _, err := gws.NewClient( //nolint:bodyclose // the answer to an upgrade has no body
 		m, &gws.ClientOption{Addr: url, HandshakeTimeout: 5 * time.Second,
 			ReadMaxPayloadSize: 8 << 20, Recovery: gws.Recovery})
-	return conn, err
+	if err != nil {
+		return nil, nil, err
+	}
+	out, err := danmaku.NewOutbox(conn.NetConn(), unread)
+	if err != nil {
+		conn.NetConn().Close()
+	}
+	return conn, out, err
 }
 
-// publish says something. Without a connection the message counts as unsent.
+// publish says something, at the time at which it was due. Without a connection the message counts as unsent. It is called by the
+// pace alone, so that one buffer serves every member.
 func (m *member) publish(due time.Time) {
-	n := m.house.n
+	h, n := m.house, m.house.n
 	n.due.Inc()
 	n.room(n.roomDue, m.room).Inc()
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.conn == nil {
+	if m.out == nil {
 		n.published["unsent"].Inc()
-		m.house.m.Failed.Inc()
+		h.m.Failed.Inc()
 		return
 	}
 	m.id++
-	m.due[m.id%pending] = due
-	line := make([]byte, 0, 48+len(m.house.text))
-	line = append(line, "pub "...)
-	line = strconv.AppendUint(line, uint64(m.id), 10)
-	line = append(line, ' ')
-	line = strconv.AppendInt(line, due.UnixMicro(), 10)
-	line = append(line, ' ')
-	line = append(line, m.house.text...)
-	m.conn.WriteAsync(gws.OpcodeText, line, nil)
+	h.line = append(h.line[:0], "pub "...)
+	h.line = strconv.AppendUint(h.line, uint64(m.id), 10)
+	h.line = append(h.line, ' ')
+	h.line = strconv.AppendInt(h.line, due.UnixMicro(), 10)
+	h.line = append(h.line, ' ')
+	h.line = append(h.line, h.text...)
+	h.frame = danmaku.AppendMasked(h.frame[:0], danmaku.TextFrame, h.line, h.masks.Uint32())
+	if m.pending.add(m.id, due) {
+		n.published["unanswered"].Inc()
+		h.m.Failed.Inc()
+	} else {
+		n.inFlight.Add(1)
+	}
+	n.sent.Inc()
+	_ = m.out.Write(h.frame, nil) // a connection that broke is seen by its reader, and cuts what is pending
+}
+
+// ping says that a member who only listens is still there.
+func (m *member) ping(mask uint32) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.out != nil {
+		_ = m.out.Write(danmaku.AppendMasked(nil, danmaku.PingFrame, nil, mask), nil)
+	}
+}
+
+// OnPing answers the server.
+func (m *member) OnPing(_ *gws.Conn, payload []byte) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.out != nil {
+		_ = m.out.Write(danmaku.AppendMasked(nil, danmaku.PongFrame, payload, 0), nil)
+	}
 }
 
 // OnClose ends the reading; sit does the rest.
@@ -158,14 +185,14 @@ func (m *member) delivered(args []byte, now time.Time) uint64 {
 		n.foreign.Inc()
 		return 0
 	}
-	sender, okSender := number(from[1:])
-	seq, okID := number(id)
-	micros, okTime := number(at)
+	sender, okSender := danmaku.Number(from[1:])
+	seq, okID := danmaku.Number(id)
+	micros, okTime := danmaku.Number(at)
 	if !okSender || !okID || !okTime || sender >= uint64(len(m.house.roomOf)) || m.house.roomOf[sender] != m.room {
 		n.foreign.Inc()
 		return 0
 	}
-	late, fresh := m.seen[m.house.place[sender]].take(uint32(seq))
+	late, fresh := m.seen.of(m.house.place[sender]).take(uint32(seq))
 	if !fresh {
 		n.duplicate.Add(1)
 		return 0
@@ -181,36 +208,22 @@ func (m *member) delivered(args []byte, now time.Time) uint64 {
 func (m *member) answered(accepted bool, args []byte, now time.Time) {
 	n := m.house.n
 	first, _, _ := bytes.Cut(args, []byte{' '})
-	id, ok := number(first)
+	id, ok := danmaku.Number(first)
 	m.mu.Lock()
-	due := m.due[id%pending]
-	known := ok && id > 0 && id <= uint64(m.id)
+	due, known := m.pending.take(id)
 	m.mu.Unlock()
-	switch {
-	case !known:
+	if !ok || !known {
 		n.foreign.Inc()
-	case accepted:
-		n.ack.Observe(now.Sub(due).Seconds())
-		n.published["accepted"].Inc()
-		n.room(n.roomAccepted, m.room).Inc()
-		n.owed.Add(uint64(max(0, int64(m.house.size[m.room])-m.house.away[m.room].Load())))
-	default:
+		return
+	}
+	n.inFlight.Add(-1)
+	if !accepted {
 		n.published["rejected"].Inc()
 		m.house.m.Failed.Inc()
+		return
 	}
-}
-
-// number reads a decimal number without allocating.
-func number(b []byte) (uint64, bool) {
-	if len(b) == 0 || len(b) > 18 {
-		return 0, false
-	}
-	var n uint64
-	for _, c := range b {
-		if c < '0' || c > '9' {
-			return 0, false
-		}
-		n = n*10 + uint64(c-'0')
-	}
-	return n, true
+	n.ack.Observe(now.Sub(due).Seconds())
+	n.published["accepted"].Inc()
+	n.room(n.roomAccepted, m.room).Inc()
+	n.owed.Add(uint64(max(0, int64(m.house.size[m.room])-m.house.away[m.room].Load())))
 }

@@ -165,7 +165,8 @@ func (s Story) facts(dir string, from, to, total float64) error {
 type region struct {
 	process
 	offered, achieved       prometheus.Counter
-	due, accepted, refused  prometheus.Counter
+	due, written            prometheus.Counter
+	accepted, refused       prometheus.Counter
 	owed, delivered         prometheus.Counter
 	delivery                *record.Histogram
 	ok, failed, gift        prometheus.Counter
@@ -188,7 +189,7 @@ func (s Story) region(name string) *region {
 	}
 	r := &region{process: process{"load-chat-" + name, m},
 		offered: m.Counter("livedrill_load_offered_total", "x", l()), achieved: m.Counter("livedrill_load_achieved_total", "x", l()),
-		due: m.Counter("livedrill_danmaku_due_total", "x", l()), accepted: m.Counter("livedrill_danmaku_published_total", "x", l("result", "accepted")),
+		due: m.Counter("livedrill_danmaku_due_total", "x", l()), written: m.Counter("livedrill_danmaku_written_total", "x", l()), accepted: m.Counter("livedrill_danmaku_published_total", "x", l("result", "accepted")),
 		refused: m.Counter("livedrill_danmaku_published_total", "x", l("result", "rejected")), owed: m.Counter("livedrill_danmaku_owed_total", "x", l()),
 		delivered: m.Counter("livedrill_danmaku_delivered_total", "x", l()), delivery: m.Histogram("livedrill_danmaku_delivery_seconds", "x", l()),
 		ok: m.Counter("livedrill_api_requests_total", "x", l("route", "room", "outcome", "ok", "arm", "a")), failed: m.Counter("livedrill_api_requests_total", "x", l("route", "room", "outcome", "error", "arm", "a")),
@@ -201,6 +202,8 @@ func (s Story) region(name string) *region {
 		r.fastB = m.Histogram("livedrill_api_latency_seconds", "x", l("route", "room", "outcome", "ok", "arm", "b"))
 	}
 	m.Counter("livedrill_load_failed_total", "x", l())
+	m.Counter("livedrill_danmaku_published_total", "x", l("result", "unsent"))
+	m.Gauge("livedrill_danmaku_in_flight", "x", l())
 	m.Histogram("livedrill_load_lateness_seconds", "x", l())
 	for i := range r.roomDue {
 		room := fmt.Sprintf("room-%d", i)
@@ -219,6 +222,7 @@ func (r *region) second(n float64, broken bool, s Story, noise func() float64, r
 	r.offered.Add(n)
 	r.achieved.Add(n)
 	r.due.Add(n)
+	r.written.Add(n)
 	r.accepted.Add(n * (1 - hurt))
 	r.refused.Add(n * hurt)
 	r.owed.Add(10 * n * (1 - hurt))

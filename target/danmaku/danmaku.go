@@ -22,6 +22,7 @@ const (
 	tick        = 50 * time.Millisecond // of delivery
 	historySize = 50                    // batches kept per room
 	idle        = 60 * time.Second      // a connection that says nothing for so long is closed
+	unread      = 8 << 20               // bytes that may wait for a slow member before it is thrown out
 )
 
 // server is one danmaku server.
@@ -93,7 +94,13 @@ func (s *server) join(ctx context.Context, up *gws.Upgrader, w http.ResponseWrit
 		slog.Info("websocket", "err", err)
 		return
 	}
-	m := &member{conn: conn, from: []byte(from)}
+	out, err := NewOutbox(conn.NetConn(), unread)
+	if err != nil {
+		slog.Error("websocket", "err", err)
+		conn.NetConn().Close()
+		return
+	}
+	m := &member{out: out, from: []byte(from)}
 	m.room = s.enter(name, m)
 	conn.Session().Store("member", m)
 	s.connections.Inc()
@@ -103,6 +110,7 @@ func (s *server) join(ctx context.Context, up *gws.Upgrader, w http.ResponseWrit
 		conn.ReadLoop()
 		s.connections.Dec()
 		s.leave(m)
+		out.Close()
 	}()
 }
 
@@ -131,35 +139,44 @@ func (s *server) leave(m *member) {
 	}
 }
 
+func memberOf(conn *gws.Conn) (*member, bool) {
+	value, ok := conn.Session().Load("member")
+	if !ok {
+		return nil, false
+	}
+	return value.(*member), true
+}
+
 // OnOpen begins the time that a connection may say nothing.
 func (s *server) OnOpen(conn *gws.Conn) { _ = conn.SetReadDeadline(time.Now().Add(idle)) }
 
 // OnPing answers and keeps the connection open.
 func (s *server) OnPing(conn *gws.Conn, payload []byte) {
 	_ = conn.SetReadDeadline(time.Now().Add(idle))
-	_ = conn.WritePong(payload)
+	if m, ok := memberOf(conn); ok {
+		_ = m.out.Write(append(AppendHeader(nil, PongFrame, len(payload)), payload...), nil) // one that has gone needs none
+	}
 }
 
 // OnMessage takes what a member says.
 func (s *server) OnMessage(conn *gws.Conn, message *gws.Message) {
 	defer message.Close()
 	_ = conn.SetReadDeadline(time.Now().Add(idle))
-	value, ok := conn.Session().Load("member")
+	m, ok := memberOf(conn)
 	if !ok {
 		return
 	}
-	m := value.(*member)
 	p, err := parse(message.Bytes())
 	if err != nil {
 		s.rejected.Inc()
-		m.answer("nak", "0", "malformed")
-		m.flush()
+		m.answer("nak", 0, "malformed")
+		_ = m.send(nil) // one that has gone needs none
 		return
 	}
 	if !m.room.add(m, p) {
 		s.rejected.Inc()
-		m.answer("nak", string(p.id), "busy")
-		m.flush()
+		m.answer("nak", p.id, "busy")
+		_ = m.send(nil)
 	}
 }
 
@@ -194,7 +211,6 @@ func (s *server) round(ctx context.Context, rooms []*room) {
 		}
 	}
 	err := s.share(ctx, batches)
-	touched := map[*member]struct{}{}
 	for _, b := range batches {
 		verb, reason, lines := "ack", "", append(b.fresh, b.relayed...)
 		if err != nil {
@@ -203,13 +219,12 @@ func (s *server) round(ctx context.Context, rooms []*room) {
 		} else {
 			s.accepted.Add(float64(len(b.publishers)))
 		}
-		s.delivered.Add(float64(b.room.deliver(lines)))
 		for _, p := range b.publishers {
 			p.m.answer(verb, p.id, reason)
-			touched[p.m] = struct{}{}
 		}
-	}
-	for m := range touched {
-		m.flush()
+		s.delivered.Add(float64(b.room.deliver(lines)))
+		for _, p := range b.publishers { // whoever had no delivery with it
+			_ = p.m.send(nil)
+		}
 	}
 }

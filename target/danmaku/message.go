@@ -18,7 +18,7 @@ var errMalformed = errors.New("malformed message")
 
 // publish is what a client sends.
 type publish struct {
-	id   []byte
+	id   uint64
 	rest []byte // stamp and text
 }
 
@@ -29,21 +29,28 @@ func parse(line []byte) (publish, error) {
 		return publish{}, errMalformed
 	}
 	id, rest, ok := bytes.Cut(rest, []byte(" "))
-	if !ok || len(id) == 0 || len(id) > 20 || !digits(id) {
+	number, digital := Number(id)
+	if !ok || !digital {
 		return publish{}, errMalformed
 	}
 	at, _, ok := bytes.Cut(rest, []byte(" "))
-	if !ok || len(at) == 0 || len(at) > 20 || !digits(at) {
+	if _, digital := Number(at); !ok || !digital {
 		return publish{}, errMalformed
 	}
-	return publish{id: id, rest: rest}, nil
+	return publish{id: number, rest: rest}, nil
 }
 
-func digits(b []byte) bool {
+// Number reads a decimal number of at most 18 digits, without allocating.
+func Number(b []byte) (uint64, bool) {
+	if len(b) == 0 || len(b) > 18 {
+		return 0, false
+	}
+	var n uint64
 	for _, c := range b {
 		if c < '0' || c > '9' {
-			return false
+			return 0, false
 		}
+		n = n*10 + uint64(c-'0')
 	}
-	return true
+	return n, true
 }

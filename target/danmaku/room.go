@@ -2,9 +2,8 @@ package danmaku
 
 import (
 	"bytes"
+	"strconv"
 	"sync"
-
-	"github.com/lxzan/gws"
 )
 
 // room is what one server holds of a room: its own members and what they are owed at the next tick.
@@ -20,7 +19,7 @@ type room struct {
 // waiting is a publisher that gets its answer when the batch is out.
 type waiting struct {
 	m  *member
-	id string
+	id uint64
 }
 
 // batch is what one tick has to deliver.
@@ -32,11 +31,12 @@ type batch struct {
 
 // member is one connection.
 type member struct {
-	conn *gws.Conn
+	out  *Outbox
 	room *room
 	from []byte // its name in messages
 	mu   sync.Mutex
 	acks []byte // answers for the next tick
+	head []byte // their frame
 }
 
 // batchLimit bounds what a room may collect in one tick; beyond it publishers are told so.
@@ -52,11 +52,11 @@ func (r *room) add(m *member, p publish) bool {
 	r.fresh = append(r.fresh, "msg "...)
 	r.fresh = append(r.fresh, m.from...)
 	r.fresh = append(r.fresh, ' ')
-	r.fresh = append(r.fresh, p.id...)
+	r.fresh = strconv.AppendUint(r.fresh, p.id, 10)
 	r.fresh = append(r.fresh, ' ')
 	r.fresh = append(r.fresh, p.rest...)
 	r.fresh = append(r.fresh, '\n')
-	r.waiting = append(r.waiting, waiting{m, string(p.id)})
+	r.waiting = append(r.waiting, waiting{m, p.id})
 	return true
 }
 
@@ -78,19 +78,20 @@ func (r *room) take() batch {
 	return b
 }
 
-// deliver sends lines to every member with one frame built once, and returns how many deliveries that were.
+// deliver sends lines to every member, with one frame built once, behind the answers that the member waits for. It returns how
+// many deliveries that were.
 func (r *room) deliver(lines []byte) int {
 	if len(lines) == 0 {
 		return 0
 	}
 	count := bytes.Count(lines, []byte{'\n'})
-	b := gws.NewBroadcaster(gws.OpcodeText, lines[:len(lines)-1])
-	defer b.Close()
+	frame := AppendHeader(make([]byte, 0, len(lines)+10), TextFrame, len(lines)-1)
+	frame = append(frame, lines[:len(lines)-1]...)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	sent := 0
 	for m := range r.members {
-		if b.Broadcast(m.conn) == nil {
+		if m.send(frame) == nil {
 			sent += count
 		}
 	}
@@ -98,12 +99,12 @@ func (r *room) deliver(lines []byte) int {
 }
 
 // answer queues "ack ID" or "nak ID REASON" for the member.
-func (m *member) answer(verb, id, reason string) {
+func (m *member) answer(verb string, id uint64, reason string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.acks = append(m.acks, verb...)
 	m.acks = append(m.acks, ' ')
-	m.acks = append(m.acks, id...)
+	m.acks = strconv.AppendUint(m.acks, id, 10)
 	if reason != "" {
 		m.acks = append(m.acks, ' ')
 		m.acks = append(m.acks, reason...)
@@ -111,13 +112,18 @@ func (m *member) answer(verb, id, reason string) {
 	m.acks = append(m.acks, '\n')
 }
 
-// flush sends the queued answers in one frame.
-func (m *member) flush() {
+// send writes the queued answers in one frame, then another frame, which may be nil.
+func (m *member) send(frame []byte) error {
 	m.mu.Lock()
-	acks := m.acks
-	m.acks = nil
-	m.mu.Unlock()
-	if len(acks) > 0 {
-		m.conn.WriteAsync(gws.OpcodeText, acks[:len(acks)-1], nil)
+	defer m.mu.Unlock()
+	if len(m.acks) == 0 {
+		if frame == nil {
+			return nil
+		}
+		return m.out.Write(frame, nil)
 	}
+	m.head = AppendHeader(m.head[:0], TextFrame, len(m.acks)-1)
+	m.head = append(m.head, m.acks[:len(m.acks)-1]...)
+	m.acks = m.acks[:0]
+	return m.out.Write(m.head, frame)
 }
