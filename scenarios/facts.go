@@ -42,7 +42,7 @@ func (d *drill) describe() error {
 		Alerts: d.story.Alerts, Incidents: d.story.Incidents, Targets: d.story.SLA,
 		Run: reports.Run{ID: d.ID, Scenario: d.story.Name, Summary: d.story.Summary, Cause: d.story.Cause, Seed: d.story.Seed, Profile: d.story.Target.Profile, Defences: on,
 			TimeScale: d.TimeScale, Started: d.start.Truncate(time.Millisecond), Version: d.Version, Machine: machine}}
-	if d.Group.Version == 0 {
+	if d.Group.Version == 0 && d.outside == "" {
 		machine.Cgroup = "none"
 		d.facts.Run.Machine = machine
 		d.facts.Notes = append(d.facts.Notes, "no cgroups: the encoders are slowed by stopping and continuing them; "+d.Group.Reason)

@@ -54,6 +54,12 @@ func (d *decoder) load(n, root *yaml.Node) []Workload {
 			d.decode(regions, reflect.ValueOf(&w.Regions).Elem(), join(at, "regions"))
 			d.checkRegions(regions, w.Regions, join(at, "regions"))
 		}
+		segment, rest := split(rest, "segment")
+		if segment != nil {
+			if err := w.Segment.UnmarshalText([]byte(segment.Value)); err != nil {
+				d.problem(segment, join(at, "segment"), "%v", err)
+			}
+		}
 		before := len(d.problems)
 		d.decode(rest, reflect.ValueOf(w.Generator), at)
 		if len(d.problems) == before {

@@ -42,6 +42,8 @@ type Orders struct {
 	Keep      bool        `json:"keep"`     // no timeline: the platform stays until it is told to end
 	Try       bool        `json:"try"`      // only say what can be done here
 	Exposed   []string    `json:"exposed"`  // what the listeners from descriptor 4 on lead to
+
+	outside string // directory of sockets of a run without a range
 }
 
 // Resolve reads the scenario as it will be run.
@@ -123,14 +125,17 @@ func Run(ctx context.Context, o Orders, watch func(record.Event)) (err error) {
 	background, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer d.wg.Wait()
 	defer end()
-	if err := d.up(ctx, background); err != nil {
+	if o.outside != "" {
+		d.record(background)
+	} else if err := d.up(ctx, background); err != nil {
 		if ctx.Err() == nil {
 			return err
 		}
 		d.facts.Interrupted = true
 		return d.finish()
+	} else {
+		defer d.stack.Down()
 	}
-	defer d.stack.Down()
 	defer end()
 	if o.Keep {
 		return d.keep(ctx)
@@ -210,6 +215,7 @@ func (d *drill) up(ctx, background context.Context) error {
 	if err != nil {
 		return err
 	}
+	r.Offload = !d.Keep && !slices.ContainsFunc(d.story.Faults, func(f Fault) bool { return strings.HasPrefix(f.Kind, "network.") })
 	d.wg.Go(func() {
 		for target.Wait(background, 250*time.Millisecond) {
 			hosts.Reap()
@@ -250,10 +256,15 @@ func (d *drill) up(ctx, background context.Context) error {
 		}
 	})
 	d.scraper.Add("range", own)
+	d.record(background)
+	return nil
+}
+
+// record scrapes every second until background ends.
+func (d *drill) record(background context.Context) {
 	d.wg.Go(func() {
 		if err := d.scraper.Run(background, time.Second); err != nil {
 			d.problem("record: %v", err)
 		}
 	})
-	return nil
 }

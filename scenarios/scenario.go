@@ -58,6 +58,7 @@ type Workload struct {
 	Name      string
 	Kind      string
 	Regions   map[string]unit.Ratio
+	Segment   Segment // the part of it that is made here
 	Generator loadgen.Generator
 }
 

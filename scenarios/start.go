@@ -63,41 +63,8 @@ func Prepare(ctx context.Context, o Orders) (_ *Launch, err error) {
 	if missing := MissingPrograms(); len(missing) > 0 {
 		return nil, fmt.Errorf("these programs are missing on this machine:\n  %s", strings.Join(missing, "\n  "))
 	}
-	if o.Dir, err = filepath.Abs(o.Dir); err != nil {
+	if err := o.makeDir(ctx, s); err != nil {
 		return nil, err
-	}
-	if inside := filepath.Dir(hosts.Base) + string(filepath.Separator); strings.HasPrefix(o.Dir+string(filepath.Separator), inside) {
-		return nil, fmt.Errorf("%s: a run directory cannot be below %s, which a range replaces", o.Dir, inside)
-	}
-	if entries, err := os.ReadDir(o.Dir); err == nil && len(entries) > 0 {
-		return nil, fmt.Errorf("%s is not empty: a run needs a directory of its own", o.Dir)
-	}
-	if err := os.MkdirAll(filepath.Join(o.Dir, "logs"), 0o755); err != nil {
-		return nil, fmt.Errorf("run directory: %w", err)
-	}
-	text, err := s.YAML()
-	if err != nil {
-		return nil, err
-	}
-	if err := os.WriteFile(filepath.Join(o.Dir, "scenario.yaml"), text, 0o644); err != nil {
-		return nil, fmt.Errorf("run directory: %w", err)
-	}
-	for name, rules := range s.Alerts.Files { // beside the scenario, which names them
-		path := filepath.Join(o.Dir, alertsDir, name)
-		err := os.MkdirAll(filepath.Dir(path), 0o755)
-		if err == nil {
-			err = os.WriteFile(path, []byte(rules), 0o644)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("run directory: %w", err)
-		}
-	}
-	for _, l := range s.Load {
-		if p, ok := l.Generator.(prepared); ok {
-			if err := p.Prepare(ctx, o.Cache); err != nil {
-				return nil, fmt.Errorf("load %s: %w", l.Name, err)
-			}
-		}
 	}
 	state, err := NewState(o.ID, o.Dir)
 	if err != nil {
@@ -118,6 +85,47 @@ func Prepare(ctx context.Context, o Orders) (_ *Launch, err error) {
 	o.Root = os.Geteuid() == 0
 	o.Actor = actor()
 	return &Launch{Orders: o, State: state}, nil
+}
+
+// makeDir makes the run directory with the scenario as it will be run, and what the loads need.
+func (o *Orders) makeDir(ctx context.Context, s Scenario) (err error) {
+	if o.Dir, err = filepath.Abs(o.Dir); err != nil {
+		return err
+	}
+	if inside := filepath.Dir(hosts.Base) + string(filepath.Separator); strings.HasPrefix(o.Dir+string(filepath.Separator), inside) {
+		return fmt.Errorf("%s: a run directory cannot be below %s, which a range replaces", o.Dir, inside)
+	}
+	if entries, err := os.ReadDir(o.Dir); err == nil && len(entries) > 0 {
+		return fmt.Errorf("%s is not empty: a run needs a directory of its own", o.Dir)
+	}
+	if err := os.MkdirAll(filepath.Join(o.Dir, "logs"), 0o755); err != nil {
+		return fmt.Errorf("run directory: %w", err)
+	}
+	text, err := s.YAML()
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(o.Dir, "scenario.yaml"), text, 0o644); err != nil {
+		return fmt.Errorf("run directory: %w", err)
+	}
+	for name, rules := range s.Alerts.Files { // beside the scenario, which names them
+		path := filepath.Join(o.Dir, alertsDir, name)
+		err := os.MkdirAll(filepath.Dir(path), 0o755)
+		if err == nil {
+			err = os.WriteFile(path, []byte(rules), 0o644)
+		}
+		if err != nil {
+			return fmt.Errorf("run directory: %w", err)
+		}
+	}
+	for _, l := range s.Load {
+		if p, ok := l.Generator.(prepared); ok {
+			if err := p.Prepare(ctx, o.Cache); err != nil {
+				return fmt.Errorf("load %s: %w", l.Name, err)
+			}
+		}
+	}
+	return nil
 }
 
 // Go makes the range and waits for its end. Ending ctx asks the range to stop, restore and report; now, once closed, ends

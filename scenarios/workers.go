@@ -31,7 +31,13 @@ type workers struct{ list []*worker }
 
 type worker struct {
 	name, socket string
-	process      *hosts.Process
+	process      running
+}
+
+// running is something that makes load: a process on a host, or a part of this one where there is no range.
+type running interface {
+	Failed() error
+	Stop(grace time.Duration)
 }
 
 // startWorkers starts every worker on the host of its region, and waits until all can be read.
@@ -44,7 +50,7 @@ func (d *drill) startWorkers(ctx context.Context, begin time.Time) (*workers, er
 			if !ok || share == 0 {
 				continue
 			}
-			slice := loadgen.Slice{From: from, To: from + float64(share), Count: 1}
+			slice := loadgen.Slice{From: from, To: from + float64(share), Index: l.Segment.Index, Count: l.Segment.Count}
 			from = slice.To
 			w, err := d.startWorker(l, region, slice, begin)
 			if err != nil {
@@ -64,9 +70,13 @@ func (d *drill) startWorkers(ctx context.Context, begin time.Time) (*workers, er
 
 func (d *drill) startWorker(l Workload, region string, slice loadgen.Slice, begin time.Time) (*worker, error) {
 	file := "load-" + l.Name + "-" + region
-	w := &worker{name: file, socket: filepath.Join(hosts.Base, "sock", file)}
 	spec := loadgen.Spec{Name: l.Name, Kind: l.Kind, Region: region, Slice: slice, Seed: d.story.Seed, Start: begin,
-		For: unit.Duration(d.story.Length()), Settings: l.Generator, Platform: d.stack.Platform(), Socket: w.socket, Cache: d.Cache}
+		For: unit.Duration(d.story.Length()), Settings: l.Generator, Cache: d.Cache}
+	if d.outside != "" {
+		spec.Socket = filepath.Join(d.outside, file)
+		return &worker{file, spec.Socket, runHere(d.always, spec, l.Generator)}, nil
+	}
+	spec.Socket, spec.Platform = filepath.Join(hosts.Base, "sock", file), d.stack.Platform()
 	text, err := json.Marshal(spec)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err)
@@ -79,9 +89,9 @@ func (d *drill) startWorker(l Workload, region string, slice loadgen.Slice, begi
 	if !ok {
 		return nil, fmt.Errorf("%s: no host for the region", file)
 	}
-	w.process, err = host.Start(hosts.Command{Name: file, Path: "/proc/self/exe", Args: []string{"worker", "--spec", path},
+	process, err := host.Start(hosts.Command{Name: file, Path: "/proc/self/exe", Args: []string{"worker", "--spec", path},
 		Log: filepath.Join(d.Dir, "logs", file+".log")})
-	return w, err
+	return &worker{file, spec.Socket, process}, err
 }
 
 // ready waits until the worker answers.

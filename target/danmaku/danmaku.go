@@ -19,7 +19,9 @@ import (
 )
 
 const (
-	tick        = 50 * time.Millisecond // of delivery
+	tick        = 50 * time.Millisecond // of delivery, while that is little work
+	longestTick = 250 * time.Millisecond
+	workShare   = 4                     // delivery takes at most this part of a core: ticks become longer instead
 	historySize = 50                    // batches kept per room
 	idle        = 60 * time.Second      // a connection that says nothing for so long is closed
 	unread      = 8 << 20               // bytes that may wait for a slow member before it is thrown out
@@ -161,10 +163,13 @@ func (s *server) OnPing(conn *gws.Conn, payload []byte) {
 // OnMessage takes what a member says.
 func (s *server) OnMessage(conn *gws.Conn, message *gws.Message) {
 	defer message.Close()
-	_ = conn.SetReadDeadline(time.Now().Add(idle))
 	m, ok := memberOf(conn)
 	if !ok {
 		return
+	}
+	if now := time.Now(); now.Sub(m.heard) > idle/4 { // not for every message: it is a call into the runtime
+		m.heard = now
+		_ = conn.SetReadDeadline(now.Add(idle))
 	}
 	p, err := parse(message.Bytes())
 	if err != nil {
@@ -182,14 +187,7 @@ func (s *server) OnMessage(conn *gws.Conn, message *gws.Message) {
 
 // run delivers what the rooms have collected, tick by tick, until ctx ends.
 func (s *server) run(ctx context.Context) error {
-	t := time.NewTicker(tick)
-	defer t.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-t.C:
-		}
+	for took := time.Duration(0); target.Wait(ctx, min(max(tick, workShare*took), longestTick)-took); {
 		start := time.Now()
 		s.mu.Lock()
 		rooms := make([]*room, 0, len(s.rooms))
@@ -198,8 +196,10 @@ func (s *server) run(ctx context.Context) error {
 		}
 		s.mu.Unlock()
 		s.round(ctx, rooms)
-		s.tickTime.Observe(time.Since(start).Seconds())
+		took = time.Since(start)
+		s.tickTime.Observe(took.Seconds())
 	}
+	return nil
 }
 
 // round writes what came in here to Redis, all rooms together, then delivers and acknowledges.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"strconv"
 	"sync"
+	"time"
 )
 
 // room is what one server holds of a room: its own members and what they are owed at the next tick.
@@ -31,12 +32,13 @@ type batch struct {
 
 // member is one connection.
 type member struct {
-	out  *Outbox
-	room *room
-	from []byte // its name in messages
-	mu   sync.Mutex
-	acks []byte // answers for the next tick
-	head []byte // their frame
+	out   *Outbox
+	room  *room
+	heard time.Time // about when it said something; of its reader alone
+	from  []byte    // its name in messages
+	mu    sync.Mutex
+	acks  []byte // answers for the next tick
+	head  []byte // their frame
 }
 
 // batchLimit bounds what a room may collect in one tick; beyond it publishers are told so.

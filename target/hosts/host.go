@@ -64,14 +64,14 @@ func (r *Range) plug(h *Host) error {
 	if err := netlink.LinkAdd(veth); err != nil {
 		return err
 	}
-	if err := noOffload(h.port); err != nil {
+	if err := noOffload(h.port, r.Offload); err != nil {
 		return err
 	}
 	if err := netlink.LinkSetUp(veth); err != nil {
 		return err
 	}
 	return h.Do(func() error {
-		if err := noOffload(device); err != nil {
+		if err := noOffload(device, r.Offload); err != nil {
 			return err
 		}
 		for _, name := range []string{"lo", device} {
@@ -116,15 +116,19 @@ func (h *Host) Network() *target.Network {
 		Addr: h.Addr, Peer: BridgeAddr}
 }
 
-// noOffload turns segmentation and receive offload off, so that one packet on the link is one packet of at most the MTU:
-// a loss of 1 % would otherwise take whole 64 KiB pieces.
-func noOffload(name string) error {
+// noOffload turns receive offload off, and segmentation too unless it is asked for: one packet on the link is then one packet of at most
+// the MTU, where a loss of 1 % would otherwise take whole 64 KiB pieces.
+func noOffload(name string, segments bool) error {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return err
 	}
 	defer unix.Close(fd)
-	for _, set := range []uint32{unix.ETHTOOL_STSO, unix.ETHTOOL_SGSO, unix.ETHTOOL_SGRO} {
+	off := []uint32{unix.ETHTOOL_SGRO, unix.ETHTOOL_STSO, unix.ETHTOOL_SGSO}
+	if segments {
+		off = off[:1]
+	}
+	for _, set := range off {
 		value := struct{ cmd, data uint32 }{set, 0}
 		var request struct {
 			name [unix.IFNAMSIZ]byte

@@ -22,6 +22,10 @@ const BridgeName = "ld0"
 
 // Range is a range as its first process sees it.
 type Range struct {
+	// Offload lets the kernel move pieces larger than a packet over the links, which costs less. It is for runs in which no single
+	// packet matters, and is set before the first host.
+	Offload bool
+
 	cgroups Group
 	bridge  netlink.Link
 	hosts   map[string]*Host

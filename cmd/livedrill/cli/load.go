@@ -18,15 +18,19 @@ import (
 )
 
 // loadSettings are the flags that stand for a kind's setting of the same name.
-var loadSettings = []string{"rate", "connections", "publishers", "viewers", "users", "bitrate", "fps", "size"}
+var loadSettings = []string{"connections", "publishers", "viewers", "users", "bitrate", "fps", "size", "url"}
 
 func (a *app) load() *cobra.Command {
 	var hold time.Duration
-	var with, regions []string
+	var alone scenarios.Alone
 	var profile, out string
 	var seed uint64
 	var asJSON bool
-	c := &cobra.Command{Use: "load KIND", Short: "Put one kind of load alone on the bundled platform",
+	c := &cobra.Command{Use: "load KIND", Short: "Put one kind of load alone on the bundled platform, or on a server of one's own",
+		Long: `Load brings the bundled platform up in a range and puts one kind of load on it. With --url the load goes to a server of your own on
+loopback, and there is no range.
+
+Exit codes: 0 the load was made, 2 nothing was started, 4 it could not be made as it was asked for, or every single client failed.`,
 		Args: cobra.ExactArgs(1), ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 			return loadNames(), cobra.ShellCompDirectiveNoFileComp
 		}}
@@ -34,8 +38,12 @@ func (a *app) load() *cobra.Command {
 	for _, name := range loadSettings {
 		c.Flags().String(name, "", "the kind's setting "+name)
 	}
-	c.Flags().StringArrayVar(&with, "with", nil, "any other setting, as in stay=10s")
-	c.Flags().StringArrayVar(&regions, "region", nil, "share of a region, as in north=80%")
+	c.Flags().StringVar(&alone.Rate, "rate", "", "arrivals, as in 500/s")
+	c.Flags().StringVar(&alone.Shape, "shape", "", "form of the rate over time: ramp, steps, spike, bursts, wave, trace, flash-sale, celebrity or match, as in \"spike to=50000/s at=5s\"")
+	c.Flags().StringVar(&alone.RoomSize, "room-size", "", "members of each room")
+	c.Flags().StringVar(&alone.Segment, "segment", "", "make one part of the load only, as in 2/3")
+	c.Flags().StringArrayVar(&alone.With, "with", nil, "any other setting, as in stay=10s")
+	c.Flags().StringArrayVar(&alone.Regions, "region", nil, "share of a region, as in north=80%")
 	c.Flags().StringVar(&profile, "profile", "hardened", "weak or hardened")
 	c.Flags().StringVar(&out, "out", "", "run directory (default runs/TIME-load-KIND)")
 	c.Flags().Uint64Var(&seed, "seed", 1, "seed of everything random")
@@ -50,10 +58,11 @@ func (a *app) load() *cobra.Command {
 		for _, name := range loadSettings {
 			if c.Flags().Changed(name) {
 				value, _ := c.Flags().GetString(name) // the flag is there
-				with = append(with, name+"="+value)
+				alone.With = append(alone.With, name+"="+value)
 			}
 		}
-		text, err := scenarios.LoadAlone(args[0], hold, with, regions)
+		alone.Kind, alone.For = args[0], hold
+		text, err := alone.YAML()
 		if err != nil {
 			return usage(err)
 		}
@@ -69,7 +78,7 @@ func (a *app) load() *cobra.Command {
 			return internal(err)
 		}
 		o.Terminal = terminal(a.err)
-		return a.loadAlone(c, o, asJSON)
+		return a.loadAlone(c, o, c.Flags().Changed("url"), asJSON)
 	}
 	return c
 }
@@ -83,13 +92,13 @@ func loadNames() []string {
 }
 
 // loadAlone runs the load and prints what it did and what it saw.
-func (a *app) loadAlone(c *cobra.Command, o scenarios.Orders, asJSON bool) error {
-	launch, err := a.launch(c.Context(), o)
+func (a *app) loadAlone(c *cobra.Command, o scenarios.Orders, outside, asJSON bool) error {
+	dir, err := a.makeLoad(c.Context(), o, outside)
 	if err != nil {
 		return err
 	}
 	// What was measured is shown whatever the user asked to stop.
-	d, err := reports.Judge(context.WithoutCancel(c.Context()), launch.Dir)
+	d, err := reports.Judge(context.WithoutCancel(c.Context()), dir)
 	if err != nil {
 		return internal(err)
 	}
@@ -120,6 +129,27 @@ func (a *app) loadAlone(c *cobra.Command, o scenarios.Orders, asJSON bool) error
 		return exitError{4, errors.New(strings.Join(d.Problems, "; "))}
 	}
 	return nil
+}
+
+// makeLoad runs the load in a range, or outside of one on the user's own server, and returns the run directory.
+func (a *app) makeLoad(ctx context.Context, o scenarios.Orders, outside bool) (string, error) {
+	if !outside {
+		launch, err := a.launch(ctx, o)
+		if err != nil {
+			return "", err
+		}
+		return launch.Dir, nil
+	}
+	p := newProgress(a.err, o.Terminal)
+	defer p.end()
+	dir, err := scenarios.RunOutside(ctx, o, p.event)
+	if err != nil && dir == "" {
+		return "", usage(err)
+	}
+	if err != nil {
+		return "", internal(err)
+	}
+	return dir, nil
 }
 
 func (a *app) loadTable(d reports.Sheet, slis map[string]map[string]*float64) error {
