@@ -10,9 +10,26 @@ import (
 )
 
 // Arrivals calls do for each arrival at the time it is due, in order, from m.Start until the plan or ctx ends. do tells
-// whether the arrival was this worker's own. It must not block: lateness is counted when it does. Waiting is left to the
-// kernel on a thread of its own, which keeps the pace on a machine whose cores are all busy.
+// whether the arrival was this worker's own, and has carried it out then. It must not block: lateness is counted when it does.
 func (m *Meter) Arrivals(ctx context.Context, s Shape, do func(n uint64, due time.Time) bool) {
+	m.Pace(ctx, s, func(n uint64, due time.Time) bool {
+		mine := do(n, due)
+		if mine {
+			m.Carried(due, time.Now())
+		}
+		return mine
+	})
+}
+
+// Carried counts an arrival that was carried out.
+func (m *Meter) Carried(due, at time.Time) {
+	m.Achieved.Inc()
+	m.Late.Observe(at.Sub(due).Seconds())
+}
+
+// Pace is Arrivals for what is only begun by do: who carries it out calls Carried. Waiting is left to the kernel on a thread of
+// its own, which keeps the pace on a machine whose cores are all busy.
+func (m *Meter) Pace(ctx context.Context, s Shape, do func(n uint64, due time.Time) bool) {
 	done := make(chan struct{})
 	var all, own atomic.Uint64
 	curve := s.Curve()
@@ -29,7 +46,9 @@ func (m *Meter) Arrivals(ctx context.Context, s Shape, do func(n uint64, due tim
 			}
 			at := m.Start.Add(due)
 			if at.After(now) {
-				now = sleepUntil(ctx, at, now)
+				if now = time.Now(); at.After(now) {
+					now = sleepUntil(ctx, at, now)
+				}
 			}
 			if ctx.Err() != nil {
 				return
@@ -37,11 +56,8 @@ func (m *Meter) Arrivals(ctx context.Context, s Shape, do func(n uint64, due tim
 			mine := do(n, at)
 			all.Add(1)
 			if mine {
-				now = time.Now()
 				own.Add(1)
 				m.Offered.Inc()
-				m.Achieved.Inc()
-				m.Late.Observe(now.Sub(at).Seconds())
 			}
 		}
 	}()

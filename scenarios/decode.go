@@ -99,6 +99,10 @@ func (d *decoder) decode(n *yaml.Node, v reflect.Value, path string) {
 			v.SetMapIndex(reflect.ValueOf(key.Value), item)
 		}
 	case reflect.Slice:
+		if n.Kind == yaml.ScalarNode && n.Tag == "!!null" {
+			v.SetZero()
+			return
+		}
 		if n.Kind != yaml.SequenceNode {
 			d.problem(n, path, "is no list")
 			return
