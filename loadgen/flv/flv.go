@@ -1,4 +1,4 @@
-// Package flv watches live streams over HTTP-FLV.
+// Package flv watches live streams over HTTP-FLV: one connection for each viewer, whose every frame is taken apart as it arrives.
 package flv
 
 import (

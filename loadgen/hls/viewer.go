@@ -1,6 +1,7 @@
 package hls
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -11,8 +12,8 @@ import (
 	"time"
 
 	"github.com/livedrill/livedrill/loadgen"
+	"github.com/livedrill/livedrill/loadgen/audience"
 	"github.com/livedrill/livedrill/target"
-	"github.com/livedrill/livedrill/target/stamp"
 )
 
 const (
@@ -24,21 +25,14 @@ const (
 	pollEvery    = 500 * time.Millisecond
 	fetchLimit   = 4 * time.Second
 	segmentLimit = 32 << 20
-	fastStart    = time.Second
 )
 
 // viewer is one session.
 type viewer struct {
-	house   *house
-	channel string
-	low     bool
-	client  *http.Client
-	player  *player
-	began   time.Time
-	seen    bool
-
-	watched, stalled time.Duration // of these, what is counted already; guarded by house.mu
-	stalls           int
+	*audience.Session
+	n      numbers
+	low    bool
+	client *http.Client
 
 	mu       sync.Mutex
 	edge     string
@@ -48,54 +42,41 @@ type viewer struct {
 	have     bool               // next is known
 }
 
-func (h *house) newViewer(s seat) *viewer {
-	now := time.Now()
-	return &viewer{house: h, channel: fmt.Sprintf("%s-%d", h.Channels, s.number%h.Streams), low: s.rng.Float64() < float64(h.Low),
-		client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 1, DisableCompression: true}}, began: now,
-		player: &player{started: now, at: now, minStall: time.Duration(h.Stall)}}
+func (l *Load) newViewer(s *audience.Session, n numbers) *viewer {
+	return &viewer{Session: s, n: n, low: s.Rand.Float64() < float64(l.Low),
+		client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 1, DisableCompression: true}}}
 }
 
-var errLost = errors.New("patience ran out")
-
-// watch is a session: it returns nil when the viewer had planned to leave, and an error when the viewer gave up.
-func (v *viewer) watch(ctx context.Context, stay time.Duration) error {
-	n := v.house.n
-	n.begun.Inc()
+// watch is part of the session: see audience.Watch.
+func (v *viewer) watch(ctx context.Context) error {
 	defer v.client.CloseIdleConnections()
-	planned, cancel := context.WithTimeout(ctx, stay)
-	defer cancel()
+	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer cancel()
-	v.assign(planned)
+	v.assign(ctx)
 	wg.Go(func() {
-		for last := time.Now(); target.Wait(planned, urgent); {
-			if now := time.Now(); now.Sub(last) >= heartbeat || v.player.left(now) < low {
-				v.assign(planned)
+		for last := time.Now(); target.Wait(ctx, urgent); {
+			if now := time.Now(); now.Sub(last) >= heartbeat || v.Left(now) < low {
+				v.assign(ctx)
 				last = now
 			}
 		}
 	})
-	defer func() {
-		if !v.seen && ctx.Err() == nil { // whatever ended the session: it never had a picture
-			n.starts["failed"].Inc()
-		}
-	}()
 	progress := time.Now()
-	for planned.Err() == nil {
-		got, err := v.step(planned)
+	for ctx.Err() == nil {
+		got, err := v.step(ctx)
 		if got {
 			progress = time.Now()
 		}
 		now := time.Now()
-		if now.Sub(progress) > time.Duration(v.house.Patience) && v.player.left(now) == 0 {
-			n.dropped.Inc()
-			return errLost
+		if now.Sub(progress) > time.Duration(v.House.Patience) && v.Left(now) == 0 {
+			return audience.ErrLost
 		}
 		if err != nil {
-			target.Wait(planned, 250*time.Millisecond)
+			target.Wait(ctx, 250*time.Millisecond)
 		} else if !got {
-			target.Wait(planned, pollEvery)
+			target.Wait(ctx, pollEvery)
 		}
 	}
 	return nil
@@ -103,7 +84,14 @@ func (v *viewer) watch(ctx context.Context, stay time.Duration) error {
 
 // assign asks the platform for an edge, and moves there when it is another one.
 func (v *viewer) assign(ctx context.Context) {
-	a, err := loadgen.Dispatch(ctx, v.house.client, v.house.on, v.house.m.Region)
+	h := v.House
+	if h.URL != "" {
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		v.edge = h.URL
+		return
+	}
+	a, err := loadgen.Dispatch(ctx, h.Client, h.On, h.M.Region)
 	if err != nil {
 		return // the edge stays
 	}
@@ -113,7 +101,7 @@ func (v *viewer) assign(ctx context.Context) {
 		return
 	}
 	if v.edge != "" {
-		v.house.n.moves.Inc()
+		h.N.Moves.Inc()
 	}
 	v.edge, v.playlist = a.Edge, ""
 	if v.move != nil {
@@ -174,13 +162,19 @@ func (v *viewer) step(ctx context.Context) (got bool, err error) {
 
 // choose reads the master playlist and takes the rendition that this viewer's line is good for.
 func (v *viewer) choose(ctx context.Context, edge string) (string, error) {
-	master, err := loadgen.URL(v.house.on, edge, "http", "/live/"+v.channel+"/index.m3u8")
-	if err != nil {
-		return "", err
+	master := v.House.URL
+	if master == "" {
+		var err error
+		if master, err = loadgen.URL(v.House.On, edge, "http", "/live/"+v.Channel+"/index.m3u8"); err != nil {
+			return "", err
+		}
 	}
 	text, err := v.fetch(ctx, master, playlistLimit)
 	if err != nil {
 		return "", err
+	}
+	if bytes.Contains(text, []byte("#EXTINF:")) { // there is one rendition, and no master playlist
+		return master, nil
 	}
 	variants, err := parseMaster(string(text))
 	if err != nil {
@@ -196,38 +190,17 @@ func (v *viewer) choose(ctx context.Context, edge string) (string, error) {
 
 // segment fetches one segment, gives it to the player and reads the stamps in it.
 func (v *viewer) segment(ctx context.Context, uri string, i item) error {
-	n := v.house.n
 	start := time.Now()
 	data, err := v.fetch(ctx, uri, segmentLimit)
 	if err != nil {
 		return err
 	}
 	now := time.Now()
-	n.segment.Observe(now.Sub(start).Seconds())
-	n.bytes.Add(float64(len(data)))
-	v.player.arrive(now, i.duration)
-	if !v.seen {
-		v.seen = true
-		took := now.Sub(v.began)
-		n.first.Observe(took.Seconds())
-		if took <= fastStart {
-			n.starts["fast"].Inc()
-		} else {
-			n.starts["slow"].Inc()
-		}
-	}
-	frames, unstamped := 0, 0
-	broken := videoFrames(data, func(frame []byte) {
-		frames++
-		if at, ok := stamp.Find(frame); ok {
-			n.delay.Observe(now.Sub(at).Seconds())
-		} else {
-			unstamped++
-		}
-	})
-	n.frames.Add(float64(frames))
-	n.unstamped.Add(float64(unstamped))
-	n.broken.Add(float64(broken))
+	v.n.segment.Observe(now.Sub(start).Seconds())
+	v.House.N.Received(len(data))
+	v.Arrived(now, i.duration)
+	broken := videoFrames(data, func(frame []byte) { v.House.N.Frame(frame, now) })
+	v.n.broken.Add(float64(broken))
 	return nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"github.com/livedrill/livedrill/loadgen"
 	"github.com/livedrill/livedrill/loadgen/api"
 	"github.com/livedrill/livedrill/loadgen/danmaku"
+	"github.com/livedrill/livedrill/loadgen/flv"
 	"github.com/livedrill/livedrill/loadgen/hls"
 	"github.com/livedrill/livedrill/loadgen/rtmp"
 )
@@ -20,8 +21,9 @@ type Kind struct {
 var All = []Kind{
 	{"rtmp", "publishes real H.264 and AAC as encoders do; a probe viewer proves each publish", rtmp.Default},
 	{"hls", "watches through the edges as HLS players do: buffer, stalls, first frame, stamps", hls.Default},
+	{"flv", "watches through the edges over HTTP-FLV: frame by frame, with every frame's delay", flv.Default},
 	{"danmaku", "talks in rooms over WebSocket; every delivery is checked for loss, duplicates and order", danmaku.Default},
-	{"http", "log-ins, rooms and gifts against the API gateway, by vegeta", api.Default},
+	{"http", "log-ins, rooms and gifts against the API gateway, by vegeta or by a pool of connections", api.Default},
 }
 
 // Find returns a kind by its name.

@@ -8,6 +8,7 @@ import (
 	"github.com/livedrill/livedrill/loadgen"
 	"github.com/livedrill/livedrill/loadgen/api"
 	"github.com/livedrill/livedrill/loadgen/danmaku"
+	"github.com/livedrill/livedrill/loadgen/flv"
 	"github.com/livedrill/livedrill/loadgen/hls"
 	"github.com/livedrill/livedrill/loadgen/loadgentest"
 	"github.com/livedrill/livedrill/loadgen/rtmp"
@@ -28,6 +29,8 @@ func TestConformance(t *testing.T) {
 				switch g := g.(type) {
 				case *rtmp.Load:
 					g.Publishers, g.Width, g.Height = 2, 160, 90
+				case *flv.Load:
+					g.Viewers = 30
 				case *hls.Load:
 					g.Viewers = 30 // the house fills over three seconds
 				case *danmaku.Load:
@@ -54,7 +57,7 @@ func TestEveryFolderIsListed(t *testing.T) {
 			t.Errorf("the defaults of %s: %v", k.Name, err)
 		}
 	}
-	other := map[string]bool{"media": true, "kinds": true, "loadgentest": true, "api": listed["http"], "flv": true}
+	other := map[string]bool{"media": true, "kinds": true, "loadgentest": true, "api": listed["http"], "audience": true}
 	for _, e := range entries {
 		if e.IsDir() && !listed[e.Name()] && !other[e.Name()] {
 			t.Errorf("loadgen/%s is no kind in the list", e.Name())

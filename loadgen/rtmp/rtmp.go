@@ -93,7 +93,7 @@ func (l *Load) Run(ctx context.Context, on target.Platform, m *loadgen.Meter) er
 		accepted: map[string]prometheus.Counter{}, push: map[string]prometheus.Counter{},
 		begun:   m.Counter("livedrill_sessions_begun_total", "Sessions that began.", m.Labels("role", "publisher")),
 		dropped: m.Counter("livedrill_sessions_dropped_total", "Sessions ended by anything but their own plan.", m.Labels("role", "publisher")),
-		first:   m.Histogram("livedrill_first_frame_seconds", "From before connecting to the end of the first key frame.", m.Labels("protocol", "flv")),
+		first:   m.Histogram("livedrill_first_frame_seconds", "From before connecting to the end of the first key frame.", m.Labels("protocol", "probe")),
 	}
 	defer r.client.CloseIdleConnections()
 	for _, result := range []string{"accepted", "refused"} {

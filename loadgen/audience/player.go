@@ -1,13 +1,13 @@
-package hls
+package audience
 
 import (
 	"sync"
 	"time"
 )
 
-// player is the model of a viewer's player: a buffer of media time that fills as segments arrive and empties in real time.
+// Player is the model of a viewer's player: a buffer of media time that fills as segments arrive and empties in real time.
 // It is driven by the clock alone, so that a test can hold it against a timeline computed by hand.
-type player struct {
+type Player struct {
 	mu       sync.Mutex
 	buffer   time.Duration // media that is here and not yet played
 	playing  bool          // the first picture is out
@@ -21,8 +21,8 @@ type player struct {
 	minStall time.Duration
 }
 
-// arrive puts a segment into the buffer.
-func (p *player) arrive(now time.Time, media time.Duration) {
+// Arrive puts media into the buffer.
+func (p *Player) Arrive(now time.Time, media time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.advance(now)
@@ -32,7 +32,7 @@ func (p *player) arrive(now time.Time, media time.Duration) {
 }
 
 // advance brings the account up to now. Time before the first picture counts as watched and stalled: the viewer waits.
-func (p *player) advance(now time.Time) {
+func (p *Player) advance(now time.Time) {
 	step := now.Sub(p.at)
 	if step <= 0 {
 		return
@@ -59,15 +59,15 @@ func (p *player) advance(now time.Time) {
 }
 
 // totals are the account up to now.
-func (p *player) totals(now time.Time) (watched, stalled time.Duration, stalls int) {
+func (p *Player) totals(now time.Time) (watched, stalled time.Duration, stalls int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.advance(now)
 	return p.watched, p.stalled, p.stalls
 }
 
-// left is how much media is in the buffer, and whether the viewer waits now.
-func (p *player) left(now time.Time) time.Duration {
+// Left is how much media is in the buffer, and whether the viewer waits now.
+func (p *Player) Left(now time.Time) time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.advance(now)

@@ -1,4 +1,4 @@
-package hls
+package audience
 
 import (
 	"testing"
@@ -25,13 +25,13 @@ func TestPlayerAccount(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			start := time.Unix(1000, 0)
-			p := &player{started: start, at: start, minStall: 500 * time.Millisecond}
+			p := &Player{started: start, at: start, minStall: 500 * time.Millisecond}
 			moment := func(s float64) time.Time { return start.Add(time.Duration(s * float64(time.Second))) }
 			next := 0
 			for ms := 0; ms <= int(c.end*1000); ms += 10 { // a tick every 10 ms, as the worker does every 100
 				now := moment(float64(ms) / 1000)
 				for next < len(c.segments) && !moment(c.segments[next].at).After(now) {
-					p.arrive(now, time.Duration(c.segments[next].media*float64(time.Second)))
+					p.Arrive(now, time.Duration(c.segments[next].media*float64(time.Second)))
 					next++
 				}
 				p.totals(now)

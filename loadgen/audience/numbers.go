@@ -1,0 +1,62 @@
+package audience
+
+import (
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/livedrill/livedrill/loadgen"
+	"github.com/livedrill/livedrill/reports/record"
+	"github.com/livedrill/livedrill/target/stamp"
+)
+
+// Numbers are the metrics of one worker's viewers.
+type Numbers struct {
+	First *record.Histogram  // to the first picture
+	Moves prometheus.Counter // to another edge
+
+	begun, dropped           prometheus.Counter
+	starts                   map[string]prometheus.Counter
+	stalls, ended, hurt      prometheus.Counter
+	watched, stalled         atomic.Int64 // nanoseconds
+	delay                    *record.Histogram
+	bytes, frames, unstamped prometheus.Counter
+}
+
+func newNumbers(m *loadgen.Meter, protocol string) *Numbers {
+	n := &Numbers{starts: map[string]prometheus.Counter{},
+		begun:     m.Counter("livedrill_sessions_begun_total", "Sessions that began.", m.Labels("role", "viewer")),
+		dropped:   m.Counter("livedrill_sessions_dropped_total", "Sessions ended by anything but their own plan.", m.Labels("role", "viewer")),
+		First:     m.Histogram("livedrill_first_frame_seconds", "From before connecting to the end of the first key frame, or of its segment.", m.Labels("protocol", protocol)),
+		delay:     m.Histogram("livedrill_e2e_latency_seconds", "Arrival of a frame at the viewer after the send time in its stamp.", m.Labels("protocol", protocol)),
+		bytes:     m.Counter("livedrill_player_received_bytes_total", "Media received.", m.Labels()),
+		stalls:    m.Counter("livedrill_player_stalls_total", "Gaps that count as a stall.", m.Labels()),
+		ended:     m.Counter("livedrill_viewings_total", "Viewers' sessions that ended.", m.Labels()),
+		hurt:      m.Counter("livedrill_viewings_stalled_total", "Of these, the ones with at least one stall.", m.Labels()),
+		Moves:     m.Counter("livedrill_player_moves_total", "Times a viewer was moved to another edge.", m.Labels()),
+		frames:    m.Counter("livedrill_player_frames_total", "Video frames received.", m.Labels()),
+		unstamped: m.Counter("livedrill_player_unstamped_frames_total", "Video frames without a send time in them.", m.Labels()),
+	}
+	for _, r := range []string{"fast", "slow", "failed"} {
+		n.starts[r] = m.Counter("livedrill_starts_total", "Sessions by whether the first picture came within 1 s.", m.Labels("result", r))
+	}
+	m.CounterFunc("livedrill_player_watched_seconds_total", "Time of all viewers before their players, waiting included.",
+		m.Labels(), func() float64 { return time.Duration(n.watched.Load()).Seconds() })
+	m.CounterFunc("livedrill_player_stalled_seconds_total", "Of that, the time in stalls and in long starts.",
+		m.Labels(), func() float64 { return time.Duration(n.stalled.Load()).Seconds() })
+	return n
+}
+
+// Received counts media.
+func (n *Numbers) Received(bytes int) { n.bytes.Add(float64(bytes)) }
+
+// Frame reads the send time in a video frame that arrived at a time.
+func (n *Numbers) Frame(data []byte, now time.Time) {
+	n.frames.Inc()
+	if at, ok := stamp.Find(data); ok {
+		n.delay.Observe(now.Sub(at).Seconds())
+	} else {
+		n.unstamped.Inc()
+	}
+}

@@ -1,0 +1,203 @@
+package flv
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptrace"
+	"sync"
+	"time"
+
+	"github.com/livedrill/livedrill/loadgen"
+	"github.com/livedrill/livedrill/loadgen/audience"
+	"github.com/livedrill/livedrill/reports/record"
+	"github.com/livedrill/livedrill/target"
+	"github.com/livedrill/livedrill/target/flv"
+)
+
+// Load is an audience.
+type Load struct{ audience.Settings }
+
+// Default is ten viewers.
+func Default() loadgen.Generator { return &Load{audience.Usual()} }
+
+// Validate finds settings that cannot work.
+func (l *Load) Validate() error { return l.Check("http") }
+
+// phases are the parts of the time to a first picture, in their order. Each counts from the end of the one before.
+var phases = []string{"dispatch", "connect", "first-byte", "picture"}
+
+// Run is part of loadgen.Generator.
+func (l *Load) Run(ctx context.Context, on target.Platform, m *loadgen.Meter) error {
+	parts := map[string]*record.Histogram{}
+	for _, p := range phases {
+		parts[p] = m.Histogram("livedrill_first_frame_phase_seconds", "Time to the first picture by phase.", m.Labels("protocol", "flv", "phase", p))
+	}
+	return l.Fill(ctx, on, m, "flv", func(*audience.House) audience.Watch {
+		return func(ctx context.Context, s *audience.Session) error {
+			v := &viewer{Session: s, parts: parts, client: &http.Client{Transport: &http.Transport{DisableCompression: true}}}
+			defer v.client.CloseIdleConnections()
+			return v.watch(ctx)
+		}
+	})
+}
+
+const (
+	heartbeat = 2 * time.Second        // how often a player tells the platform that it lives, and hears which edge to use
+	urgent    = 500 * time.Millisecond // the same while nothing comes
+	answer    = 5 * time.Second        // how long a server may take to answer
+	longest   = 5 * time.Second        // media time that one frame may stand for: more is a jump of the time stamps
+)
+
+// viewer is one session.
+type viewer struct {
+	*audience.Session
+	client *http.Client
+	parts  map[string]*record.Histogram
+	seen   bool
+
+	mu   sync.Mutex
+	edge string
+	move context.CancelFunc // ends the connection, when the edge changes
+	last time.Time          // when something came
+}
+
+// watch is part of the session: see audience.Watch.
+func (v *viewer) watch(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	v.last = v.Began
+	lost := false
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		defer cancel()
+		var asked time.Time
+		for target.Wait(ctx, urgent/2) {
+			now := time.Now()
+			v.mu.Lock()
+			quiet := now.Sub(v.last)
+			v.mu.Unlock()
+			if quiet > time.Duration(v.House.Patience) && v.Left(now) == 0 {
+				lost = true
+				return
+			}
+			if since := now.Sub(asked); since >= heartbeat || since >= urgent && quiet > urgent {
+				v.assign(ctx)
+				asked = now
+			}
+		}
+	})
+	v.assign(ctx)
+	for ctx.Err() == nil {
+		if err := v.connect(ctx); err != nil {
+			target.Wait(ctx, 250*time.Millisecond)
+		}
+	}
+	cancel()
+	wg.Wait()
+	if lost {
+		return audience.ErrLost
+	}
+	return nil
+}
+
+// assign asks the platform for an edge, and moves there when it is another one.
+func (v *viewer) assign(ctx context.Context) {
+	h := v.House
+	if h.URL != "" {
+		return
+	}
+	a, err := loadgen.Dispatch(ctx, h.Client, h.On, h.M.Region)
+	if err != nil {
+		return // the edge stays
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.edge == a.Edge {
+		return
+	}
+	if v.edge != "" {
+		h.N.Moves.Inc()
+	}
+	v.edge = a.Edge
+	if v.move != nil {
+		v.move()
+	}
+}
+
+// connect reads the stream until it breaks off or the edge changes.
+func (v *viewer) connect(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	v.mu.Lock()
+	edge := v.edge
+	v.move = cancel
+	v.mu.Unlock()
+	address := v.House.URL
+	if address == "" {
+		if edge == "" {
+			return fmt.Errorf("%s: no edge", v.Channel)
+		}
+		var err error
+		if address, err = loadgen.URL(v.House.On, edge, "http", "/live/"+v.Channel+".flv"); err != nil {
+			return err
+		}
+	}
+	at := [4]time.Time{v.Began, time.Now()}
+	slow := time.AfterFunc(answer, cancel)
+	defer slow.Stop()
+	req, err := http.NewRequestWithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GotConn:              func(httptrace.GotConnInfo) { at[2] = time.Now() },
+		GotFirstResponseByte: func() { at[3] = time.Now() },
+	}), http.MethodGet, address, nil)
+	if err != nil {
+		return err
+	}
+	resp, err := v.client.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s: %s", address, resp.Status)
+	}
+	slow.Stop()
+	return v.read(flv.NewReader(bufio.NewReaderSize(resp.Body, 16<<10)), at)
+}
+
+// read takes the stream apart. Media count from the first key frame of the connection.
+func (v *viewer) read(in *flv.Reader, at [4]time.Time) error {
+	n := v.House.N
+	begun, before := false, uint32(0)
+	for {
+		t, err := in.Next()
+		if err != nil {
+			return err
+		}
+		now := time.Now()
+		n.Received(len(t.Data))
+		v.mu.Lock()
+		v.last = now
+		v.mu.Unlock()
+		if !t.IsFrame() || !begun && !t.IsKey() {
+			continue
+		}
+		media := time.Duration(t.Timestamp-before) * time.Millisecond
+		if !begun || media > longest {
+			media = 0
+		}
+		begun, before = true, t.Timestamp
+		v.Arrived(now, media)
+		n.Frame(t.Data, now)
+		if !v.seen {
+			v.seen = true
+			for i, p := range phases {
+				end := now
+				if i+1 < len(at) {
+					end = at[i+1]
+				}
+				v.parts[p].Observe(end.Sub(at[i]).Seconds())
+			}
+		}
+	}
+}
