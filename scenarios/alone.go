@@ -2,7 +2,6 @@ package scenarios
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -47,22 +46,30 @@ func (a Alone) YAML() ([]byte, error) {
 		settings["regions"] = shares
 	}
 	loads := map[string]any{a.Kind: settings}
-	if _, watches := settings["channels"]; !watches && a.has("channels") && settings["url"] == nil {
+	if settings["channels"] == nil && settings["url"] == nil && a.usual("channels") == "streamers" {
 		loads["streamers"] = map[string]any{"kind": "rtmp", "publishers": 1}
 	}
 	return yaml.Marshal(map[string]any{"name": "load-" + a.Kind, "summary": "One load alone.", "load": loads,
 		"phases": map[string]string{"warm-up": "3s", "steady": a.For.String(), "recovery": "0s"}})
 }
 
-// has tells whether the kind has a setting.
-func (a Alone) has(setting string) bool {
+// usual is a setting's default, or nothing where the kind does not have it.
+func (a Alone) usual(setting string) string {
 	kind, ok := loadkinds.Find(a.Kind)
-	return ok && slices.ContainsFunc(SettingsOf(kind.Default()), func(s Setting) bool { return s.Name == setting })
+	if !ok {
+		return ""
+	}
+	for _, s := range SettingsOf(kind.Default()) {
+		if s.Name == setting {
+			return s.Default
+		}
+	}
+	return ""
 }
 
 // arrivals is the setting that says how many of what the kind makes arrive in a second.
 func (a Alone) arrivals() string {
-	if !a.has("rate") && a.has("newcomers") {
+	if a.usual("rate") == "" && a.usual("newcomers") != "" {
 		return "newcomers"
 	}
 	return "rate"

@@ -19,6 +19,7 @@ const (
 	PortRelay   = 8081
 	PortPeer    = 8082
 	PortRTMP    = 1935
+	PortMedia   = 8000 // WebRTC, over UDP
 	PortDanmaku = 8090
 	PortRedis   = 6379
 	PortMariaDB = 3306

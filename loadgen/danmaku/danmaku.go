@@ -105,12 +105,17 @@ func (l *Load) place(order []int, rooms int, find func(place int) int) (roomOf, 
 type numbers struct {
 	published                            map[string]prometheus.Counter
 	owed, delivered, duplicate, disorder atomic.Uint64
-	due, sent, foreign                   prometheus.Counter
+	due, sent, foreign, good, bad        prometheus.Counter
 	inFlight                             atomic.Int64
 	ack, delivery                        *record.Histogram
 	begun, dropped                       prometheus.Counter
 	roomDue, roomAccepted                []prometheus.Counter // by room, the last for all rooms beyond
 }
+
+const judged = "Messages by whether they were acknowledged within 2 s of when they were due, counted as soon as that is known."
+
+// overdue is how long a message may wait for its answer.
+const overdue = 2 * time.Second
 
 // namedRooms is how many rooms are counted apart; the others are together.
 const namedRooms = 20
@@ -123,6 +128,8 @@ func newNumbers(m *loadgen.Meter, rooms int) *numbers {
 	n := &numbers{published: map[string]prometheus.Counter{},
 		due:      m.Counter("livedrill_danmaku_due_total", "Messages that were due.", m.Labels()),
 		sent:     m.Counter("livedrill_danmaku_written_total", "Messages that went out.", m.Labels()),
+		good:     m.Counter("livedrill_danmaku_judged_total", judged, m.Labels("result", "good")),
+		bad:      m.Counter("livedrill_danmaku_judged_total", judged, m.Labels("result", "bad")),
 		foreign:  m.Counter("livedrill_danmaku_malformed_total", "Lines from the server that nobody could read.", m.Labels()),
 		ack:      m.Histogram("livedrill_danmaku_ack_seconds", "From the intended send time to the acknowledgement.", m.Labels()),
 		delivery: m.Histogram("livedrill_danmaku_delivery_seconds", "From the intended send time to a member.", m.Labels()),
@@ -214,6 +221,16 @@ func (l *Load) Run(ctx context.Context, on target.Platform, m *loadgen.Meter) er
 		}
 	}
 	wg.Go(func() { h.ping(stay, members) })
+	wg.Go(func() {
+		for target.Wait(stay, overdue/8) {
+			before := time.Now().Add(-overdue)
+			for _, m := range members {
+				if m != nil {
+					m.expire(before)
+				}
+			}
+		}
+	})
 	m.Arrivals(ctx, l.Rate, func(_ uint64, due time.Time) bool {
 		sender := members[rng.IntN(l.Connections)]
 		if sender == nil {

@@ -69,15 +69,16 @@ func (m *member) sit(ctx context.Context, conn *gws.Conn, out *danmaku.Outbox) {
 	m.house.away[m.room].Add(1)
 	m.mu.Lock()
 	m.out = nil
-	cut := 0
+	cut, fresh := 0, 0
 	if ctx.Err() == nil {
-		cut = m.pending.drop()
+		cut, fresh = m.pending.drop()
 	}
 	m.mu.Unlock()
 	if ctx.Err() == nil {
 		m.house.n.dropped.Inc()
 		m.house.n.inFlight.Add(-int64(cut))
 		m.house.n.published["cut"].Add(float64(cut))
+		m.house.n.bad.Add(float64(fresh))
 		m.house.m.Failed.Add(float64(cut))
 	}
 }
@@ -111,6 +112,7 @@ func (m *member) publish(due time.Time) {
 	defer m.mu.Unlock()
 	if m.out == nil {
 		n.published["unsent"].Inc()
+		n.bad.Inc()
 		h.m.Failed.Inc()
 		return
 	}
@@ -122,14 +124,26 @@ func (m *member) publish(due time.Time) {
 	h.line = append(h.line, ' ')
 	h.line = append(h.line, h.text...)
 	h.frame = danmaku.AppendMasked(h.frame[:0], danmaku.TextFrame, h.line, h.masks.Uint32())
-	if m.pending.add(m.id, due) {
+	switch givenUp, overdue := m.pending.add(m.id, due); {
+	case !givenUp:
+		n.inFlight.Add(1)
+	default:
 		n.published["unanswered"].Inc()
 		h.m.Failed.Inc()
-	} else {
-		n.inFlight.Add(1)
+		if !overdue {
+			n.bad.Inc()
+		}
 	}
 	n.sent.Inc()
 	_ = m.out.Write(h.frame, nil) // a connection that broke is seen by its reader, and cuts what is pending
+}
+
+// expire judges what has waited too long for its answer.
+func (m *member) expire(before time.Time) {
+	m.mu.Lock()
+	n := m.pending.expire(before)
+	m.mu.Unlock()
+	m.house.n.bad.Add(float64(n))
 }
 
 // ping says that a member who only listens is still there.
@@ -210,13 +224,20 @@ func (m *member) answered(accepted bool, args []byte, now time.Time) {
 	first, _, _ := bytes.Cut(args, []byte{' '})
 	id, ok := danmaku.Number(first)
 	m.mu.Lock()
-	due, known := m.pending.take(id)
+	due, overdue, known := m.pending.take(id)
 	m.mu.Unlock()
 	if !ok || !known {
 		n.foreign.Inc()
 		return
 	}
 	n.inFlight.Add(-1)
+	switch {
+	case overdue: // it has its judgement
+	case accepted:
+		n.good.Inc()
+	default:
+		n.bad.Inc()
+	}
 	if !accepted {
 		n.published["rejected"].Inc()
 		m.house.m.Failed.Inc()

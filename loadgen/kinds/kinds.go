@@ -8,6 +8,7 @@ import (
 	"github.com/livedrill/livedrill/loadgen/flv"
 	"github.com/livedrill/livedrill/loadgen/hls"
 	"github.com/livedrill/livedrill/loadgen/rtmp"
+	"github.com/livedrill/livedrill/loadgen/webrtc"
 )
 
 // Kind is one kind of load.
@@ -22,6 +23,7 @@ var All = []Kind{
 	{"rtmp", "publishes real H.264 and AAC as encoders do; a probe viewer proves each publish", rtmp.Default},
 	{"hls", "watches through the edges as HLS players do: buffer, stalls, first frame, stamps", hls.Default},
 	{"flv", "watches through the edges over HTTP-FLV: frame by frame, with every frame's delay", flv.Default},
+	{"webrtc", "publishes by WHIP and watches by WHEP: ICE, DTLS, SRTP and H.264; no sound yet", webrtc.Default},
 	{"danmaku", "talks in rooms over WebSocket; every delivery is checked for loss, duplicates and order", danmaku.Default},
 	{"http", "log-ins, rooms and gifts against the API gateway, by vegeta or by a pool of connections", api.Default},
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/livedrill/livedrill/loadgen/hls"
 	"github.com/livedrill/livedrill/loadgen/loadgentest"
 	"github.com/livedrill/livedrill/loadgen/rtmp"
+	"github.com/livedrill/livedrill/loadgen/webrtc"
 )
 
 // TestConformance runs every kind of load through the promises.
@@ -33,6 +34,8 @@ func TestConformance(t *testing.T) {
 					g.Viewers = 30
 				case *hls.Load:
 					g.Viewers = 30 // the house fills over three seconds
+				case *webrtc.Load:
+					g.Publishers, g.Viewers, g.Width, g.Height = 2, 5, 160, 90
 				case *danmaku.Load:
 					g.Connections, g.Rooms.Count = 8, 2
 				case *api.Load:

@@ -27,6 +27,18 @@ type Format struct {
 	Bitrate            unit.Bitrate
 }
 
+// Check finds a format that cannot be.
+func (f Format) Check() error {
+	var errs []error
+	if f.Bitrate < 8e3 || f.Bitrate > 100e6 {
+		errs = append(errs, fmt.Errorf("bitrate: %s is not between 8k and 100M", f.Bitrate))
+	}
+	if f.FPS < 1 || f.FPS > 120 || f.Width < 64 || f.Width > 3840 || f.Height < 64 || f.Height > 2160 || f.Width%2+f.Height%2 > 0 {
+		errs = append(errs, errors.New("fps, width, height: a picture is 64x64 to 3840x2160, even, at 1 to 120 frames a second"))
+	}
+	return errors.Join(errs...)
+}
+
 // length is how long a clip is; publishers repeat it.
 const length = 8 * time.Second
 

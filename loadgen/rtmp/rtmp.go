@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
+	"strings"
 	"sync"
 	"time"
 
@@ -24,12 +26,13 @@ import (
 // Load is a number of publishers that stay, and newcomers that publish for a short time.
 type Load struct {
 	Publishers int           `json:"publishers" help:"streams that are published all the time"`
-	Newcomers  unit.Rate     `json:"newcomers" help:"arrivals of publishers that stay only for a while"`
+	Newcomers  loadgen.Shape `json:"newcomers" help:"arrivals of publishers that stay only for a while"`
 	Stay       unit.Duration `json:"stay" help:"how long a newcomer publishes"`
 	Bitrate    unit.Bitrate  `json:"bitrate" help:"video bit rate of a stream"`
 	FPS        int           `json:"fps" help:"frames per second"`
 	Width      int           `json:"width" help:"picture width"`
 	Height     int           `json:"height" help:"picture height"`
+	URL        string        `json:"url" help:"rtmp://HOST/APP on loopback: a server of one's own; each publisher has a stream of its own there, and no probe; empty: the platform"`
 }
 
 // Default is one publisher of a small picture.
@@ -43,14 +46,14 @@ func (l *Load) Validate() error {
 	if l.Publishers < 0 || l.Publishers > 10_000 {
 		errs = append(errs, fmt.Errorf("publishers: %d is not between 0 and 10000", l.Publishers))
 	}
-	if l.Publishers == 0 && l.Newcomers == 0 {
+	if !l.Newcomers.IsZero() {
+		errs = append(errs, l.Newcomers.Validate())
+	} else if l.Publishers == 0 {
 		errs = append(errs, errors.New("publishers: nobody publishes: give publishers or newcomers"))
 	}
-	if l.Bitrate < 8e3 || l.Bitrate > 100e6 {
-		errs = append(errs, fmt.Errorf("bitrate: %s is not between 8k and 100M", l.Bitrate))
-	}
-	if l.FPS < 1 || l.FPS > 120 || l.Width < 64 || l.Width > 3840 || l.Height < 64 || l.Height > 2160 || l.Width%2+l.Height%2 > 0 {
-		errs = append(errs, errors.New("fps, width, height: a picture is 64x64 to 3840x2160, even, at 1 to 120 frames a second"))
+	errs = append(errs, l.Format().Check())
+	if l.URL != "" {
+		errs = append(errs, loadgen.CheckURL(l.URL, "rtmp"))
 	}
 	return errors.Join(errs...)
 }
@@ -108,8 +111,8 @@ func (l *Load) Run(ctx context.Context, on target.Platform, m *loadgen.Meter) er
 			r.wg.Go(func() { r.stay(ctx, i) })
 		}
 	}
-	if l.Newcomers > 0 {
-		m.Arrivals(ctx, loadgen.Constant(l.Newcomers), func(n uint64, due time.Time) bool {
+	if !l.Newcomers.IsZero() {
+		m.Arrivals(ctx, l.Newcomers, func(n uint64, due time.Time) bool {
 			const cycle = 100 // newcomers are cut over the regions in turns of this many
 			if !m.Slice.Mine(int(n*37%cycle), cycle) {
 				return false
@@ -151,7 +154,9 @@ func (r *run) stay(ctx context.Context, i int) {
 
 // publish sends one stream until its time is over. An error is what the publisher would complain about.
 func (r *run) publish(ctx context.Context, channel string, until time.Time) error {
-	r.wg.Go(func() { r.probe(ctx, channel) })
+	if r.URL == "" {
+		r.wg.Go(func() { r.probe(ctx, channel) })
+	}
 	conn, err := r.connect(ctx, channel)
 	if ctx.Err() != nil {
 		return nil
@@ -173,6 +178,17 @@ func (r *run) publish(ctx context.Context, channel string, until time.Time) erro
 }
 
 func (r *run) connect(ctx context.Context, channel string) (*rtmp.Conn, error) {
+	if r.URL != "" {
+		u, err := url.Parse(r.URL)
+		if err != nil {
+			return nil, err
+		}
+		addr := u.Host
+		if u.Port() == "" {
+			addr += ":1935"
+		}
+		return dial(ctx, addr, strings.Trim(u.Path, "/"), channel)
+	}
 	assigned, err := loadgen.Dispatch(ctx, r.client, r.on, r.m.Region)
 	if err != nil {
 		return nil, err
@@ -185,11 +201,15 @@ func (r *run) connect(ctx context.Context, channel string) (*rtmp.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	conn, err := rtmp.Dial(ctx, addr, "live", 5*time.Second)
+	return dial(ctx, addr, "live", r.on.Secrets.StreamKey(channel))
+}
+
+func dial(ctx context.Context, addr, app, key string) (*rtmp.Conn, error) {
+	conn, err := rtmp.Dial(ctx, addr, app, 5*time.Second)
 	if err != nil {
 		return nil, err
 	}
-	if err := conn.Publish(r.on.Secrets.StreamKey(channel)); err != nil {
+	if err := conn.Publish(key); err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
 	return conn, nil

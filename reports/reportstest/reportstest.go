@@ -167,6 +167,7 @@ type region struct {
 	offered, achieved       prometheus.Counter
 	due, written            prometheus.Counter
 	accepted, refused       prometheus.Counter
+	good, bad               prometheus.Counter
 	owed, delivered         prometheus.Counter
 	delivery                *record.Histogram
 	ok, failed, gift        prometheus.Counter
@@ -190,7 +191,8 @@ func (s Story) region(name string) *region {
 	r := &region{process: process{"load-chat-" + name, m},
 		offered: m.Counter("livedrill_load_offered_total", "x", l()), achieved: m.Counter("livedrill_load_achieved_total", "x", l()),
 		due: m.Counter("livedrill_danmaku_due_total", "x", l()), written: m.Counter("livedrill_danmaku_written_total", "x", l()), accepted: m.Counter("livedrill_danmaku_published_total", "x", l("result", "accepted")),
-		refused: m.Counter("livedrill_danmaku_published_total", "x", l("result", "rejected")), owed: m.Counter("livedrill_danmaku_owed_total", "x", l()),
+		refused: m.Counter("livedrill_danmaku_published_total", "x", l("result", "rejected")),
+		good:    m.Counter("livedrill_danmaku_judged_total", "x", l("result", "good")), bad: m.Counter("livedrill_danmaku_judged_total", "x", l("result", "bad")), owed: m.Counter("livedrill_danmaku_owed_total", "x", l()),
 		delivered: m.Counter("livedrill_danmaku_delivered_total", "x", l()), delivery: m.Histogram("livedrill_danmaku_delivery_seconds", "x", l()),
 		ok: m.Counter("livedrill_api_requests_total", "x", l("route", "room", "outcome", "ok", "arm", "a")), failed: m.Counter("livedrill_api_requests_total", "x", l("route", "room", "outcome", "error", "arm", "a")),
 		gift: m.Counter("livedrill_api_requests_total", "x", l("route", "gift", "outcome", "ok", "arm", "a")), fast: m.Histogram("livedrill_api_latency_seconds", "x", l("route", "room", "outcome", "ok", "arm", "a")),
@@ -225,6 +227,8 @@ func (r *region) second(n float64, broken bool, s Story, noise func() float64, r
 	r.written.Add(n)
 	r.accepted.Add(n * (1 - hurt))
 	r.refused.Add(n * hurt)
+	r.good.Add(n * (1 - hurt))
+	r.bad.Add(n * hurt)
 	r.owed.Add(10 * n * (1 - hurt))
 	r.delivered.Add(10 * n * (1 - hurt))
 	r.ok.Add(n * (1 - hurt))

@@ -18,6 +18,7 @@ import (
 
 	"github.com/livedrill/livedrill/reports/record"
 	"github.com/livedrill/livedrill/target"
+	"github.com/livedrill/livedrill/target/rtc"
 )
 
 // logPort is where the access log goes, on the edge's own loopback.
@@ -38,7 +39,13 @@ func Serve(ctx context.Context, c target.Config) error {
 		return fmt.Errorf("%s: access log: %w", c.Name, err)
 	}
 	counts := newCounts(metrics)
-	relay := newRelay(c, metrics)
+	peers, err := rtc.NewPeers(c.Bind(target.PortMedia))
+	if err != nil {
+		return fmt.Errorf("%s: %w", c.Name, err)
+	}
+	defer peers.Close()
+	relay := newRelay(c, metrics, peers)
+	defer relay.calls.Wait()
 	nginx := target.Program{Path: "nginx", Args: []string{"-c", filepath.Join(c.Dir, "nginx.conf"), "-p", c.Dir, "-e", "stderr"},
 		Output: os.Stderr, Grace: 2 * time.Second}
 	healthy := func(ctx context.Context) error {
@@ -52,7 +59,7 @@ func Serve(ctx context.Context, c target.Config) error {
 			})
 		},
 		func(ctx context.Context) error { return counts.read(ctx, log) },
-		func(ctx context.Context) error { return c.ServePort(ctx, target.PortRelay, relay) },
+		func(ctx context.Context) error { return c.ServePort(ctx, target.PortRelay, relay.handler(ctx)) },
 		func(ctx context.Context) error { return metrics.Serve(ctx, c.Socket, http.NewServeMux(), healthy) })
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/livedrill/livedrill/reports/record"
 	"github.com/livedrill/livedrill/target"
 	"github.com/livedrill/livedrill/target/flv"
+	"github.com/livedrill/livedrill/target/rtc"
 )
 
 // linger is how long a pulled stream stays after its last viewer.
@@ -25,6 +26,9 @@ type relay struct {
 	client  *http.Client
 	mu      sync.Mutex
 	pulls   map[string]*pull
+	peers   *rtc.Peers
+	calls   sync.WaitGroup // WebRTC viewers
+	rtc     prometheus.Gauge
 	viewers prometheus.Gauge
 	count   prometheus.Counter
 }
@@ -37,16 +41,28 @@ type pull struct {
 	status int
 }
 
-func newRelay(c target.Config, m *record.Metrics) *relay {
-	return &relay{config: c, client: &http.Client{}, pulls: map[string]*pull{},
+func newRelay(c target.Config, m *record.Metrics, peers *rtc.Peers) *relay {
+	return &relay{config: c, client: &http.Client{}, pulls: map[string]*pull{}, peers: peers,
+		rtc:     m.Gauge("livedrill_edge_rtc_viewers", "Viewers by WebRTC now.", nil),
 		viewers: m.Gauge("livedrill_edge_flv_viewers", "Viewers of HTTP-FLV now.", nil),
 		count:   m.Counter("livedrill_edge_flv_pulls_total", "FLV streams pulled from the origin.", nil)}
 }
 
 var flvPath = regexp.MustCompile(`^/live/([^/]+)(?:/(main|low))?\.flv$`)
 
-// ServeHTTP answers /live/CHANNEL.flv and /live/CHANNEL/RENDITION.flv.
-func (r *relay) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+// handler answers what nginx passes on, until ctx ends.
+func (r *relay) handler(ctx context.Context) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if match := whepPath.FindStringSubmatch(req.URL.Path); match != nil && req.Method == http.MethodPost {
+			r.whep(ctx, w, req, match[1])
+			return
+		}
+		r.flv(w, req)
+	})
+}
+
+// flv answers /live/CHANNEL.flv and /live/CHANNEL/RENDITION.flv.
+func (r *relay) flv(w http.ResponseWriter, req *http.Request) {
 	match := flvPath.FindStringSubmatch(req.URL.Path)
 	if match == nil || req.Method != http.MethodGet {
 		http.NotFound(w, req)

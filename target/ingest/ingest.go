@@ -1,4 +1,4 @@
-// Package ingest is where streams come in: RTMP publish and play, with the stream's key checked by the gateway. It hands
+// Package ingest is where streams come in: RTMP publish and play, and WHIP, with the stream's key checked by the gateway. It hands
 // each stream to the transcoder, which fetches it as HTTP-FLV.
 package ingest
 
@@ -22,6 +22,7 @@ import (
 	"github.com/livedrill/livedrill/reports/record"
 	"github.com/livedrill/livedrill/target"
 	"github.com/livedrill/livedrill/target/flv"
+	"github.com/livedrill/livedrill/target/rtc"
 	"github.com/livedrill/livedrill/target/rtmp"
 )
 
@@ -42,6 +43,8 @@ type server struct {
 	refused  prometheus.Counter
 	broken   prometheus.Counter
 	bytes    prometheus.Counter
+	peers    *rtc.Peers
+	calls    sync.WaitGroup // WebRTC publishers
 }
 
 // Serve runs the ingest until ctx ends.
@@ -62,8 +65,14 @@ func Serve(ctx context.Context, c target.Config) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", c.Name, err)
 	}
+	if s.peers, err = rtc.NewPeers(mediaAddress(c)); err != nil {
+		return fmt.Errorf("%s: %w", c.Name, err)
+	}
+	defer s.peers.Close()
+	defer s.calls.Wait()
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /live/{file}", s.pull)
+	mux.HandleFunc("POST /whip/{key}", func(w http.ResponseWriter, r *http.Request) { s.whip(ctx, w, r) })
 	inner := http.NewServeMux() // on the component's own socket: nobody on the network reaches it
 	inner.HandleFunc("GET /tamper", s.tampering)
 	inner.HandleFunc("PUT /tamper", s.tamper)
@@ -123,19 +132,11 @@ func (s *server) handle(ctx context.Context, nc net.Conn) error {
 		return err
 	}
 	s.accepted.Inc()
-	// The transcoder is told again and again while the stream lasts, as it may be started anew, and once when it is over.
-	telling, end := context.WithCancel(ctx)
-	var teller sync.WaitGroup
-	teller.Go(func() { s.keepTelling(telling, channel) })
-	defer func() {
-		end()
-		teller.Wait()
-		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
-		defer cancel()
-		if err := s.tell(last, http.MethodDelete, channel); err != nil {
-			slog.Warn("transcoder", "channel", channel, "err", err)
-		}
-	}()
+	return s.live(ctx, channel, func(context.Context) error { return s.copy(conn, hub) })
+}
+
+// copy hands a publisher's media on until the connection ends.
+func (s *server) copy(conn *rtmp.Conn, hub *flv.Hub) error {
 	var done tampered
 	for {
 		tag, err := conn.ReadTag()

@@ -1,0 +1,164 @@
+package webrtc
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/pion/webrtc/v4"
+	pionmedia "github.com/pion/webrtc/v4/pkg/media"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/livedrill/livedrill/loadgen"
+	"github.com/livedrill/livedrill/loadgen/media"
+	"github.com/livedrill/livedrill/loadgen/rtmp"
+	"github.com/livedrill/livedrill/target"
+	"github.com/livedrill/livedrill/target/rtc"
+)
+
+// publishers are all of one worker.
+type publishers struct {
+	*Load
+	on                target.Platform
+	m                 *loadgen.Meter
+	clip              *media.Clip
+	peers             *rtc.Peers
+	client            *http.Client
+	accepted, refused prometheus.Counter
+	begun, dropped    prometheus.Counter
+	askedForKey       prometheus.Counter
+}
+
+// publish keeps every stream of this worker up until the load's plan or ctx ends.
+func (l *Load) publish(ctx context.Context, on target.Platform, m *loadgen.Meter, clip *media.Clip, peers *rtc.Peers) {
+	p := &publishers{Load: l, on: on, m: m, clip: clip, peers: peers, client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 4}},
+		accepted:    m.Counter("livedrill_publish_total", "Publish attempts by the server's answer.", m.Labels("result", "accepted")),
+		refused:     m.Counter("livedrill_publish_total", "Publish attempts by the server's answer.", m.Labels("result", "refused")),
+		begun:       m.Counter("livedrill_sessions_begun_total", "Sessions that began.", m.Labels("role", "publisher")),
+		dropped:     m.Counter("livedrill_sessions_dropped_total", "Sessions ended by anything but their own plan.", m.Labels("role", "publisher")),
+		askedForKey: m.Counter("livedrill_rtc_key_requests_total", "Times a server asked a publisher for a key frame.", m.Labels())}
+	defer p.client.CloseIdleConnections()
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	for i := range l.Publishers {
+		if m.Slice.Mine(i, l.Publishers) {
+			wg.Go(func() { p.stay(ctx, i) })
+		}
+	}
+}
+
+// stay publishes one channel all the time, and again after it was cut off.
+func (p *publishers) stay(ctx context.Context, i int) {
+	// Publishers begin at different moments, as people do; all within a second.
+	due := p.m.Start.Add(time.Duration(i%20) * 50 * time.Millisecond)
+	for target.Wait(ctx, time.Until(due)) && time.Now().Before(p.m.End()) {
+		p.m.Offered.Inc()
+		p.m.Achieved.Inc()
+		if p.stream(ctx, rtmp.ChannelName(p.m.Name, i)) == nil {
+			return // the plan is over
+		}
+		p.m.Failed.Inc()
+		due = time.Now().Add(time.Second)
+	}
+}
+
+// stream publishes until the plan is over. An error is what the publisher would complain about.
+func (p *publishers) stream(ctx context.Context, channel string) error {
+	pc, err := p.peers.New()
+	if err != nil {
+		return err
+	}
+	defer pc.GracefulClose()
+	track, err := webrtc.NewTrackLocalStaticSample(rtc.H264, "video", "livedrill")
+	if err != nil {
+		return err
+	}
+	sender, err := pc.AddTrack(track)
+	if err != nil {
+		return err
+	}
+	url, err := p.address(ctx, channel)
+	if err == nil {
+		err = rtc.Offer(ctx, p.client, url, pc)
+	}
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		p.refused.Inc()
+		return err
+	}
+	p.accepted.Inc()
+	p.begun.Inc()
+	go p.listen(sender) // ends with the connection
+	if err := p.send(ctx, pc, track); err != nil && ctx.Err() == nil {
+		p.dropped.Inc()
+		return err
+	}
+	return nil
+}
+
+// address is where WHIP goes, as the platform's dispatch says.
+func (p *publishers) address(ctx context.Context, channel string) (string, error) {
+	if p.URL != "" {
+		return p.URL, nil
+	}
+	assigned, err := loadgen.Dispatch(ctx, p.client, p.on, p.m.Region)
+	if err != nil {
+		return "", err
+	}
+	return loadgen.URL(p.on, assigned.Ingest, "http", "/whip/"+p.on.Secrets.StreamKey(channel))
+}
+
+// listen hears what the server says of the stream. The film has a key frame every second: a request for one needs no other answer.
+func (p *publishers) listen(sender *webrtc.RTPSender) {
+	for {
+		packets, _, err := sender.ReadRTCP()
+		if err != nil {
+			return
+		}
+		for _, packet := range packets {
+			if rtc.AsksForKey(packet) {
+				p.askedForKey.Inc()
+			}
+		}
+	}
+}
+
+// send plays the film in real time. A frame's lateness is its send time after its time stamp's moment.
+func (p *publishers) send(ctx context.Context, pc *webrtc.PeerConnection, track *webrtc.TrackLocalStaticSample) error {
+	var annexB rtc.AnnexB
+	for _, t := range p.clip.Config {
+		if t.IsVideoHeader() {
+			if err := annexB.Configure(t); err != nil {
+				return err
+			}
+		}
+	}
+	start := time.Now()
+	frame := time.Second / time.Duration(p.FPS)
+	for n := 0; ; n++ {
+		t := p.clip.At(n)
+		if !t.IsFrame() {
+			continue
+		}
+		due := start.Add(time.Duration(t.Timestamp) * time.Millisecond)
+		if due.After(p.m.End()) || !target.Wait(ctx, time.Until(due)) {
+			return nil
+		}
+		if state := pc.ConnectionState(); state != webrtc.PeerConnectionStateConnected {
+			return errors.New(state.String())
+		}
+		now := time.Now()
+		p.m.Late.Observe(now.Sub(due).Seconds())
+		unit, err := annexB.Frame(media.Stamped(t, now))
+		if err != nil {
+			return err
+		}
+		if err := track.WriteSample(pionmedia.Sample{Data: unit, Duration: frame}); err != nil {
+			return err
+		}
+	}
+}
