@@ -200,6 +200,12 @@ func (r *Result) conclude() {
 
 func (j Judged) words() string {
 	low, high := value(j.Low), value(j.High)
+	if math.IsNaN(low) || math.IsNaN(high) { // one run a side says nothing of the spread
+		if j.Absolute {
+			return fmt.Sprintf("%+.4g, bounds unknown", j.Change)
+		}
+		return fmt.Sprintf("%+.1f %%, bounds unknown", j.Change*100)
+	}
 	if j.Absolute {
 		return fmt.Sprintf("%+.4g, between %+.4g and %+.4g", j.Change, low, high)
 	}

@@ -105,7 +105,12 @@ func (a *app) list() *cobra.Command {
 	var asJSON bool
 	names := sortedKeys(lists)
 	c := &cobra.Command{Use: "list " + strings.Join(names, "|"), Short: "List what there is",
-		Args: cobra.MatchAll(cobra.ExactArgs(1), cobra.OnlyValidArgs), ValidArgs: names,
+		ValidArgs: names, Args: func(_ *cobra.Command, args []string) error {
+			if len(args) != 1 || !slices.Contains(names, args[0]) {
+				return fmt.Errorf("list what? There are %s", strings.Join(names, ", "))
+			}
+			return nil
+		},
 		RunE: func(_ *cobra.Command, args []string) error {
 			items, err := lists[args[0]]()
 			if err != nil {
