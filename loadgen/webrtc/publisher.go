@@ -70,7 +70,7 @@ func (p *publishers) stream(ctx context.Context, channel string) error {
 	if err != nil {
 		return err
 	}
-	defer pc.GracefulClose()
+	defer rtc.HangUp(pc)
 	track, err := webrtc.NewTrackLocalStaticSample(rtc.H264, "video", "livedrill")
 	if err != nil {
 		return err

@@ -46,11 +46,8 @@ type viewer struct {
 func (v *viewer) watch(ctx context.Context) error {
 	for ctx.Err() == nil {
 		err := v.connect(ctx)
-		if ctx.Err() != nil {
-			return nil
-		}
 		quiet := time.Since(time.Unix(0, v.last.Load()))
-		if quiet > time.Duration(v.House.Patience) {
+		if ctx.Err() == nil && quiet > time.Duration(v.House.Patience) {
 			return audience.ErrLost
 		}
 		if err != nil {
@@ -72,7 +69,7 @@ func (v *viewer) connect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer pc.GracefulClose()
+	defer rtc.HangUp(pc)
 	if _, err := pc.AddTransceiverFromKind(webrtc.RTPCodecTypeVideo, webrtc.RTPTransceiverInit{Direction: webrtc.RTPTransceiverDirectionRecvonly}); err != nil {
 		return err
 	}

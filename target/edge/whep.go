@@ -76,7 +76,7 @@ func (r *relay) call(serving context.Context, w http.ResponseWriter, req *http.R
 	})
 	r.calls.Go(func() {
 		defer r.leave(key, p)
-		defer pc.GracefulClose()
+		defer rtc.HangUp(pc)
 		defer end()
 		limit := time.AfterFunc(rtc.ConnectLimit, end)
 		select {

@@ -72,10 +72,10 @@ func (s *server) receive(serving context.Context, w http.ResponseWriter, r *http
 	}
 	s.calls.Go(func() {
 		defer s.close(channel, hub)
-		defer pc.GracefulClose()
-		s.live(ctx, channel, func(ctx context.Context) error {
+		defer rtc.HangUp(pc)
+		_ = s.live(ctx, channel, func(ctx context.Context) error {
 			<-ctx.Done()
-			return nil
+			return ctx.Err() // said where the connection ended
 		})
 	})
 	return nil

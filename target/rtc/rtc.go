@@ -81,13 +81,18 @@ func NewPeers(listen string) (*Peers, error) {
 // Close gives the media address back.
 func (p *Peers) Close() {
 	if p.udp != nil {
-		p.udp.Close()
+		_ = p.udp.Close() // nothing was written to it that could be lost
 	}
 }
 
 // New makes a connection that is not connected yet.
 func (p *Peers) New() (*webrtc.PeerConnection, error) {
 	return p.api.NewPeerConnection(webrtc.Configuration{Certificates: []webrtc.Certificate{p.cert}})
+}
+
+// HangUp ends a connection; nothing of it runs any more when it returns.
+func HangUp(pc *webrtc.PeerConnection) {
+	_ = pc.GracefulClose() // it is over either way
 }
 
 // Answer is a server's part of the agreement: it reads the offer of a request and answers it with 201 and a location (RFC 9725, 4.2).
