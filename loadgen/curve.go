@@ -158,6 +158,9 @@ func (c Curve) Due(n uint64) time.Duration {
 	slope := (to.rate - from.rate) / (to.at - from.at)
 	// k = rate·t + slope·t²/2, solved for t in the form that does not cancel.
 	root := math.Sqrt(max(0, from.rate*from.rate+2*slope*k))
+	if from.rate+root <= 0 { // k is 0 at the start of a climb from nothing
+		return seconds(turns*c.period + at)
+	}
 	return seconds(turns*c.period + at + 2*k/(from.rate+root))
 }
 

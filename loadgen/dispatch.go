@@ -82,3 +82,6 @@ func CheckURL(address, scheme string) error {
 	}
 	return nil
 }
+
+// Stay keeps a client from following a redirect: load goes nowhere but where it was sent.
+func Stay(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }

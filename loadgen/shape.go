@@ -216,6 +216,8 @@ func (s *Shape) Validate() error {
 	}
 	whole := s.whole(f)
 	switch {
+	case s.Form == "ramp" && s.Over == 0:
+		return errors.New("rate: a ramp needs the time that it takes, as in over=10s")
 	case f.name == "trace" && len(s.Trace) == 0:
 		return errors.New("rate: a trace needs a file of seconds,rate")
 	case f.again != nil && time.Duration(whole.Every) < 10*time.Millisecond:
@@ -228,7 +230,7 @@ func (s *Shape) Validate() error {
 		return fmt.Errorf("rate: the peak of %s is below %s", whole.To, whole.From)
 	}
 	c := s.Curve()
-	if peak := c.Peak(); peak <= 0 {
+	if peak := c.Peak(); c.Due(0) > 24*time.Hour {
 		return errors.New("rate: 0 sends nothing: leave the load out instead")
 	} else if peak > maxRate {
 		return fmt.Errorf("rate: %s is more than a million a second", unit.Rate(peak))

@@ -83,7 +83,7 @@ func TestBadShapes(t *testing.T) {
 	for text, want := range map[string]string{"": "empty", "fast": "no shape", "100/s spike to=50/s": "below", "100/s spike to": "no rate",
 		"100/s spike x=1": "no setting", "0/s": "sends nothing", "2000000/s": "more than a million", "-5/s": "below zero",
 		"10/s bursts every=1s hold=2s": "does not end", "10/s trace": "needs a file", "10/s trace file=/nonexistent": "no such file",
-		"10/s wave every=1ms": "below 10ms", "100/s steps steps=-1": "not between"} {
+		"10/s wave every=1ms": "below 10ms", "100/s steps steps=-1": "not between", "100/s ramp": "needs the time", "100/s ramp to=5/s": "needs the time"} {
 		var s Shape
 		err := s.UnmarshalText([]byte(text))
 		if err == nil {
@@ -98,6 +98,7 @@ func TestBadShapes(t *testing.T) {
 func FuzzTrace(f *testing.F) {
 	f.Add("0,100\n10,500\n# quiet\n20,0\n")
 	f.Add("0,1\n0,1e6\n")
+	f.Add("0,1\n0.5,1\n0.5,0\n1.5,2\n") // the first arrival falls on the start of a climb from nothing
 	f.Fuzz(func(t *testing.T, text string) {
 		points, err := parseTrace(strings.NewReader(text))
 		s := Shape{Form: "trace", Trace: points}

@@ -75,6 +75,9 @@ var SLIs = []SLI{
 		Value: `sum(livedrill_ledger_difference{instance="gateway"} @ $TO) + clamp_min(sum(livedrill_api_requests_total{route="gift",outcome="ok"} @ $TO)` +
 			` - sum(livedrill_ledger_gifts{instance="gateway"} @ $TO), 0)`,
 		N: `sum(livedrill_api_requests_total{route="gift",outcome="ok"} @ $TO)`},
+	{Name: "journey_success_ratio", Unit: "ratio",
+		Definition: "people whose every step succeeded (log in, dispatch, picture, chat, gift, stay) ÷ people whose journey ended",
+		Good:       `livedrill_journeys_total{result="whole"}`, Total: `livedrill_journeys_total`},
 	{Name: "availability_ratio", Unit: "ratio",
 		Definition: "watched time without stalls ÷ watched time",
 		Good:       `-livedrill_player_stalled_seconds_total`, Total: `livedrill_player_watched_seconds_total`},

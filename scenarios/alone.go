@@ -2,6 +2,7 @@ package scenarios
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -38,6 +39,9 @@ func (a Alone) YAML() ([]byte, error) {
 		settings["segment"] = a.Segment
 	}
 	settings["kind"] = a.Kind
+	if a.Outside() && len(a.Regions) == 0 {
+		settings["regions"] = map[string]string{"north": "100%"} // there are none outside: one worker does it all
+	}
 	shares, err := pairs("--region", a.Regions)
 	if err != nil {
 		return nil, err
@@ -51,6 +55,11 @@ func (a Alone) YAML() ([]byte, error) {
 	}
 	return yaml.Marshal(map[string]any{"name": "load-" + a.Kind, "summary": "One load alone.", "load": loads,
 		"phases": map[string]string{"warm-up": "3s", "steady": a.For.String(), "recovery": "0s"}})
+}
+
+// Outside tells whether the load goes to a server of the user's own.
+func (a Alone) Outside() bool {
+	return slices.ContainsFunc(a.With, func(s string) bool { return strings.HasPrefix(s, "url=") || strings.HasPrefix(s, "targets=") })
 }
 
 // usual is a setting's default, or nothing where the kind does not have it.

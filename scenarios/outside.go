@@ -62,7 +62,12 @@ func (h *here) Failed() error {
 }
 
 // Stop is part of running: a load that was told to end does.
-func (h *here) Stop(time.Duration) {
+func (h *here) Stop(grace time.Duration) {
 	h.end()
-	<-h.done
+	t := time.NewTimer(grace)
+	defer t.Stop()
+	select {
+	case <-h.done:
+	case <-t.C: // it ends with this process
+	}
 }

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"reflect"
 	"strconv"
 	"strings"
 	"time"
@@ -59,6 +60,13 @@ func Prepare(ctx context.Context, o Orders) (_ *Launch, err error) {
 	s, err := o.Resolve()
 	if err != nil {
 		return nil, err
+	}
+	for _, l := range s.Load {
+		for name, v := range settingFields(reflect.ValueOf(l.Generator).Elem()) {
+			if (name == "url" || name == "targets") && v.String() != "" {
+				return nil, fmt.Errorf("load.%s.%s: a range has no way to a server outside: livedrill load %s --url does that", l.Name, name, l.Kind)
+			}
+		}
 	}
 	if missing := MissingPrograms(); len(missing) > 0 {
 		return nil, fmt.Errorf("these programs are missing on this machine:\n  %s", strings.Join(missing, "\n  "))

@@ -2,10 +2,15 @@ package api
 
 import (
 	"bufio"
+	"bytes"
 	"context"
+	"errors"
+	"io"
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -18,27 +23,41 @@ import (
 const waiting = 1 << 17
 
 // bodyLimit bounds what is read of an answer.
-const bodyLimit = 1 << 20
+const bodyLimit = 16 << 20
 
-// pool makes the load with a fixed number of connections. Each takes the request that has been due longest.
+// most is how many times as many connections as asked for may be opened when all of them wait for answers.
+const most = 16
+
+// pool makes the load with connections that are kept. Each takes the request that has been due longest; more are opened while all are
+// waiting for a slow server, so that it is the server that is slow, and not the load.
 func (r *run) pool(ctx context.Context) error {
 	due := make(chan planned, waiting)
 	working, end := context.WithCancel(ctx)
 	defer end()
 	var wg sync.WaitGroup
-	for range r.Connections {
-		c := &connection{run: r}
+	var busy atomic.Int64
+	open := func() {
+		c := &connection{run: r, busy: &busy, lines: map[string]*line{}}
 		wg.Go(func() { c.work(working, due) })
 	}
-	r.m.Pace(ctx, r.Rate, func(n uint64, at time.Time) bool {
-		q, mine := r.draw(n)
-		if mine {
-			select {
-			case due <- planned{q, at}:
-			case <-ctx.Done():
-			}
+	for range r.Connections {
+		open()
+	}
+	n := r.Connections
+	r.m.Pace(ctx, r.Rate, func(number uint64, at time.Time) bool {
+		q, mine := r.draw(number)
+		if !mine {
+			return false
 		}
-		return mine
+		if n < most*r.Connections && busy.Load() >= int64(n) {
+			n++
+			open()
+		}
+		select {
+		case due <- planned{q, at}:
+		case <-ctx.Done():
+		}
+		return true
 	})
 	close(due)
 	// What is due and was not sent by then was never sent, and is missing in what was achieved.
@@ -48,27 +67,33 @@ func (r *run) pool(ctx context.Context) error {
 	return nil
 }
 
-// connection is one of the pool.
+// connection is one of the pool: a line to each server that it has to do with, used one at a time.
 type connection struct {
 	*run
-	mu     sync.Mutex // of net, which the end of the load closes
-	net    net.Conn
-	addr   string
-	in     *bufio.Reader
+	busy   *atomic.Int64
+	mu     sync.Mutex // of lines, which the end of the load closes
+	lines  map[string]*line
 	buf    []byte
 	answer fasthttp.Response
 }
 
+type line struct {
+	net net.Conn
+	in  *bufio.Reader
+}
+
 func (c *connection) work(ctx context.Context, due <-chan planned) {
 	defer c.close()
-	stop := context.AfterFunc(ctx, c.interrupt)
+	stop := context.AfterFunc(ctx, c.close)
 	defer stop()
 	for p := range due {
 		if ctx.Err() != nil {
 			return
 		}
 		sent := time.Now()
+		c.busy.Add(1)
 		code := c.ask(ctx, p.request)
+		c.busy.Add(-1)
 		if ctx.Err() != nil && code == 0 {
 			return // cut off: neither an answer nor the lack of one
 		}
@@ -76,38 +101,55 @@ func (c *connection) work(ctx context.Context, due <-chan planned) {
 	}
 }
 
-// ask sends a request and reads its answer. It returns the status, or 0 when there was none.
+// ask sends a request and reads its answer. It returns the status, or 0 when there was none. A server may close a line that nobody
+// used for a while: then the request goes out on a new one.
 func (c *connection) ask(ctx context.Context, q request) int {
 	addr, raw, err := c.bytes(q)
 	if err != nil {
 		return 0
 	}
-	if c.net != nil && c.addr != addr {
-		c.close()
-	}
-	if c.net == nil {
-		if err := c.dial(ctx, addr); err != nil {
+	l, used := c.lines[addr], true
+	if l == nil {
+		if l, err = c.dial(ctx, addr); err != nil {
 			target.Wait(ctx, 10*time.Millisecond) // a server that refuses at once is not asked a million times
 			return 0
 		}
+		used = false
 	}
-	if c.net.SetDeadline(time.Now().Add(timeout)) != nil {
-		return 0
-	}
-	_, err = c.net.Write(raw)
-	if err == nil {
-		c.answer.SkipBody = false
-		err = c.answer.ReadLimitBody(c.in, bodyLimit)
-	}
-	if err != nil {
-		c.close()
-		return 0
-	}
-	code := c.answer.StatusCode()
-	if c.answer.ConnectionClose() {
-		c.close()
+	code, stale := c.exchange(l, addr, raw)
+	again := len(c.own) == 0 || bytes.HasPrefix(raw, []byte("GET ")) // the platform's own requests can be made twice: gifts have a key
+	if stale && used && again && ctx.Err() == nil {
+		if l, err = c.dial(ctx, addr); err != nil {
+			return 0
+		}
+		code, _ = c.exchange(l, addr, raw)
 	}
 	return code
+}
+
+// exchange tells beside the status whether the line ended before the first byte of an answer.
+func (c *connection) exchange(l *line, addr string, raw []byte) (code int, stale bool) {
+	if l.net.SetDeadline(time.Now().Add(timeout)) != nil {
+		c.drop(addr)
+		return 0, true
+	}
+	if _, err := l.net.Write(raw); err != nil {
+		c.drop(addr)
+		return 0, true
+	}
+	if _, err := l.in.Peek(1); err != nil {
+		c.drop(addr)
+		return 0, errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)
+	}
+	c.answer.SkipBody = bytes.HasPrefix(raw, []byte("HEAD "))
+	if err := c.answer.ReadLimitBody(l.in, bodyLimit); err != nil {
+		c.drop(addr)
+		return 0, false
+	}
+	if c.answer.ConnectionClose() {
+		c.drop(addr)
+	}
+	return c.answer.StatusCode(), false
 }
 
 // bytes is a request on the wire, and where it goes.
@@ -120,36 +162,36 @@ func (c *connection) bytes(q request) (addr string, raw []byte, err error) {
 	return strings.TrimPrefix(c.bases[q.arm], "http://"), c.buf, err
 }
 
-func (c *connection) dial(ctx context.Context, addr string) error {
+func (c *connection) dial(ctx context.Context, addr string) (*line, error) {
 	dialer := net.Dialer{Timeout: timeout}
 	conn, err := dialer.DialContext(ctx, "tcp", addr)
 	if err != nil {
-		return err
+		return nil, err
 	}
+	l := &line{conn, bufio.NewReaderSize(conn, 4096)}
 	c.mu.Lock()
-	c.net, c.addr = conn, addr
-	c.mu.Unlock()
-	if c.in == nil {
-		c.in = bufio.NewReaderSize(conn, 4096)
+	defer c.mu.Unlock()
+	c.lines[addr] = l
+	if ctx.Err() != nil {
+		conn.Close()
 	}
-	c.in.Reset(conn)
-	return ctx.Err()
+	return l, ctx.Err()
 }
 
+func (c *connection) drop(addr string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if l := c.lines[addr]; l != nil {
+		l.net.Close()
+		delete(c.lines, addr)
+	}
+}
+
+// close ends whatever the connection is doing.
 func (c *connection) close() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.net != nil {
-		c.net.Close()
-		c.net = nil
-	}
-}
-
-// interrupt ends whatever the connection is doing.
-func (c *connection) interrupt() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.net != nil {
-		c.net.Close()
+	for _, l := range c.lines {
+		l.net.Close()
 	}
 }

@@ -128,6 +128,9 @@ func wire(dst []byte, t vegeta.Target) ([]byte, error) {
 	}
 	dst = fmt.Appendf(dst, "%s %s HTTP/1.1\r\nHost: %s\r\n", t.Method, u.RequestURI(), u.Host)
 	for name, values := range t.Header {
+		if name == "Host" || name == "Content-Length" || name == "Connection" {
+			continue // these are the connection's
+		}
 		for _, v := range values {
 			dst = fmt.Appendf(dst, "%s: %s\r\n", name, v)
 		}

@@ -96,7 +96,7 @@ func (s *Settings) Fill(ctx context.Context, on target.Platform, m *loadgen.Mete
 	ctx, cancel := context.WithDeadline(ctx, m.End())
 	defer cancel()
 	h := &House{Settings: s, On: on, M: m, N: newNumbers(m, protocol), watching: map[*Session]struct{}{},
-		Client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 16}}}
+		Client: &http.Client{CheckRedirect: loadgen.Stay, Transport: &http.Transport{MaxIdleConnsPerHost: 16}}}
 	h.watch = watch(h)
 	defer h.Client.CloseIdleConnections()
 	rng := m.Rand()
@@ -161,6 +161,9 @@ func (h *House) sit(ctx context.Context, s seat) error {
 	}
 	if !v.seen && ctx.Err() == nil { // whatever ended the session: it never had a picture
 		h.N.starts["failed"].Inc()
+		if err == nil {
+			h.M.Failed.Inc()
+		}
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -62,7 +62,11 @@ func (m *member) sit(ctx context.Context, conn *gws.Conn, out *danmaku.Outbox) {
 	m.out = out
 	m.mu.Unlock()
 	m.house.away[m.room].Add(-1)
-	stop := context.AfterFunc(ctx, func() { conn.WriteClose(1000, nil); conn.NetConn().Close() })
+	stop := context.AfterFunc(ctx, func() {
+		_ = conn.SetWriteDeadline(time.Now().Add(time.Second)) // a server that does not read hears no goodbye
+		conn.WriteClose(1000, nil)
+		conn.NetConn().Close()
+	})
 	conn.ReadLoop()
 	stop()
 	out.Close()

@@ -36,7 +36,7 @@ func (l *Load) Run(ctx context.Context, on target.Platform, m *loadgen.Meter) er
 	}
 	return l.Fill(ctx, on, m, "flv", func(*audience.House) audience.Watch {
 		return func(ctx context.Context, s *audience.Session) error {
-			v := &viewer{Session: s, parts: parts, client: &http.Client{Transport: &http.Transport{DisableCompression: true}}}
+			v := &viewer{Session: s, parts: parts, client: &http.Client{CheckRedirect: loadgen.Stay, Transport: &http.Transport{DisableCompression: true}}}
 			defer v.client.CloseIdleConnections()
 			return v.watch(ctx)
 		}
@@ -56,6 +56,8 @@ type viewer struct {
 	client *http.Client
 	parts  map[string]*record.Histogram
 	seen   bool
+	newest uint32 // time stamp of the newest frame, over connections
+	have   bool
 
 	mu   sync.Mutex
 	edge string
@@ -182,11 +184,16 @@ func (v *viewer) read(in *flv.Reader, at [4]time.Time) error {
 		if !t.IsFrame() || !begun && !t.IsKey() {
 			continue
 		}
+		if behind := int32(t.Timestamp - v.newest); v.have && behind <= 0 && behind > -60_000 {
+			begun, before = true, t.Timestamp
+			continue // an edge begins with what it has, and the viewer has seen that
+		}
 		media := time.Duration(t.Timestamp-before) * time.Millisecond
 		if !begun || media > longest {
 			media = 0
 		}
 		begun, before = true, t.Timestamp
+		v.newest, v.have = t.Timestamp, true
 		v.Arrived(now, media)
 		n.Frame(t.Data, now)
 		if !v.seen {

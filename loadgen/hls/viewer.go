@@ -44,7 +44,7 @@ type viewer struct {
 
 func (l *Load) newViewer(s *audience.Session, n numbers) *viewer {
 	return &viewer{Session: s, n: n, low: s.Rand.Float64() < float64(l.Low),
-		client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 1, DisableCompression: true}}}
+		client: &http.Client{CheckRedirect: loadgen.Stay, Transport: &http.Transport{MaxIdleConnsPerHost: 1, DisableCompression: true}}}
 }
 
 // watch is part of the session: see audience.Watch.

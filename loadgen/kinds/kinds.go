@@ -8,6 +8,7 @@ import (
 	"github.com/livedrill/livedrill/loadgen/flv"
 	"github.com/livedrill/livedrill/loadgen/hls"
 	"github.com/livedrill/livedrill/loadgen/rtmp"
+	"github.com/livedrill/livedrill/loadgen/users"
 	"github.com/livedrill/livedrill/loadgen/webrtc"
 )
 
@@ -26,6 +27,7 @@ var All = []Kind{
 	{"webrtc", "publishes by WHIP and watches by WHEP: ICE, DTLS, SRTP and H.264; no sound yet", webrtc.Default},
 	{"danmaku", "talks in rooms over WebSocket; every delivery is checked for loss, duplicates and order", danmaku.Default},
 	{"http", "log-ins, rooms and gifts against the API gateway, by vegeta or by a pool of connections", api.Default},
+	{"users", "whole people: log in, watch, chat, give a gift, leave; every step of every journey is counted", users.Default},
 }
 
 // Find returns a kind by its name.

@@ -33,7 +33,7 @@ type publishers struct {
 
 // publish keeps every stream of this worker up until the load's plan or ctx ends.
 func (l *Load) publish(ctx context.Context, on target.Platform, m *loadgen.Meter, clip *media.Clip, peers *rtc.Peers) {
-	p := &publishers{Load: l, on: on, m: m, clip: clip, peers: peers, client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 4}},
+	p := &publishers{Load: l, on: on, m: m, clip: clip, peers: peers, client: &http.Client{CheckRedirect: loadgen.Stay, Transport: &http.Transport{MaxIdleConnsPerHost: 4}},
 		accepted:    m.Counter("livedrill_publish_total", "Publish attempts by the server's answer.", m.Labels("result", "accepted")),
 		refused:     m.Counter("livedrill_publish_total", "Publish attempts by the server's answer.", m.Labels("result", "refused")),
 		begun:       m.Counter("livedrill_sessions_begun_total", "Sessions that began.", m.Labels("role", "publisher")),

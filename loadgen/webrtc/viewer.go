@@ -69,11 +69,12 @@ func (v *viewer) connect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	wait := rtc.OnTrack(pc, func(track *webrtc.TrackRemote) { v.play(pc, track) })
+	defer wait()
 	defer rtc.HangUp(pc)
 	if _, err := pc.AddTransceiverFromKind(webrtc.RTPCodecTypeVideo, webrtc.RTPTransceiverInit{Direction: webrtc.RTPTransceiverDirectionRecvonly}); err != nil {
 		return err
 	}
-	pc.OnTrack(func(track *webrtc.TrackRemote, _ *webrtc.RTPReceiver) { v.play(pc, track) })
 	if err := rtc.Offer(ctx, v.House.Client, address, pc); err != nil {
 		return err
 	}
@@ -106,17 +107,19 @@ func (v *viewer) play(pc *webrtc.PeerConnection, track *webrtc.TrackRemote) {
 	n, frames := v.House.N, rtc.NewFrames()
 	begun, before, lost := false, uint32(0), uint64(0)
 	gaps := &gaps{}
+	arrived := time.Now() // when the packet before came: a frame is known to be whole only with the first packet of the next one
 	for {
 		p, _, err := track.ReadRTP()
 		if err != nil {
 			return
 		}
+		now := arrived
+		arrived = time.Now()
 		n.Received(len(p.Payload))
 		frames.Push(p, func(t flv.Tag) {
 			if !t.IsFrame() || !begun && !t.IsKey() {
 				return
 			}
-			now := time.Now()
 			v.last.Store(now.UnixNano())
 			media := time.Duration(t.Timestamp-before) * time.Millisecond
 			if !begun || media > longest {

@@ -69,7 +69,7 @@ func (l *Load) Run(ctx context.Context, on target.Platform, m *loadgen.Meter) er
 	if err != nil {
 		return err
 	}
-	peers, err := rtc.NewPeers("")
+	peers, err := rtc.NewPeers("", l.URL != "")
 	if err != nil {
 		return err
 	}

@@ -39,7 +39,7 @@ func Serve(ctx context.Context, c target.Config) error {
 		return fmt.Errorf("%s: access log: %w", c.Name, err)
 	}
 	counts := newCounts(metrics)
-	peers, err := rtc.NewPeers(c.Bind(target.PortMedia))
+	peers, err := rtc.NewPeers(c.Bind(target.PortMedia), false)
 	if err != nil {
 		return fmt.Errorf("%s: %w", c.Name, err)
 	}

@@ -65,7 +65,7 @@ func Serve(ctx context.Context, c target.Config) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", c.Name, err)
 	}
-	if s.peers, err = rtc.NewPeers(mediaAddress(c)); err != nil {
+	if s.peers, err = rtc.NewPeers(c.Bind(target.PortMedia), false); err != nil {
 		return fmt.Errorf("%s: %w", c.Name, err)
 	}
 	defer s.peers.Close()

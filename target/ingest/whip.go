@@ -3,14 +3,15 @@ package ingest
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/pion/rtcp"
 	"github.com/pion/webrtc/v4"
 
-	"github.com/livedrill/livedrill/target"
 	"github.com/livedrill/livedrill/target/flv"
 	"github.com/livedrill/livedrill/target/rtc"
 )
@@ -54,13 +55,16 @@ func (s *server) receive(serving context.Context, w http.ResponseWriter, r *http
 			end(errors.New(state.String()))
 		}
 	})
-	pc.OnTrack(func(track *webrtc.TrackRemote, _ *webrtc.RTPReceiver) {
-		if track.Kind() == webrtc.RTPCodecTypeVideo {
+	silent := time.AfterFunc(idle, func() { end(errors.New("no picture came")) })
+	var video atomic.Bool
+	wait := rtc.OnTrack(pc, func(track *webrtc.TrackRemote) {
+		if track.Kind() == webrtc.RTPCodecTypeVideo && video.CompareAndSwap(false, true) {
+			silent.Stop()
 			s.accepted.Inc()
 			end(s.video(ctx, pc, track, hub))
 			return
 		}
-		for {
+		for { // sound, and pictures beyond the first: read, so that the library's buffers do not fill
 			if _, _, err := track.ReadRTP(); err != nil {
 				return
 			}
@@ -72,7 +76,9 @@ func (s *server) receive(serving context.Context, w http.ResponseWriter, r *http
 	}
 	s.calls.Go(func() {
 		defer s.close(channel, hub)
+		defer wait()
 		defer rtc.HangUp(pc)
+		defer silent.Stop()
 		_ = s.live(ctx, channel, func(ctx context.Context) error {
 			<-ctx.Done()
 			return ctx.Err() // said where the connection ended
@@ -94,7 +100,9 @@ func (s *server) video(ctx context.Context, pc *webrtc.PeerConnection, track *we
 		}
 		p, _, err := track.ReadRTP()
 		if err != nil {
-			s.broken.Inc()
+			if !errors.Is(err, io.EOF) && ctx.Err() == nil {
+				s.broken.Inc()
+			}
 			return err
 		}
 		s.bytes.Add(float64(len(p.Payload)))
@@ -134,6 +142,3 @@ func (s *server) live(ctx context.Context, channel string, do func(context.Conte
 	}()
 	return do(ctx)
 }
-
-// mediaAddress is where WebRTC media come in.
-func mediaAddress(c target.Config) string { return c.Bind(target.PortMedia) }

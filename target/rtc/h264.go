@@ -93,8 +93,8 @@ func (a *AnnexB) Frame(t flv.Tag) ([]byte, error) {
 	return out, err
 }
 
-// maxLate is how many packets one that is missing is waited for: a second of a stream of 1.5 Mbit/s.
-const maxLate = 128
+// A packet that is missing is waited for for a second, as long as no more than so many came after it: a key frame of 2 MB.
+const maxLate = 2048
 
 // Frames puts the frames of an RTP stream together and gives them as FLV tags, with the decoder configuration whenever it changes.
 type Frames struct {
@@ -110,7 +110,7 @@ type Frames struct {
 
 // NewFrames begins a stream.
 func NewFrames() *Frames {
-	return &Frames{builder: samplebuilder.New(maxLate, &codecs.H264Packet{IsAVC: true}, H264.ClockRate)}
+	return &Frames{builder: samplebuilder.New(maxLate, &codecs.H264Packet{IsAVC: true}, H264.ClockRate, samplebuilder.WithMaxTimeDelay(time.Second))}
 }
 
 // Push takes a packet in and hands on every tag that is whole with it.

@@ -44,8 +44,9 @@ type Peers struct {
 	udp  net.PacketConn
 }
 
-// NewPeers makes a side. A server gets an address for all its media, and answers as ICE lite; a client leaves it empty.
-func NewPeers(listen string) (*Peers, error) {
+// NewPeers makes a side. A server gets an address for all its media, and answers as ICE lite; a client leaves it empty. One that is
+// local has nothing to do with addresses that are not on loopback, whatever the other side says.
+func NewPeers(listen string, local bool) (*Peers, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, err
@@ -66,6 +67,10 @@ func NewPeers(listen string) (*Peers, error) {
 	settings.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled)
 	settings.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4})
 	settings.SetIncludeLoopbackCandidate(true)
+	if local {
+		settings.SetIPFilter(net.IP.IsLoopback)
+		settings.SetRemoteIPFilter(net.IP.IsLoopback)
+	}
 	if listen != "" {
 		if p.udp, err = net.ListenPacket("udp4", listen); err != nil {
 			return nil, err
@@ -90,9 +95,33 @@ func (p *Peers) New() (*webrtc.PeerConnection, error) {
 	return p.api.NewPeerConnection(webrtc.Configuration{Certificates: []webrtc.Certificate{p.cert}})
 }
 
-// HangUp ends a connection; nothing of it runs any more when it returns.
+// HangUp ends a connection; nothing of the library's runs any more when it returns.
 func HangUp(pc *webrtc.PeerConnection) {
 	_ = pc.GracefulClose() // it is over either way
+}
+
+// OnTrack has do read each track that comes. wait, after HangUp, returns when no do runs any more: the library itself does not wait.
+func OnTrack(pc *webrtc.PeerConnection, do func(*webrtc.TrackRemote)) (wait func()) {
+	var mu sync.Mutex
+	var reading sync.WaitGroup
+	over := false
+	pc.OnTrack(func(track *webrtc.TrackRemote, _ *webrtc.RTPReceiver) {
+		mu.Lock()
+		if over {
+			mu.Unlock()
+			return
+		}
+		reading.Add(1)
+		mu.Unlock()
+		defer reading.Done()
+		do(track)
+	})
+	return func() {
+		mu.Lock()
+		over = true
+		mu.Unlock()
+		reading.Wait()
+	}
 }
 
 // Answer is a server's part of the agreement: it reads the offer of a request and answers it with 201 and a location (RFC 9725, 4.2).

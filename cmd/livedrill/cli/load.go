@@ -18,7 +18,7 @@ import (
 )
 
 // loadSettings are the flags that stand for a kind's setting of the same name.
-var loadSettings = []string{"connections", "publishers", "viewers", "users", "bitrate", "fps", "size", "url"}
+var loadSettings = []string{"connections", "publishers", "viewers", "users", "bitrate", "fps", "size", "url", "sample"}
 
 func (a *app) load() *cobra.Command {
 	var hold time.Duration
@@ -78,7 +78,7 @@ Exit codes: 0 the load was made, 2 nothing was started, 4 it could not be made a
 			return internal(err)
 		}
 		o.Terminal = terminal(a.err)
-		return a.loadAlone(c, o, c.Flags().Changed("url"), asJSON)
+		return a.loadAlone(c, o, alone.Outside(), asJSON)
 	}
 	return c
 }
@@ -142,7 +142,18 @@ func (a *app) makeLoad(ctx context.Context, o scenarios.Orders, outside bool) (s
 	}
 	p := newProgress(a.err, o.Terminal)
 	defer p.end()
-	dir, err := scenarios.RunOutside(ctx, o, p.event)
+	var dir string
+	var err error
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		dir, err = scenarios.RunOutside(ctx, o, p.event)
+	}()
+	select {
+	case <-done:
+	case <-a.now: // nothing outlives this process
+		return "", exitError{exitInterrupted, nil}
+	}
 	if err != nil && dir == "" {
 		return "", usage(err)
 	}
