@@ -34,7 +34,7 @@ func Usual() Settings {
 		Stall: unit.Duration(500 * time.Millisecond), Patience: unit.Duration(15 * time.Second)}
 }
 
-// Check finds settings that cannot work. schemes are what the protocol's addresses begin with.
+// Check finds settings that cannot work. scheme is what the protocol's addresses begin with.
 func (s *Settings) Check(scheme string) error {
 	var errs []error
 	if s.Viewers < 0 || s.Viewers > 100_000 {
@@ -86,6 +86,7 @@ type Session struct {
 	Began   time.Time
 	Rand    *rand.Rand
 
+	place            place
 	seen             bool          // the first picture is out
 	watched, stalled time.Duration // what is counted already; guarded by House.mu
 	stalls           int

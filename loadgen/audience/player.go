@@ -66,7 +66,7 @@ func (p *Player) totals(now time.Time) (watched, stalled time.Duration, stalls i
 	return p.watched, p.stalled, p.stalls
 }
 
-// Left is how much media is in the buffer, and whether the viewer waits now.
+// Left is how much media is in the buffer.
 func (p *Player) Left(now time.Time) time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()

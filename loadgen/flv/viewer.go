@@ -44,10 +44,9 @@ func (l *Load) Run(ctx context.Context, on target.Platform, m *loadgen.Meter) er
 }
 
 const (
-	heartbeat = 2 * time.Second        // how often a player tells the platform that it lives, and hears which edge to use
-	urgent    = 500 * time.Millisecond // the same while nothing comes
-	answer    = 5 * time.Second        // how long a server may take to answer
-	longest   = 5 * time.Second        // media time that one frame may stand for: more is a jump of the time stamps
+	hungry  = 500 * time.Millisecond // nothing came for so long: is there another edge?
+	answer  = 5 * time.Second        // how long a server may take to answer
+	longest = 5 * time.Second        // media time that one frame may stand for: more is a jump of the time stamps
 )
 
 // viewer is one session.
@@ -60,36 +59,28 @@ type viewer struct {
 	have   bool
 
 	mu   sync.Mutex
-	edge string
-	move context.CancelFunc // ends the connection, when the edge changes
-	last time.Time          // when something came
+	last time.Time // when something came
 }
 
 // watch is part of the session: see audience.Watch.
 func (v *viewer) watch(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	v.last = v.Began
+	v.Assign(ctx)
 	lost := false
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		defer cancel()
-		var asked time.Time
-		for target.Wait(ctx, urgent/2) {
-			now := time.Now()
+		v.Follow(ctx, func(now time.Time) bool {
 			v.mu.Lock()
 			quiet := now.Sub(v.last)
 			v.mu.Unlock()
 			if quiet > time.Duration(v.House.Patience) && v.Left(now) == 0 {
 				lost = true
-				return
+				cancel()
 			}
-			if since := now.Sub(asked); since >= heartbeat || since >= urgent && quiet > urgent {
-				v.assign(ctx)
-				asked = now
-			}
-		}
+			return quiet > hungry
+		})
 	})
-	v.assign(ctx)
 	for ctx.Err() == nil {
 		if err := v.connect(ctx); err != nil {
 			target.Wait(ctx, 250*time.Millisecond)
@@ -103,38 +94,11 @@ func (v *viewer) watch(ctx context.Context) error {
 	return nil
 }
 
-// assign asks the platform for an edge, and moves there when it is another one.
-func (v *viewer) assign(ctx context.Context) {
-	h := v.House
-	if h.URL != "" {
-		return
-	}
-	a, err := loadgen.Dispatch(ctx, h.Client, h.On, h.M.Region)
-	if err != nil {
-		return // the edge stays
-	}
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if v.edge == a.Edge {
-		return
-	}
-	if v.edge != "" {
-		h.N.Moves.Inc()
-	}
-	v.edge = a.Edge
-	if v.move != nil {
-		v.move()
-	}
-}
-
 // connect reads the stream until it breaks off or the edge changes.
 func (v *viewer) connect(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	v.mu.Lock()
-	edge := v.edge
-	v.move = cancel
-	v.mu.Unlock()
+	edge := v.Edge(cancel)
 	address := v.House.URL
 	if address == "" {
 		if edge == "" {

@@ -17,11 +17,9 @@ import (
 )
 
 const (
-	heartbeat    = 2 * time.Second        // how often a player tells the platform that it lives, and hears which edge to use
-	urgent       = 500 * time.Millisecond // the same while its buffer runs low
-	low          = time.Second            // a buffer below this runs low
-	holdBack     = 3                      // segments behind the live edge at which a player begins (RFC 8216, 6.3.3)
-	tooFar       = 8                      // segments behind the live edge at which it jumps forward
+	low          = time.Second // a buffer below this runs low
+	holdBack     = 3           // segments behind the live edge at which a player begins (RFC 8216, 6.3.3)
+	tooFar       = 8           // segments behind the live edge at which it jumps forward
 	pollEvery    = 500 * time.Millisecond
 	fetchLimit   = 4 * time.Second
 	segmentLimit = 32 << 20
@@ -34,12 +32,10 @@ type viewer struct {
 	low    bool
 	client *http.Client
 
-	mu       sync.Mutex
-	edge     string
-	move     context.CancelFunc // ends the fetch in progress, when the edge changes
-	playlist string             // address of the rendition
-	next     uint64             // number of the next segment
-	have     bool               // next is known
+	playlist string // address of the rendition
+	at       string // edge that it is at
+	next     uint64 // number of the next segment
+	have     bool   // next is known
 }
 
 func (l *Load) newViewer(s *audience.Session, n numbers) *viewer {
@@ -54,15 +50,8 @@ func (v *viewer) watch(ctx context.Context) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer cancel()
-	v.assign(ctx)
-	wg.Go(func() {
-		for last := time.Now(); target.Wait(ctx, urgent); {
-			if now := time.Now(); now.Sub(last) >= heartbeat || v.Left(now) < low {
-				v.assign(ctx)
-				last = now
-			}
-		}
-	})
+	v.Assign(ctx)
+	wg.Go(func() { v.Follow(ctx, func(now time.Time) bool { return v.Left(now) < low }) })
 	progress := time.Now()
 	for ctx.Err() == nil {
 		got, err := v.step(ctx)
@@ -82,54 +71,21 @@ func (v *viewer) watch(ctx context.Context) error {
 	return nil
 }
 
-// assign asks the platform for an edge, and moves there when it is another one.
-func (v *viewer) assign(ctx context.Context) {
-	h := v.House
-	if h.URL != "" {
-		v.mu.Lock()
-		defer v.mu.Unlock()
-		v.edge = h.URL
-		return
-	}
-	a, err := loadgen.Dispatch(ctx, h.Client, h.On, h.M.Region)
-	if err != nil {
-		return // the edge stays
-	}
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if v.edge == a.Edge {
-		return
-	}
-	if v.edge != "" {
-		h.N.Moves.Inc()
-	}
-	v.edge, v.playlist = a.Edge, ""
-	if v.move != nil {
-		v.move()
-	}
-}
-
 // step fetches the playlist and all segments that are new in it. It tells whether there was one.
 func (v *viewer) step(ctx context.Context) (got bool, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	v.mu.Lock()
-	edge, address := v.edge, v.playlist
-	v.move = cancel
-	v.mu.Unlock()
-	if edge == "" {
+	edge := v.Edge(cancel)
+	if edge == "" && v.House.URL == "" {
 		return false, errors.New("no edge")
 	}
-	if address == "" {
-		if address, err = v.choose(ctx, edge); err != nil {
+	if v.playlist == "" || v.at != edge {
+		if v.playlist, err = v.choose(ctx, edge); err != nil {
 			return false, err
 		}
-		v.mu.Lock()
-		if v.edge == edge {
-			v.playlist = address
-		}
-		v.mu.Unlock()
+		v.at = edge
 	}
+	address := v.playlist
 	text, err := v.fetch(ctx, address, playlistLimit)
 	if err != nil {
 		return false, err

@@ -21,7 +21,7 @@ import (
 const (
 	tick        = 50 * time.Millisecond // of delivery, while that is little work
 	longestTick = 250 * time.Millisecond
-	workShare   = 4                // delivery takes at most this part of a core: ticks become longer instead
+	workShare   = 4                // delivery takes about this part of a core, and more only once ticks are longest
 	historySize = 50               // batches kept per room
 	idle        = 60 * time.Second // a connection that says nothing for so long is closed
 	unread      = 8 << 20          // bytes that may wait for a slow member before it is thrown out
