@@ -108,7 +108,8 @@ func state(ctx context.Context, on target.Component) (any, error) {
 		out[string(g)] = fmt.Sprint(v)
 	}
 	var sum string
-	if err := db.QueryRowContext(ctx, "SELECT GROUP_CONCAT(CONCAT_WS('/', id, COALESCE(n, 'null'), HEX(raw)) ORDER BY id) FROM coins").Scan(&sum); err != nil {
+	const all = "SELECT GROUP_CONCAT(CONCAT_WS('/', id, COALESCE(n, 'null'), HEX(raw)) ORDER BY id) FROM coins"
+	if err := patiently(ctx, func() error { return db.QueryRowContext(ctx, all).Scan(&sum) }); err != nil {
 		return nil, err
 	}
 	out["rows"] = sum
