@@ -9,7 +9,7 @@ LINT      := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15
 NEEDS := redis-server:redis-server mariadbd:mariadb-server ffmpeg:ffmpeg nginx:nginx iptables:iptables gcc:gcc
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 drill: setup build ## install what is missing, run the evening-peak drill on the hardened platform
 	bin/livedrill run evening-peak
@@ -28,12 +28,25 @@ check: ## format, vet, lint, import directions
 	go mod tidy -diff
 	$(LINT) run ./...
 
-bench: build ## what livedrill itself costs: time to a ready platform, cores of the range, nanoseconds of a sample, seconds of judging, milliseconds to a fault
+bench: build ## what livedrill costs beside its peers, and what its range, its record, its reports and its faults cost
 	go test -run '^$$' -bench . -benchtime 1s ./reports/record
 	go test -run '^$$' -bench . -benchtime 3x ./reports/documents
-	go test -run '^$$' -bench Order -benchtime 100x ./injectors/network
+	go test -run '^$$' -bench Order -benchtime 100x ./injectors/network ./injectors/process ./injectors/resource
+	go test -run '^$$' -bench . -benchtime 1x -timeout 30m ./loadgen/peers
 	@out=$$(mktemp -d); bin/livedrill run evening-peak --no-faults --time-scale 0.5 --out $$out/run > $$out/summary; code=$$?; \
 	  grep '^cost' $$out/summary && { [ $$code = 0 ] || [ $$code = 4 ]; } # 4: half a drill proves less
+
+bench-setup: NEEDS += wrk:wrk
+bench-setup: setup ## install the peers that make bench holds livedrill against
+	GOBIN=$(CURDIR)/bin go install github.com/tsenart/vegeta/v12@v12.13.0
+
+crash: setup build ## kill a drill at 200 random moments, and look at what is left: half an hour
+	LIVEDRILL_KILLS=200 go test -count=1 -run TestKillLeavesNothing -timeout 90m ./cmd/livedrill
+
+reference: build ## write the pages that list faults, loads and SLIs
+	bin/livedrill list faults --markdown > injectors/REFERENCE.md
+	bin/livedrill list loads --markdown > loadgen/REFERENCE.md
+	bin/livedrill list slis --markdown > reports/REFERENCE.md
 
 # Installs only what is missing, so that a second run is quick and needs no network. The servers are not started by their
 # packages: a drill starts its own.
@@ -58,4 +71,4 @@ setup:
 	  [ $$code = 0 ] || { tail -20 /tmp/livedrill-setup.log; exit $$code; }; \
 	fi
 
-.PHONY: help drill test build check bench setup
+.PHONY: help drill test build check bench bench-setup crash reference setup

@@ -36,6 +36,7 @@ require (
 	github.com/NVIDIA/go-nvml v0.13.0-1
 	github.com/aclements/go-moremath v0.0.0-20210112150236-f10218a38794
 	github.com/florianl/go-nfqueue/v2 v2.0.2
+	github.com/miekg/dns v1.1.72
 	github.com/pion/ice/v4 v4.4.0
 	github.com/pion/rtcp v1.2.17
 	github.com/pion/rtp v1.10.5
@@ -170,6 +171,7 @@ require (
 	go.yaml.in/yaml/v3 v3.0.5 // indirect
 	golang.org/x/crypto v0.57.0 // indirect
 	golang.org/x/exp v0.0.0-20260112195511-716be5621a96 // indirect
+	golang.org/x/mod v0.41.0 // indirect
 	golang.org/x/net v0.59.0 // indirect
 	golang.org/x/oauth2 v0.37.0 // indirect
 	golang.org/x/sync v0.23.0 // indirect

@@ -6,6 +6,7 @@ package injectors
 import (
 	"context"
 	"encoding/json"
+	"strings"
 
 	"github.com/livedrill/livedrill/target"
 )
@@ -82,6 +83,14 @@ func (k Kind) Where() string {
 		return "any component"
 	}
 	return k.On
+}
+
+// Fits tells whether the fault can be put on a kind of component. Viewers have a link, and nothing else that is theirs.
+func (k Kind) Fits(component string) bool {
+	if component == target.KindViewers {
+		return strings.HasPrefix(k.Name, "network.")
+	}
+	return k.On == "" || k.On == component
 }
 
 // Fights tells whether two faults cannot be on one component together.

@@ -99,9 +99,7 @@ func (r *Runner) Run(ctx context.Context, o Order) Outcome {
 	}
 	out.Injected = time.Now()
 	r.note("fault.inject", o, map[string]any{"back_end": out.BackEnd})
-	injectCtx, cancel := context.WithTimeout(ctx, injectLimit)
-	err = o.Fault.Inject(injectCtx, o.On)
-	cancel()
+	_, err = within(ctx, injectLimit, func(ctx context.Context) (struct{}, error) { return struct{}{}, o.Fault.Inject(ctx, o.On) })
 	if err == nil {
 		out.Effective = time.Now()
 		r.note("fault.effective", o, nil)
@@ -120,16 +118,50 @@ func (r *Runner) Run(ctx context.Context, o Order) Outcome {
 	return out
 }
 
+// within gives a step of a fault its time. One that hangs all the same is left behind: the run does not hang with it.
+func within[T any](ctx context.Context, limit time.Duration, step func(context.Context) (T, error)) (T, error) {
+	const grace = 2 * time.Second
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	type result struct {
+		value T
+		err   error
+	}
+	back := make(chan result, 1)
+	go func() {
+		defer cancel()
+		value, err := step(ctx)
+		back <- result{value, err}
+	}()
+	select {
+	case r := <-back:
+		return r.value, r.err
+	case <-ctx.Done():
+	}
+	late := time.NewTimer(grace)
+	defer late.Stop()
+	select {
+	case r := <-back:
+		return r.value, r.err
+	case <-late.C:
+		var nothing T
+		return nothing, fmt.Errorf("it hangs, %s after it was to end", grace)
+	}
+}
+
 // prepare checks, saves and journals: nothing is changed by it.
 func (r *Runner) prepare(ctx context.Context, o Order) (Original, error) {
-	ctx, cancel := context.WithTimeout(ctx, saveLimit)
-	defer cancel()
-	if err := o.Fault.Check(ctx, o.On); err != nil {
-		return nil, fmt.Errorf("%s on %s: %w", o.Kind, o.On.Name, err)
-	}
-	was, err := o.Fault.Save(ctx, o.On)
+	was, err := within(ctx, saveLimit, func(ctx context.Context) (Original, error) {
+		if err := o.Fault.Check(ctx, o.On); err != nil {
+			return nil, err
+		}
+		was, err := o.Fault.Save(ctx, o.On)
+		if err != nil {
+			err = fmt.Errorf("read what is there: %w", err)
+		}
+		return was, err
+	})
 	if err != nil {
-		return nil, fmt.Errorf("%s on %s: read what is there: %w", o.Kind, o.On.Name, err)
+		return nil, fmt.Errorf("%s on %s: %w", o.Kind, o.On.Name, err)
 	}
 	settings, err := json.Marshal(o.Fault)
 	if err != nil {
@@ -139,12 +171,11 @@ func (r *Runner) prepare(ctx context.Context, o Order) (Original, error) {
 }
 
 func (r *Runner) measure(ctx context.Context, o Order) (Measured, error) {
-	ctx, cancel := context.WithTimeout(ctx, effectLimit)
-	defer cancel()
-	return o.Fault.Effect(ctx, o.On)
+	return within(ctx, effectLimit, func(ctx context.Context) (Measured, error) { return o.Fault.Effect(ctx, o.On) })
 }
 
-// restore puts back what was there and proves it. It does not heed the end of the run's own context.
+// restore puts back what was there and proves it. It does not heed the end of the run's own context. What fails is tried again for as long
+// as there is time: another fault may be in the way, and end before.
 func (r *Runner) restore(ctx context.Context, out *Outcome, was Original) {
 	o := out.Order
 	ctx = context.WithoutCancel(ctx)
@@ -152,7 +183,13 @@ func (r *Runner) restore(ctx context.Context, out *Outcome, was Original) {
 	defer cancel()
 	out.Restored = time.Now()
 	r.note("fault.restore", o, nil)
-	err := o.Fault.Restore(limited, o.On, was)
+	var err error
+	for {
+		_, err = within(limited, restoreLimit, func(ctx context.Context) (struct{}, error) { return struct{}{}, o.Fault.Restore(ctx, o.On, was) })
+		if err == nil || !target.Wait(limited, 200*time.Millisecond) {
+			break
+		}
+	}
 	// What was broken may need a moment: a host behind a healed link is asked for its address again.
 	for proof := time.Now().Add(proofLimit); err == nil; target.Wait(limited, 100*time.Millisecond) {
 		if out.After, err = r.measure(ctx, o); err != nil || out.After.Clean {

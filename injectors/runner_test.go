@@ -79,6 +79,63 @@ func TestRunnerRestoresWhenTheRunEnds(t *testing.T) {
 	})
 }
 
+// TestHangingSteps: a step that never comes back is left behind, and the fault is restored all the same.
+func TestHangingSteps(t *testing.T) {
+	for step, want := range map[string]string{"check": injectors.NotInjected, "inject": injectors.NotInjected, "effect": injectors.NotRestored} {
+		t.Run(step, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				journal, err := injectors.OpenJournal(filepath.Join(t.TempDir(), "journal"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer journal.Close()
+				hang := make(chan struct{})
+				defer close(hang)
+				fault := &injectortest.Broken{At: step, Hangs: hang}
+				r := &injectors.Runner{Journal: journal, Notify: func(string, map[string]any) {}}
+				start := time.Now()
+				out := r.Run(t.Context(), injectors.Order{ID: "f1", Fault: fault, For: time.Hour})
+				if out.State != want || out.Err == nil || (step != "check") != (fault.Restores > 0) {
+					t.Errorf("%s after %d restores: %v", out.State, fault.Restores, out.Err)
+				}
+				if took := time.Since(start); took > time.Minute {
+					t.Errorf("it took %s", took)
+				}
+			})
+		})
+	}
+}
+
+// TestRestorationIsTriedAgain: what was in its way may have gone meanwhile.
+func TestRestorationIsTriedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		journal, err := injectors.OpenJournal(filepath.Join(t.TempDir(), "journal"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer journal.Close()
+		fault := &injectortest.Broken{At: "restore", Once: true}
+		r := &injectors.Runner{Journal: journal, Notify: func(string, map[string]any) {}}
+		if out := r.Run(t.Context(), injectors.Order{ID: "f1", Fault: fault, For: time.Second}); out.State != injectors.Restored || fault.Restores != 2 {
+			t.Errorf("%s after %d restores: %v", out.State, fault.Restores, out.Err)
+		}
+	})
+}
+
+// TestFullJournal: a fault that cannot be noted is not injected.
+func TestFullJournal(t *testing.T) {
+	journal, err := injectors.OpenJournal("/dev/full")
+	if err != nil {
+		t.Skip(err)
+	}
+	defer journal.Close()
+	fault := &injectortest.Broken{}
+	r := &injectors.Runner{Journal: journal, Notify: func(string, map[string]any) {}}
+	if out := r.Run(t.Context(), injectors.Order{ID: "f1", Fault: fault, For: time.Second}); out.State != injectors.NotInjected || !out.Injected.IsZero() || fault.Restores > 0 {
+		t.Errorf("%s, injected at %s, %d restores: %v", out.State, out.Injected, fault.Restores, out.Err)
+	}
+}
+
 // TestTornJournal reads a journal whose writer died in the middle of a line.
 func TestTornJournal(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "journal")

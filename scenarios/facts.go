@@ -50,7 +50,7 @@ func (d *drill) describe() error {
 	for _, l := range d.story.Load {
 		d.facts.Workloads = append(d.facts.Workloads, reports.Workload{Name: l.Name, Kind: l.Kind})
 	}
-	for _, c := range stack.Components() {
+	for _, c := range stack.Targets() {
 		d.facts.Topology = append(d.facts.Topology, reports.Node{Name: c.Name, Kind: c.Kind, Region: c.Region})
 	}
 	return d.facts.Write(d.Dir)

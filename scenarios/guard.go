@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/livedrill/livedrill/reports"
-	"github.com/livedrill/livedrill/target"
 )
 
 // enter notes the phase that the timeline is in.
@@ -18,36 +17,48 @@ func (d *drill) enter(phase string) {
 	}
 }
 
-// guard looks every second whether an objective that ends the run was missed, and calls abort then: the load stops, and every fault is
-// restored. What it returns is closed when it looks no more.
+// guard looks every second whether an objective that ends the run was missed, and whether there is still a record to look at. If not, it
+// calls abort: the load stops, and every fault is restored. What it returns is closed when it looks no more.
 func (d *drill) guard(ctx context.Context, abort func()) <-chan struct{} {
 	over := make(chan struct{})
 	g := reports.NewGuard(d.facts.Run, d.facts.Objectives, d.db)
-	if g == nil {
-		close(over)
-		return over
-	}
 	go func() {
 		defer close(over)
-		for target.Wait(ctx, time.Second) {
-			why, err := g.Broken(ctx, time.Now(), d.now)
-			if ctx.Err() != nil {
-				return
-			}
-			if err != nil {
-				why = "the guard cannot see: " + err.Error() // a platform that nobody watches is left in peace
-			}
-			if why != "" {
+		tick := time.NewTicker(time.Second)
+		defer tick.Stop()
+		for ctx.Err() == nil {
+			if why := d.trouble(ctx, g, tick.C); why != "" {
 				d.mu.Lock()
 				d.facts.Aborted = why
 				d.mu.Unlock()
 				d.note("run.aborted", map[string]any{"why": why})
 				abort()
-				return
 			}
 		}
 	}()
 	return over
+}
+
+// trouble waits for the next look, and tells why the run should end. A platform that nobody watches is left in peace.
+func (d *drill) trouble(ctx context.Context, g *reports.Guard, tick <-chan time.Time) string {
+	select {
+	case <-ctx.Done():
+		return ""
+	case err := <-d.blind:
+		return "nothing is recorded any more: " + err.Error()
+	case <-tick:
+	}
+	if g == nil {
+		return ""
+	}
+	why, err := g.Broken(ctx, time.Now(), d.now)
+	if ctx.Err() != nil {
+		return ""
+	}
+	if err != nil {
+		return "the guard cannot see: " + err.Error()
+	}
+	return why
 }
 
 // now tells whether an objective's "during" is so now, and since when.

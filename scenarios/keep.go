@@ -164,6 +164,9 @@ func (d *drill) inject(ctx context.Context, o InjectOrder) (InjectResult, error)
 	if err != nil {
 		return InjectResult{}, err
 	}
+	if !kind.Fits(on.Kind) {
+		return InjectResult{}, fmt.Errorf("%s works on %s, and %s is of kind %s", kind.Name, kind.Where(), on.Name, on.Kind)
+	}
 	fault := kind.Default()
 	if err := ReadSettings(o.Settings, fault); err != nil {
 		return InjectResult{}, err

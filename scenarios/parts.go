@@ -134,9 +134,9 @@ func (d *decoder) faults(n *yaml.Node) []Fault {
 		if day := unit.Duration(24 * time.Hour); f.At > day || f.For > day || f.At+f.For > day {
 			d.problem(item, at, "it would last longer than a day")
 		}
-		if !slices.ContainsFunc(stack.Components(), func(c target.Component) bool { return c.Name == f.On }) {
+		if !slices.ContainsFunc(stack.Targets(), func(c target.Component) bool { return c.Name == f.On }) {
 			var names []string
-			for _, c := range stack.Components() {
+			for _, c := range stack.Targets() {
 				names = append(names, c.Name)
 			}
 			d.problem(item, at, "on: no component %q%s: there are %s", f.On, reports.Nearest(f.On, names), strings.Join(names, ", "))
@@ -150,8 +150,8 @@ func (d *decoder) faults(n *yaml.Node) []Fault {
 			d.problem(item, at, "inject: no fault %q%s: livedrill list faults shows all", f.Inject, reports.Nearest(f.Inject, names))
 			continue
 		}
-		if c, ok := componentKind(f.On); ok && kind.On != "" && c != kind.On {
-			d.problem(item, at, "on: %s works on %s, and %s is of kind %s", kind.Name, kind.On, f.On, c)
+		if c, ok := kindOf(f.On); ok && !kind.Fits(c) {
+			d.problem(item, at, "on: %s works on %s, and %s is of kind %s", kind.Name, kind.Where(), f.On, c)
 		}
 		fault := Fault{ID: f.ID, At: time.Duration(f.At), For: time.Duration(f.For), Kind: kind.Name, On: f.On, Fault: kind.Default()}
 		before := len(d.problems)
@@ -174,9 +174,9 @@ func (d *decoder) faults(n *yaml.Node) []Fault {
 	return out
 }
 
-// componentKind gives the kind of a component of the bundled platform.
-func componentKind(name string) (string, bool) {
-	for _, c := range stack.Components() {
+// kindOf gives the kind of what a fault can be put on.
+func kindOf(name string) (string, bool) {
+	for _, c := range stack.Targets() {
 		if c.Name == name {
 			return c.Kind, true
 		}

@@ -78,6 +78,7 @@ type drill struct {
 	events   *record.Events
 	db       *record.Database
 	scraper  *record.Scraper
+	blind    chan error // says so when nothing is recorded any more; it has room for that
 	stack    *stack.Stack
 	runner   *injectors.Runner
 	audit    *record.Audit
@@ -97,7 +98,7 @@ func Run(ctx context.Context, o Orders, watch func(record.Event)) (err error) {
 	if err != nil {
 		return err
 	}
-	d := &drill{Orders: o, story: s, start: o.Ordered, always: context.WithoutCancel(ctx)}
+	d := &drill{Orders: o, story: s, start: o.Ordered, always: context.WithoutCancel(ctx), blind: make(chan error, 1)}
 	if d.events, err = record.CreateEvents(filepath.Join(o.Dir, "events.jsonl"), d.start, watch); err != nil {
 		return err
 	}
@@ -265,6 +266,7 @@ func (d *drill) record(background context.Context) {
 	d.wg.Go(func() {
 		if err := d.scraper.Run(background, time.Second); err != nil {
 			d.problem("record: %v", err)
+			d.blind <- err
 		}
 	})
 }

@@ -73,14 +73,43 @@ type MySQL struct {
 	AdminPassword string `json:"admin_password"`
 }
 
-// Tampering is what an ingest of the bundled platform does to every stream, if it is told to (PUT /tamper on its own socket): what
-// broken cameras, encoders and networks do to media.
+// Tampering is what an ingest of the bundled platform does to every stream, if it is told to: what broken cameras, encoders and
+// networks do to media.
 type Tampering struct {
 	Stall       bool          `json:"stall,omitempty"`         // nothing more comes, and the connection stays
 	NoKeyFrames bool          `json:"no_key_frames,omitempty"` // a newcomer gets no picture
 	NoAudio     bool          `json:"no_audio,omitempty"`
-	Drift       float64       `json:"drift,omitempty"` // seconds by which time stamps run ahead in each second
-	Skew        time.Duration `json:"skew,omitempty"`  // audio is so much later than video
+	Drift       float64       `json:"drift,omitempty"`   // seconds by which time stamps run ahead in each second
+	Jump        time.Duration `json:"jump,omitempty"`    // time stamps are so much later at once
+	Skew        time.Duration `json:"skew,omitempty"`    // audio is so much later than video
+	Bitrate     float64       `json:"bitrate,omitempty"` // bits per second; pictures beyond it are dropped up to the next key frame
+	Codec       bool          `json:"codec,omitempty"`   // pictures say that they are of a codec that nobody plays
+}
+
+// Spoiling is what an origin of the bundled platform does to what it serves as HLS, if it is told to.
+type Spoiling struct {
+	Frozen  bool    `json:"frozen,omitempty"`  // playlists stay as they are
+	Missing float64 `json:"missing,omitempty"` // share of segments that are not found, evenly spread
+	Corrupt float64 `json:"corrupt,omitempty"` // share of segments with wrong bytes, evenly spread
+}
+
+// Sessions is what a transcoder of the bundled platform is told of its card: how many encoders may be open at once.
+type Sessions struct {
+	Limited bool `json:"limited,omitempty"`
+	Most    int  `json:"most,omitempty"`
+}
+
+// Answers is what a name server of the bundled platform is told to answer.
+type Answers struct {
+	Name  string        `json:"name,omitempty"`  // that is asked for; empty: every one
+	Code  int           `json:"code,omitempty"`  // response code (RFC 1035, 4.1.1); 0 is that of a right answer
+	Stale string        `json:"stale,omitempty"` // address in the place of the right one
+	Slow  time.Duration `json:"slow,omitempty"`  // before any answer
+}
+
+// Clock is what a component of the bundled platform is told of the time.
+type Clock struct {
+	Ahead time.Duration `json:"ahead,omitempty"` // of the machine's; negative: behind it
 }
 
 // Cgroup is a control group, in either version. The zero value is none.
@@ -89,6 +118,7 @@ type Cgroup struct {
 	CPU     string `json:"cpu,omitempty"`    // directory of the cpu controller
 	Usage   string `json:"usage,omitempty"`  // directory of the cpuacct controller (version 1)
 	Memory  string `json:"memory,omitempty"` // directory of the memory controller
+	PIDs    string `json:"pids,omitempty"`   // directory of the pids controller, where the machine has one
 }
 
 // HostPort gives the address of one of the component's ports by protocol.
@@ -114,6 +144,7 @@ func (c Component) Serves(port int) bool {
 type Platform struct {
 	Profile    string      `json:"profile"`
 	Components []Component `json:"components"`
+	Viewers    []Component `json:"viewers,omitempty"` // the hosts of the regions' viewers: links, and nothing else
 	Secrets    Secrets     `json:"secrets"`
 	Canary     float64     `json:"canary,omitempty"` // share of the users whom gateway-canary serves
 }
@@ -126,11 +157,16 @@ type Secrets struct {
 	Redis    string `json:"redis"`
 }
 
-// Find returns the component of that name.
+// KindViewers is the kind of a region's viewers, as a fault sees them.
+const KindViewers = "viewers"
+
+// Find returns the component, or the viewers of a region, of that name.
 func (p Platform) Find(name string) (Component, error) {
-	for _, c := range p.Components {
-		if c.Name == name {
-			return c, nil
+	for _, list := range [][]Component{p.Components, p.Viewers} {
+		for _, c := range list {
+			if c.Name == name {
+				return c, nil
+			}
 		}
 	}
 	return Component{}, fmt.Errorf("the platform has no component %q", name)

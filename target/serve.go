@@ -15,6 +15,7 @@ import (
 
 // The ports of the bundled platform, the same on every host.
 const (
+	PortDNS     = 53
 	PortHTTP    = 8080
 	PortRelay   = 8081
 	PortPeer    = 8082
@@ -42,6 +43,7 @@ type Config struct {
 	Edges    []string          `json:"edges,omitempty"` // names of all edges
 	Chats    []string          `json:"chats,omitempty"` // names of all danmaku servers
 	Ingests  []string          `json:"ingests,omitempty"`
+	Names    map[string]string `json:"names,omitempty"` // of all hosts, with their addresses: for the name server
 }
 
 // ReadConfig reads a component's configuration.

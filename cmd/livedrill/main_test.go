@@ -57,6 +57,20 @@ func TestScripts(t *testing.T) {
 	}})
 }
 
+// TestReferencePages: the pages that list faults, loads and SLIs are those that the program writes (make reference).
+func TestReferencePages(t *testing.T) {
+	for list, page := range map[string]string{"faults": "injectors", "loads": "loadgen", "slis": "reports"} {
+		want, err := exec.Command(binary, "list", list, "--markdown").Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := os.ReadFile(filepath.Join("..", "..", page, "REFERENCE.md"))
+		if err != nil || !bytes.Equal(got, want) {
+			t.Errorf("%s/REFERENCE.md is not what the program writes (%v): make reference", page, err)
+		}
+	}
+}
+
 // needRange skips where drills cannot run.
 func needRange(t *testing.T) {
 	t.Helper()

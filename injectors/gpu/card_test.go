@@ -43,7 +43,7 @@ func fakeCard(limit *uint32) *card {
 func TestCardIsPutBack(t *testing.T) {
 	ctx := t.Context()
 	limit := uint32(380_000) // somebody had set it
-	f := &Throttle{To: 0.4, Over: unit.Duration(50 * time.Millisecond), brake: fakeCard(&limit)}
+	f := &Throttle{To: 0.4, Over: unit.Duration(50 * time.Millisecond), braked: braked{brake: fakeCard(&limit)}}
 	on := target.Component{Name: "transcode"}
 	was, err := f.Save(ctx, on)
 	if err != nil {
@@ -59,7 +59,7 @@ func TestCardIsPutBack(t *testing.T) {
 	if !f.Lasts(was) {
 		t.Error("a card's limit outlives the range, and recover would not know")
 	}
-	other := &Throttle{brake: fakeCard(&limit)}
+	other := &Throttle{braked: braked{brake: fakeCard(&limit)}}
 	for range 2 {
 		if err := other.Restore(ctx, on, was); err != nil || limit != 380_000 {
 			t.Errorf("limit %d mW after the restoration (%v)", limit, err)
@@ -75,7 +75,7 @@ func TestCardWithoutRights(t *testing.T) {
 	limit := uint32(400_000)
 	c := fakeCard(&limit)
 	c.device.(*mock.Device).SetPowerManagementLimitFunc = func(uint32) nvml.Return { return nvml.ERROR_NO_PERMISSION }
-	f := &Throttle{To: 0.4, brake: c}
+	f := &Throttle{To: 0.4, braked: braked{brake: c}}
 	if err := f.Inject(t.Context(), target.Component{}); err == nil || limit != 400_000 {
 		t.Errorf("limit %d mW, error %v", limit, err)
 	}

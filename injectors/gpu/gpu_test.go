@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -27,7 +28,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	injectortest.Victim(map[string]func() injectors.Fault{"throttle": throttle, "lost": lost})
+	injectortest.Victim(map[string]func() injectors.Fault{"throttle": throttle, "lost": lost, "contention": contention, "sessions": sessionLimit})
 	hoststest.Main(m)
 }
 
@@ -36,6 +37,14 @@ func throttle() injectors.Fault {
 }
 
 func lost() injectors.Fault { return &Lost{} }
+
+func contention() injectors.Fault { return &Contention{Encoders: 1} }
+
+func sessionLimit() injectors.Fault { return &SessionLimit{Most: 1} }
+
+func overheat() injectors.Fault {
+	return &Overheat{Load: 95, Limit: 83, To: 0.4, Over: unit.Duration(500 * time.Millisecond)}
+}
 
 // busy is a process that uses one core, as an encoder would.
 func busy(t *testing.T) int {
@@ -60,7 +69,80 @@ func TestConformanceWithCgroup(t *testing.T) {
 		t.Fatal(err)
 	}
 	on := target.Component{Name: "transcode", Handles: target.Handles{Encoder: &target.Encoder{Cgroup: group}}}
-	injectortest.Run(t, injectortest.Case{Kind: "throttle", New: throttle, On: on, State: func() (any, error) { return quota{resource.Quota{Group: group}}.save() }})
+	state := func() (any, error) { return quota{resource.Quota{Group: group}}.save() }
+	injectortest.Run(t, injectortest.Case{Kind: "throttle", New: throttle, On: on, State: state})
+	t.Run("overheat", func(t *testing.T) {
+		injectortest.Run(t, injectortest.Case{Kind: "overheat", Like: "throttle", New: overheat, On: on, State: func() (any, error) {
+			was, err := quota{resource.Quota{Group: group}}.save()
+			return map[string]any{"quota": was, "heated": injectors.Begun(new(Overheat).name(on))}, err
+		}})
+	})
+	t.Run("contention", func(t *testing.T) {
+		if _, err := exec.LookPath("ffmpeg"); err != nil {
+			t.Skip("ffmpeg is not on this machine")
+		}
+		injectortest.Run(t, injectortest.Case{Kind: "contention", New: contention, On: on, State: func() (any, error) {
+			var text []byte
+			var err error
+			_ = target.WaitUntil(t.Context(), time.Second, func() bool { // a victim's neighbours need a moment to die
+				text, err = os.ReadFile(filepath.Join(group.CPU, "cgroup.procs"))
+				return err != nil || strings.Count(string(text), "\n") == 1 || injectors.Begun(new(Contention).name(on))
+			})
+			return strings.Count(string(text), "\n"), err
+		}})
+	})
+}
+
+// TestHeatGoesToAndFro holds the model to what it is to be: a sawtooth between the limit and 5 °C below it, and never cut where the work
+// does not heat the card that far.
+func TestHeatGoesToAndFro(t *testing.T) {
+	f := &Overheat{Load: 95, Limit: 83, To: 0.4, Over: unit.Duration(2 * time.Second)}
+	h, cutFor, steps := heat{celsius: idleHeat}, 0, 1200
+	for range steps {
+		work := 1.0
+		if h.cut {
+			work, cutFor = float64(f.To), cutFor+1
+		}
+		h = h.after(heatStep, work, f)
+	}
+	// From 78 to 83 towards 95 it takes 2 s × ln(17/12) = 0.70 s, from 83 to 78 towards 56 2 s × ln(27/22) = 0.41 s: a turn is 1.1 s,
+	// and the first one begins after 2 s × ln(65/12) = 3.4 s of the minute.
+	if h.turns < 46 || h.turns > 54 {
+		t.Errorf("the clocks were cut %d times in a minute, by the model's equation it is about 51 times", h.turns)
+	}
+	if share := float64(cutFor) / float64(steps); share < 0.3 || share > 0.42 {
+		t.Errorf("they were cut %.0f%% of the time, by the equation it is about 35%%", share*100)
+	}
+	cool := heat{celsius: idleHeat}
+	for range steps {
+		cool = cool.after(heatStep, 0.5, f)
+	}
+	if cool.turns > 0 {
+		t.Errorf("half the work, which settles at 62 °C, cut the clocks %d times", cool.turns)
+	}
+}
+
+// TestSessionLimit has a transcoder with three encoders that keeps to what it is told.
+func TestSessionLimit(t *testing.T) {
+	t.Parallel()
+	socket := filepath.Join(t.TempDir(), "s")
+	var told target.Told[target.Sessions]
+	mux := http.NewServeMux()
+	told.Handle(mux)
+	mux.HandleFunc("GET /encoders", func(w http.ResponseWriter, _ *http.Request) {
+		n := 3
+		if now := told.Now(); now.Limited {
+			n = min(n, now.Most)
+		}
+		_ = json.NewEncoder(w).Encode(target.EncoderState{PIDs: []int{1, 2, 3}[:n]})
+	})
+	serve(t, socket, mux)
+	on := target.Component{Name: "transcode", Kind: "transcode", Socket: socket, Handles: target.Handles{Encoder: &target.Encoder{Socket: socket}}}
+	injectortest.Run(t, injectortest.Case{Kind: "sessions", New: sessionLimit, On: on, Wrong: target.Component{Name: "origin"},
+		State: func() (any, error) { return told.Now(), nil }})
+	if err := (&SessionLimit{Most: 3}).Check(t.Context(), on); err == nil {
+		t.Error("a limit that nobody feels is taken")
+	}
 }
 
 // TestConformanceWithoutCgroup serves the encoders' state as the transcoder does. What may be left behind is a stopped
@@ -126,6 +208,7 @@ func serve(t *testing.T, socket string, handler http.Handler) context.Context {
 
 // TestLost has an encoder that is started again whenever it ends, and puts out media while it runs.
 func TestLost(t *testing.T) {
+	t.Parallel()
 	socket := filepath.Join(t.TempDir(), "s")
 	var pid atomic.Int64
 	var begun atomic.Int64 // nanoseconds since the epoch

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/livedrill/livedrill/injectors"
-	"github.com/livedrill/livedrill/injectors/resource"
 	"github.com/livedrill/livedrill/target"
 	"github.com/livedrill/livedrill/target/unit"
 )
@@ -21,8 +20,7 @@ type Throttle struct {
 	To   unit.Ratio    `json:"to" unit:"ratio" help:"share of the speed that is left"`
 	Over unit.Duration `json:"over" help:"time constant of the thermal model"`
 
-	brake    brake
-	baseline float64 // cores that the encoders used before
+	braked
 }
 
 // Validate finds settings that cannot work.
@@ -37,118 +35,17 @@ func (f *Throttle) Validate() error {
 	return errors.Join(errs...)
 }
 
-// brake is a way to slow the encoders down.
-type brake interface {
-	// name is the back end as reports show it.
-	name() string
-	// save reads what release has to put back.
-	save() (saved, error)
-	// limit leaves the encoders a share of the speed that they had before.
-	limit(ctx context.Context, share, before float64) error
-	// settle returns when the limit is what the encoders really get.
-	settle(ctx context.Context, share, before float64) error
-	// release puts back what was there.
-	release(ctx context.Context, was saved) error
-	// speed measures for a time how fast the encoders are, in the brake's own unit.
-	speed(ctx context.Context, over time.Duration) (float64, error)
-	// held counts how often the encoders were held back so far.
-	held(ctx context.Context) (float64, error)
-	// unit is that of speed.
-	unit() string
-	// slack is the factor by which speed may be seen above its limit.
-	slack() float64
-}
-
-// saved is what a brake found.
-type saved struct {
-	resource.Limits
-	Card  bool   `json:"card,omitempty"` // it is a real card's power limit, which outlives a range
-	Power uint32 `json:"power_mw,omitempty"`
-}
-
-// BackEnd is part of injectors.BackEnded.
-func (f *Throttle) BackEnd() string {
-	if f.brake == nil {
-		return "emulated"
-	}
-	return f.brake.name()
-}
-
-// Lasts is part of injectors.Lasting.
-func (*Throttle) Lasts(was injectors.Original) bool {
-	var s saved
-	return was.Read(&s) == nil && s.Card
-}
-
-var errNoEncoder = errors.New("it has no encoders")
-
-// choose takes the card that encodes, else the encoders' cgroup, else their processes.
-func choose(on target.Component) (brake, error) {
-	e := on.Handles.Encoder
-	switch {
-	case e == nil:
-		return nil, errNoEncoder
-	case e.GPU != nil:
-		return openCard(*e.GPU)
-	case e.Cgroup.Version > 0:
-		return quota{resource.Quota{Group: e.Cgroup}}, nil
-	default:
-		return &duty{socket: e.Socket}, nil
-	}
-}
-
-// use gives the brake that this fault has chosen, or chooses one.
-func (f *Throttle) use(on target.Component) (brake, error) {
-	if f.brake != nil {
-		return f.brake, nil
-	}
-	return choose(on)
-}
-
-// Check is part of injectors.Fault.
-func (f *Throttle) Check(ctx context.Context, on target.Component) error {
-	b, err := choose(on)
-	if err == nil {
-		_, err = b.held(ctx)
-	}
-	if err == nil {
-		f.brake = b
-	}
-	return err
-}
-
-// Save is part of injectors.Fault.
-func (f *Throttle) Save(_ context.Context, on target.Component) (injectors.Original, error) {
-	b, err := f.use(on)
-	if err != nil {
-		return nil, err
-	}
-	was, err := b.save()
-	if err != nil {
-		return nil, err
-	}
-	return injectors.Keep(was)
-}
-
 // Inject measures for a second how fast the encoders are, and cuts that step by step as the thermal model says.
 func (f *Throttle) Inject(ctx context.Context, on target.Component) error {
-	b, err := f.use(on)
-	if err != nil {
+	if err := f.begin(ctx, on); err != nil {
 		return err
 	}
-	f.brake = b
-	if f.baseline, err = b.speed(ctx, time.Second); err != nil {
-		return err
-	}
-	if f.baseline < 0.005 {
-		return fmt.Errorf("the encoders use %.3f %s: nothing is being encoded", f.baseline, b.unit())
-	}
-	was, err := b.save()
+	was, err := f.brake.save()
 	if err != nil {
 		return err
 	}
 	if err := f.cool(ctx); err != nil {
-		return errors.Join(err, b.release(context.WithoutCancel(ctx), was))
+		return errors.Join(err, f.brake.release(context.WithoutCancel(ctx), was))
 	}
 	return nil
 }
@@ -207,17 +104,4 @@ func (f *Throttle) Effect(ctx context.Context, on target.Component) (injectors.M
 		m.Reason = fmt.Sprintf("the encoders were held back %.0f times in a second", held)
 	}
 	return m, nil
-}
-
-// Restore is part of injectors.Fault.
-func (f *Throttle) Restore(ctx context.Context, on target.Component, was injectors.Original) error {
-	b, err := f.use(on)
-	if err != nil {
-		return err
-	}
-	var s saved
-	if err := was.Read(&s); err != nil {
-		return err
-	}
-	return b.release(ctx, s)
 }

@@ -184,6 +184,8 @@ func must(t *testing.T, err error) {
 type Broken struct {
 	At                string // check, save, inject, effect, restore, or "" for none
 	Toothless, Sticky bool
+	Hangs             chan struct{} `json:"-"` // a step that hangs until it is closed, whatever its context says, instead of failing
+	Once              bool          // it fails the first time only
 	Restores          int
 }
 
@@ -191,6 +193,13 @@ var errBroken = errors.New("told to fail")
 
 func (b *Broken) at(step string) error {
 	if b.At == step {
+		if b.Hangs != nil {
+			<-b.Hangs
+			return errBroken
+		}
+		if b.Once {
+			b.At = ""
+		}
 		return fmt.Errorf("%s: %w", step, errBroken)
 	}
 	return nil
@@ -210,7 +219,10 @@ func (b *Broken) Inject(context.Context, target.Component) error { return b.at("
 
 // Effect is part of injectors.Fault.
 func (b *Broken) Effect(context.Context, target.Component) (injectors.Measured, error) {
-	return injectors.Measured{N: 1, Bites: !b.Toothless && b.Restores == 0, Clean: b.Restores > 0 && !b.Sticky, Reason: "as told"}, b.at("effect")
+	if err := b.at("effect"); err != nil { // one that hung looks at nothing more: it has been left behind
+		return injectors.Measured{}, err
+	}
+	return injectors.Measured{N: 1, Bites: !b.Toothless && b.Restores == 0, Clean: b.Restores > 0 && !b.Sticky, Reason: "as told"}, nil
 }
 
 // Restore is part of injectors.Fault.

@@ -7,6 +7,7 @@ import (
 	"github.com/livedrill/livedrill/injectors"
 	"github.com/livedrill/livedrill/injectors/attack"
 	"github.com/livedrill/livedrill/injectors/cache"
+	"github.com/livedrill/livedrill/injectors/clock"
 	"github.com/livedrill/livedrill/injectors/danmaku"
 	"github.com/livedrill/livedrill/injectors/gpu"
 	"github.com/livedrill/livedrill/injectors/media"
@@ -19,7 +20,7 @@ import (
 
 // All lists every kind of fault, family by family.
 var All = slices.Concat(network.Kinds, process.Kinds, resource.Kinds, gpu.Kinds, media.Kinds, redis.Kinds, mysql.Kinds, cache.Kinds, danmaku.Kinds,
-	attack.Kinds)
+	clock.Kinds, attack.Kinds)
 
 // Find returns a kind by its name.
 func Find(name string) (injectors.Kind, bool) {

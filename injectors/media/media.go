@@ -3,18 +3,16 @@
 package media
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/livedrill/livedrill/injectors"
 	"github.com/livedrill/livedrill/injectors/clients"
-	"github.com/livedrill/livedrill/reports/record"
 	"github.com/livedrill/livedrill/target"
 	"github.com/livedrill/livedrill/target/flv"
 	"github.com/livedrill/livedrill/target/unit"
@@ -23,6 +21,8 @@ import (
 // tamper is what all faults of media have in common: an ingest that is told what to do to its streams, and one stream that is watched.
 type tamper struct {
 	Channel string `json:"channel" help:"stream that the effect is measured on; all streams of the ingest are hit"`
+
+	before seen
 }
 
 // BackEnd is part of injectors.BackEnded.
@@ -36,43 +36,17 @@ func (f *tamper) Validate() error {
 	return nil
 }
 
-func ask(ctx context.Context, on target.Component, method string, in, out any) error {
-	if on.Socket == "" || on.Kind != "ingest" {
-		return errors.New("it is no ingest of the bundled platform")
-	}
-	body, err := json.Marshal(in)
-	if err != nil {
-		return err
-	}
-	req, err := http.NewRequestWithContext(ctx, method, fmt.Sprintf("http://unix/tamper?at=%d", time.Now().UnixNano()), bytes.NewReader(body))
-	if err != nil {
-		return err
-	}
-	resp, err := record.Client(on.Socket).Do(req)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("ingest: %s", resp.Status)
-	}
-	if out == nil {
-		return nil
-	}
-	return json.NewDecoder(resp.Body).Decode(out)
-}
-
 // Check is part of injectors.Fault: the stream must be there, or nothing could be proven.
 func (f *tamper) Check(ctx context.Context, on target.Component) error {
-	var now target.Tampering
-	if err := ask(ctx, on, http.MethodGet, nil, &now); err != nil {
+	now, err := target.HasBeenTold[target.Tampering](ctx, on, "ingest")
+	if err != nil {
 		return err
 	}
 	if now != (target.Tampering{}) {
 		return errors.New("another fault has its streams in its hands already")
 	}
-	w, err := f.watch(ctx, on, 500*time.Millisecond)
-	if err == nil && w.video == 0 {
+	f.before, err = f.watch(ctx, on, 500*time.Millisecond)
+	if err == nil && f.before.video == 0 {
 		err = fmt.Errorf("no picture of %s comes in here: name a stream that does", f.Channel)
 	}
 	return err
@@ -80,8 +54,8 @@ func (f *tamper) Check(ctx context.Context, on target.Component) error {
 
 // Save is part of injectors.Fault.
 func (f *tamper) Save(ctx context.Context, on target.Component) (injectors.Original, error) {
-	var was target.Tampering
-	if err := ask(ctx, on, http.MethodGet, nil, &was); err != nil {
+	was, err := target.HasBeenTold[target.Tampering](ctx, on, "ingest")
+	if err != nil {
 		return nil, err
 	}
 	return injectors.Keep(was)
@@ -93,12 +67,15 @@ func (f *tamper) Restore(ctx context.Context, on target.Component, was injectors
 	if err := was.Read(&before); err != nil {
 		return err
 	}
-	return ask(ctx, on, http.MethodPut, before, nil)
+	return target.Tell(ctx, on, "ingest", before)
 }
 
 // seen is what a viewer at the ingest got in a time.
 type seen struct {
 	video, keys, audio int
+	foreign            int     // pictures of another codec than H.264
+	bits               float64 // of pictures and sound
+	ahead              float64 // ms by which the first time stamp is ahead of this machine's clock; only differences say something
 	late               float64 // ms by which time stamps run ahead of the clock, over the time that was watched
 	skew               float64 // ms by which the last sound is later than the last picture
 	took               time.Duration
@@ -140,13 +117,18 @@ func (f *tamper) watch(ctx context.Context, on target.Component, over time.Durat
 			s.keys++
 		}
 		now := time.Now()
+		if t.IsVideo() && t.Data[0]&15 != 7 {
+			s.foreign++
+		}
 		if now.Before(begin) || t.IsVideoHeader() || t.IsAudioHeader() {
 			continue
 		}
+		s.bits += 8 * float64(len(t.Data))
 		switch {
 		case t.IsFrame():
 			if s.video++; s.video == 1 {
 				first, firstAt = t.Timestamp, now
+				s.ahead = float64(t.Timestamp) - float64(now.UnixMilli())
 			}
 			last, lastAt = t.Timestamp, now
 		case t.Type == flv.Audio:
@@ -169,37 +151,47 @@ func (f *tamper) watch(ctx context.Context, on target.Component, over time.Durat
 // Stream is a fault of media of one sort.
 type Stream struct {
 	tamper
-	Sort string        `json:"-"` // stall, no-key-frames, no-audio, drift or skew
-	By   unit.Duration `json:"by" help:"of skew: how much; of a drift: in each second"`
+	Sort string        `json:"-"` // one of sorts
+	By   unit.Duration `json:"by" help:"of skew and jump: how much; of a drift: in each second"`
+	To   unit.Bitrate  `json:"to" help:"of bitrate: what is left for pictures and sound"`
 }
 
 // sorts say what is done to a stream, and what a viewer then sees of it.
 var sorts = map[string]struct {
-	do   func(by time.Duration) target.Tampering
-	name string // of what is measured
-	ask  func(by time.Duration) float64
-	is   func(seen) float64
+	do   func(f *Stream) target.Tampering
+	name string                  // of what is measured
+	ask  func(f *Stream) float64 // nil: nothing of it is to be left
+	is   func(now, before seen) float64
 	hurt func(is, asked float64) bool
 	well func(is, asked float64) bool
 	over time.Duration
 }{
-	"stall": {do: func(time.Duration) target.Tampering { return target.Tampering{Stall: true} },
-		name: "frames_per_second", ask: func(time.Duration) float64 { return 0 }, is: func(s seen) float64 { return float64(s.video) / s.took.Seconds() },
-		hurt: func(is, _ float64) bool { return is == 0 }, well: func(is, _ float64) bool { return is > 1 }, over: time.Second},
-	"no-key-frames": {do: func(time.Duration) target.Tampering { return target.Tampering{NoKeyFrames: true} },
-		name: "key_frames", ask: func(time.Duration) float64 { return 0 }, is: func(s seen) float64 { return float64(s.keys) },
-		hurt: func(is, _ float64) bool { return is == 0 }, well: func(is, _ float64) bool { return is > 0 }, over: 2500 * time.Millisecond},
-	"no-audio": {do: func(time.Duration) target.Tampering { return target.Tampering{NoAudio: true} },
-		name: "sounds_per_second", ask: func(time.Duration) float64 { return 0 }, is: func(s seen) float64 { return float64(s.audio) / s.took.Seconds() },
-		hurt: func(is, _ float64) bool { return is == 0 }, well: func(is, _ float64) bool { return is > 1 }, over: time.Second},
-	"drift": {do: func(by time.Duration) target.Tampering { return target.Tampering{Drift: by.Seconds()} },
-		name: "seconds_ahead_per_second", ask: time.Duration.Seconds, is: func(s seen) float64 { return s.late / 1000 / s.took.Seconds() },
+	"stall": {do: func(*Stream) target.Tampering { return target.Tampering{Stall: true} },
+		name: "frames_per_second", is: func(s, _ seen) float64 { return float64(s.video) / s.took.Seconds() }, hurt: none, well: some, over: time.Second},
+	"no-key-frames": {do: func(*Stream) target.Tampering { return target.Tampering{NoKeyFrames: true} },
+		name: "key_frames", is: func(s, _ seen) float64 { return float64(s.keys) }, hurt: none, well: some, over: 2500 * time.Millisecond},
+	"no-audio": {do: func(*Stream) target.Tampering { return target.Tampering{NoAudio: true} },
+		name: "sounds_per_second", is: func(s, _ seen) float64 { return float64(s.audio) / s.took.Seconds() }, hurt: none, well: some, over: time.Second},
+	"codec-change": {do: func(*Stream) target.Tampering { return target.Tampering{Codec: true} },
+		name: "h264_frames_per_second", is: func(s, _ seen) float64 { return float64(s.video) / s.took.Seconds() }, hurt: none, well: some, over: time.Second},
+	"bitrate": {do: func(f *Stream) target.Tampering { return target.Tampering{Bitrate: float64(f.To)} },
+		name: "bits_per_second", ask: func(f *Stream) float64 { return float64(f.To) }, is: func(s, _ seen) float64 { return s.bits / s.took.Seconds() },
+		hurt: func(is, asked float64) bool { return is < 1.3*asked }, well: func(is, asked float64) bool { return is > 1.3*asked }, over: 3 * time.Second},
+	"drift": {do: func(f *Stream) target.Tampering { return target.Tampering{Drift: f.By.Seconds()} },
+		name: "seconds_ahead_per_second", ask: seconds, is: func(s, _ seen) float64 { return s.late / 1000 / s.took.Seconds() },
 		hurt: near, well: small, over: 2 * time.Second},
-	"skew": {do: func(by time.Duration) target.Tampering { return target.Tampering{Skew: by} },
-		name: "audio_late_seconds", ask: time.Duration.Seconds, is: func(s seen) float64 { return s.skew / 1000 },
+	"jump": {do: func(f *Stream) target.Tampering { return target.Tampering{Jump: time.Duration(f.By)} },
+		name: "seconds_ahead", ask: seconds, is: func(s, before seen) float64 { return (s.ahead - before.ahead) / 1000 },
+		hurt: near, well: small, over: time.Second},
+	"skew": {do: func(f *Stream) target.Tampering { return target.Tampering{Skew: time.Duration(f.By)} },
+		name: "audio_late_seconds", ask: seconds, is: func(s, _ seen) float64 { return s.skew / 1000 },
 		hurt: near, well: small, over: time.Second},
 }
 
+func seconds(f *Stream) float64 { return f.By.Seconds() }
+
+func none(is, _ float64) bool      { return is == 0 }
+func some(is, _ float64) bool      { return is > 0 }
 func near(is, asked float64) bool  { return math.Abs(is-asked) < asked/3 }
 func small(is, asked float64) bool { return math.Abs(is) < asked/3 }
 
@@ -207,21 +199,35 @@ func small(is, asked float64) bool { return math.Abs(is) < asked/3 }
 func (f *Stream) Validate() error {
 	err := f.tamper.Validate()
 	if _, ok := sorts[f.Sort]; !ok {
-		err = errors.Join(err, fmt.Errorf("sort: %q is not stall, no-key-frames, no-audio, drift or skew", f.Sort))
+		err = errors.Join(err, fmt.Errorf("sort: %q is none", f.Sort))
 	}
-	if d := time.Duration(f.By); (f.Sort == "drift" || f.Sort == "skew") && (d < 200*time.Millisecond || d > 10*time.Second) {
+	if d := time.Duration(f.By); slices.Contains([]string{"drift", "skew", "jump"}, f.Sort) && (d < 200*time.Millisecond || d > 10*time.Second) {
 		err = errors.Join(err, fmt.Errorf("by: %s is not between 200ms and 10s", f.By))
+	}
+	if f.Sort == "bitrate" && (f.To < 20_000 || f.To > 100e6) {
+		err = errors.Join(err, fmt.Errorf("to: %s is not between 20kbit/s and 100Mbit/s", f.To))
 	}
 	return err
 }
 
+// Check is part of injectors.Fault.
+func (f *Stream) Check(ctx context.Context, on target.Component) error {
+	if err := f.tamper.Check(ctx, on); err != nil {
+		return err
+	}
+	if has := f.before.bits / f.before.took.Seconds(); f.Sort == "bitrate" && has < 1.5*float64(f.To) {
+		return fmt.Errorf("the stream has %s: a limit of %s would not be felt", unit.Bitrate(has), f.To)
+	}
+	return nil
+}
+
 // Inject is part of injectors.Fault. An order that failed may have arrived all the same: it is taken back.
 func (f *Stream) Inject(ctx context.Context, on target.Component) error {
-	err := ask(ctx, on, http.MethodPut, sorts[f.Sort].do(time.Duration(f.By)), nil)
+	err := target.Tell(ctx, on, "ingest", sorts[f.Sort].do(f))
 	if err != nil {
 		back, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 		defer cancel()
-		err = errors.Join(err, ask(back, on, http.MethodPut, target.Tampering{}, nil))
+		err = errors.Join(err, target.Tell(back, on, "ingest", target.Tampering{}))
 	}
 	return err
 }
@@ -233,24 +239,33 @@ func (f *Stream) Effect(ctx context.Context, on target.Component) (injectors.Mea
 	if err != nil {
 		return injectors.Measured{}, err
 	}
-	asked, is := sort.ask(time.Duration(f.By)), sort.is(s)
-	return injectors.Measured{N: uint64(max(s.video+s.audio, 1)), Asked: map[string]float64{sort.name: asked},
+	asked, is := 0.0, sort.is(s, f.before)
+	if sort.ask != nil {
+		asked = sort.ask(f)
+	}
+	return injectors.Measured{N: uint64(max(s.video+s.foreign+s.audio, 1)), Asked: map[string]float64{sort.name: asked},
 		Is: map[string]float64{sort.name: is, "frames": float64(s.video), "sounds": float64(s.audio)}, Bites: sort.hurt(is, asked), Clean: sort.well(is, asked),
 		Reason: fmt.Sprintf("%s is %.3g, asked was %.3g", sort.name, is, asked)}, nil
 }
 
-func kind(name, summary, sort string, by time.Duration) injectors.Kind {
-	return injectors.Kind{Name: name, Summary: summary, BackEnds: []string{"ingest"}, On: "ingest", Takes: "streams",
+func kind(sort, summary string, by time.Duration) injectors.Kind {
+	return injectors.Kind{Name: "media." + sort, Summary: summary, BackEnds: []string{"ingest"}, On: "ingest", Takes: "streams",
 		Default: func() injectors.Fault {
-			return &Stream{tamper: tamper{Channel: "streamers-0"}, Sort: sort, By: unit.Duration(by)}
+			return &Stream{tamper: tamper{Channel: "streamers-0"}, Sort: sort, By: unit.Duration(by), To: 200_000}
 		}}
 }
 
 // Kinds lists the faults of media.
 var Kinds = []injectors.Kind{
-	kind("media.stall", "publishers send nothing more, and stay connected", "stall", 0),
-	kind("media.no-key-frames", "key frames are lost: who comes new gets no picture", "no-key-frames", 0),
-	kind("media.no-audio", "the sound is gone", "no-audio", 0),
-	kind("media.drift", "the publisher's clock runs ahead", "drift", 500*time.Millisecond),
-	kind("media.skew", "sound and picture are apart", "skew", time.Second),
+	kind("stall", "publishers send nothing more, and stay connected", 0),
+	kind("bitrate", "publishers' lines are too narrow: they send sound, and give up pictures", 0),
+	kind("no-key-frames", "key frames are lost: who comes new gets no picture", 0),
+	kind("no-audio", "the sound is gone", 0),
+	kind("codec-change", "pictures come in a codec that nobody plays", 0),
+	kind("drift", "the publisher's clock runs ahead", 500*time.Millisecond),
+	kind("jump", "time stamps jump ahead", 5*time.Second),
+	kind("skew", "sound and picture are apart", time.Second),
+	spoil("playlist-frozen", "HLS playlists stay as they are"),
+	spoil("segment-missing", "some HLS segments are not found"),
+	spoil("segment-corrupt", "some HLS segments have wrong bytes"),
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"maps"
 	"net"
 	"net/http"
@@ -22,17 +23,20 @@ import (
 	"github.com/livedrill/livedrill/target/hosts"
 	"github.com/livedrill/livedrill/target/hosts/hoststest"
 	"github.com/livedrill/livedrill/target/ingest"
+	"github.com/livedrill/livedrill/target/origin"
 	"github.com/livedrill/livedrill/target/rtmp"
 	"github.com/livedrill/livedrill/target/unit"
 )
 
-// TestMain is the ingest too, when it is started for that.
+// serves are what this program is when it is started as a component.
+var serves = map[string]func(context.Context, target.Config) error{"ingest": ingest.Serve, "origin": origin.Serve}
+
 func TestMain(m *testing.M) {
 	if len(os.Args) == 3 && os.Args[1] == "serve" {
 		var c target.Config
 		err := json.Unmarshal([]byte(os.Args[2]), &c)
 		if err == nil {
-			err = ingest.Serve(context.Background(), c)
+			err = serves[c.Kind](context.Background(), c)
 		}
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
@@ -45,7 +49,7 @@ func TestMain(m *testing.M) {
 var faults = map[string]func() injectors.Fault{"skew": func() injectors.Fault { return of("skew") }}
 
 func of(sort string) injectors.Fault {
-	return &Stream{tamper: tamper{Channel: "c"}, Sort: sort, By: unit.Duration(500 * time.Millisecond)}
+	return &Stream{tamper: tamper{Channel: "c"}, Sort: sort, By: unit.Duration(500 * time.Millisecond), To: 100_000}
 }
 
 // server is the platform's own ingest, to which one stream is published.
@@ -68,29 +72,36 @@ func server(t *testing.T) target.Component {
 	gateway.Listener = l
 	gateway.Start()
 	t.Cleanup(gateway.Close)
+	on := start(t, host, "ingest", map[string]string{fmt.Sprintf("gateway:%d", target.PortHTTP): l.Addr().String(),
+		fmt.Sprintf("transcode:%d", target.PortHTTP): l.Addr().String()})
+	publish(t, net.JoinHostPort(host.Addr, fmt.Sprint(target.PortRTMP)))
+	return on
+}
+
+// start runs a component of the platform on a host.
+func start(t *testing.T, host *hosts.Host, kind string, peers map[string]string) target.Component {
+	t.Helper()
 	dir, err := os.MkdirTemp("", "ld") // a socket's path is short
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	c := target.Config{Name: "ingest-a", Kind: "ingest", Listen: host.Addr, Socket: filepath.Join(dir, "s"), Peers: map[string]string{
-		fmt.Sprintf("gateway:%d", target.PortHTTP): l.Addr().String(), fmt.Sprintf("transcode:%d", target.PortHTTP): l.Addr().String()}}
+	c := target.Config{Name: host.Name, Kind: kind, Listen: host.Addr, Socket: filepath.Join(dir, "s"), Peers: peers}
 	text, err := json.Marshal(c)
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := host.Start(hosts.Command{Name: "ingest-a", Path: "/proc/self/exe", Args: []string{"serve", string(text)}, Log: filepath.Join(dir, "log")})
+	p, err := host.Start(hosts.Command{Name: host.Name, Path: "/proc/self/exe", Args: []string{"serve", string(text)}, Log: filepath.Join(dir, "log")})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { p.Stop(time.Second) })
-	on := target.Component{Name: "ingest-a", Kind: "ingest", Addr: host.Addr, Socket: c.Socket, Handles: target.Handles{Network: host.Network()},
+	on := target.Component{Name: host.Name, Kind: kind, Addr: host.Addr, Socket: c.Socket, Handles: target.Handles{Network: host.Network()},
 		Ports: map[string]int{"rtmp": target.PortRTMP, "http": target.PortHTTP}}
 	if err := target.WaitUntil(t.Context(), 5*time.Second, func() bool { return on.Healthy(t.Context()) == nil }); err != nil {
 		log, _ := os.ReadFile(filepath.Join(dir, "log"))
 		t.Fatalf("%v\n%s", err, log)
 	}
-	publish(t, net.JoinHostPort(host.Addr, fmt.Sprint(target.PortRTMP)))
 	return on
 }
 
@@ -121,7 +132,8 @@ func publish(t *testing.T, addr string) {
 				if i%50 == 0 {
 					first = 0x17
 				}
-				if !send(flv.Tag{Type: flv.Video, Timestamp: at, Data: []byte{first, 1, 0, 0, 0, 0, 0, 0, 1, 0x65}}) {
+				// A frame of 1,000 bytes: 200 kbit/s.
+				if !send(flv.Tag{Type: flv.Video, Timestamp: at, Data: append([]byte{first, 1, 0, 0, 0, 0, 0, 3, 0xe8, 0x65}, make([]byte, 999)...)}) {
 					return
 				}
 			}
@@ -132,31 +144,37 @@ func publish(t *testing.T, addr string) {
 func TestConformance(t *testing.T) {
 	on := server(t)
 	state := func() (any, error) {
-		var now target.Tampering
-		err := ask(t.Context(), on, http.MethodGet, nil, &now)
-		return now, err
+		return target.HasBeenTold[target.Tampering](t.Context(), on, "ingest")
 	}
 	injectortest.Run(t, injectortest.Case{Kind: "skew", New: faults["skew"], On: on, State: state})
 	for _, name := range slices.Sorted(maps.Keys(sorts)) {
 		t.Run("a viewer sees "+name, func(t *testing.T) {
-			f := of(name)
-			was, err := f.Save(t.Context(), on)
-			if err == nil {
-				err = f.Inject(t.Context(), on)
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-			if m, err := f.Effect(t.Context(), on); err != nil || !m.Bites || m.Clean {
-				t.Errorf("in effect: %+v, %v", m, err)
-			}
-			if err := f.Restore(t.Context(), on, was); err != nil {
-				t.Fatal(err)
-			}
-			if m, err := f.Effect(t.Context(), on); err != nil || m.Bites || !m.Clean {
-				t.Errorf("after it: %+v, %v", m, err)
-			}
+			bitesAndIsGone(t, of(name), on)
 		})
+	}
+}
+
+// bitesAndIsGone has a fault, and looks at what a viewer sees of it.
+func bitesAndIsGone(t *testing.T, f injectors.Fault, on target.Component) {
+	t.Helper()
+	if err := f.Check(t.Context(), on); err != nil {
+		t.Fatal(err)
+	}
+	was, err := f.Save(t.Context(), on)
+	if err == nil {
+		err = f.Inject(t.Context(), on)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m, err := f.Effect(t.Context(), on); err != nil || !m.Bites || m.Clean {
+		t.Errorf("in effect: %+v, %v", m, err)
+	}
+	if err := f.Restore(t.Context(), on, was); err != nil {
+		t.Fatal(err)
+	}
+	if m, err := f.Effect(t.Context(), on); err != nil || m.Bites || !m.Clean {
+		t.Errorf("after it: %+v, %v", m, err)
 	}
 }
 
@@ -166,4 +184,61 @@ func TestNamesOfStreams(t *testing.T) {
 			t.Errorf("%q is taken for a stream", channel)
 		}
 	}
+}
+
+// TestSpoiledSegments feeds the platform's own origin as the transcoder does, and fetches from it as an edge does.
+func TestSpoiledSegments(t *testing.T) {
+	host, err := hoststest.Range(t).AddHost("origin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	on := start(t, host, "origin", nil)
+	feed(t, on)
+	of := func(sort string) *Spoil { return &Spoil{Channel: "c", Share: 0.5, Sort: sort} }
+	injectortest.Run(t, injectortest.Case{Kind: "missing", Like: "skew", New: func() injectors.Fault { return of("segment-missing") }, On: on,
+		State: func() (any, error) { return target.HasBeenTold[target.Spoiling](t.Context(), on, "origin") }})
+	for _, sort := range []string{"segment-corrupt", "playlist-frozen"} {
+		t.Run(sort, func(t *testing.T) { bitesAndIsGone(t, of(sort), on) })
+	}
+}
+
+// feed puts a stream of one key frame a second to the origin, three seconds of it at once, until the test ends.
+func feed(t *testing.T, on target.Component) {
+	// Parameter sets of a baseline stream of 1920x1080 (ISO/IEC 14496-10, 7.3.2).
+	sps := []byte{0x67, 0x42, 0xc0, 0x28, 0xd9, 0x00, 0x78, 0x02, 0x27, 0xe5, 0x84, 0x00, 0x00, 0x03, 0x00, 0x04, 0x00, 0x00, 0x03, 0x00, 0xf0, 0x3c, 0x60, 0xc9, 0x20}
+	config := append([]byte{0x17, 0, 0, 0, 0, 1, 0x42, 0xc0, 0x28, 0xff, 0xe1, 0, byte(len(sps))}, sps...)
+	config = append(config, 1, 0, 4, 0x68, 0xce, 0x3c, 0x80)
+	read, write := io.Pipe()
+	over := make(chan struct{})
+	ctx, stop := context.WithCancel(t.Context())
+	go func() {
+		defer close(over)
+		req, err := http.NewRequestWithContext(ctx, http.MethodPut, "http://"+net.JoinHostPort(on.Addr, fmt.Sprint(target.PortHTTP))+"/live/c/main.flv", read)
+		if err != nil {
+			return
+		}
+		if resp, err := http.DefaultClient.Do(req); err == nil {
+			resp.Body.Close()
+		}
+	}()
+	fed := make(chan struct{})
+	t.Cleanup(func() { stop(); read.Close(); <-over; <-fed })
+	go func() {
+		defer close(fed)
+		defer write.Close()
+		buf := flv.Tag{Type: flv.Video, Data: config}.Append(append([]byte(nil), flv.Header...))
+		for i := range 600 {
+			buf = flv.Tag{Type: flv.Video, Timestamp: uint32(1000 * i), Data: append([]byte{0x17, 1, 0, 0, 0, 0, 0, 3, 0xe8, 0x65}, make([]byte, 999)...)}.Append(buf)
+			if i < 3 {
+				continue
+			}
+			if _, err := write.Write(buf); err != nil {
+				return
+			}
+			buf = buf[:0]
+			if !target.Wait(ctx, time.Second) {
+				return
+			}
+		}
+	}()
 }

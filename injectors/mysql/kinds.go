@@ -1,6 +1,11 @@
 package mysql
 
-import "github.com/livedrill/livedrill/injectors"
+import (
+	"time"
+
+	"github.com/livedrill/livedrill/injectors"
+	"github.com/livedrill/livedrill/target/unit"
+)
 
 // accounts are the rows of the bundled platform that money is in.
 var accounts = rows{Table: "accounts", Key: "user_id"}
@@ -15,6 +20,10 @@ var Kinds = []injectors.Kind{
 		On: "mariadb", Takes: "rows", Default: func() injectors.Fault { return &LockWait{rows: accounts, Rows: 200} }},
 	{Name: "mysql.deadlock", Summary: "transactions take rows in opposite order (error 1213)", BackEnds: []string{"FOR UPDATE"},
 		On: "mariadb", Takes: "rows", Default: func() injectors.Fault { return &Deadlock{accounts} }},
+	{Name: "mysql.slow", Summary: "every statement on a table waits, as behind others that take long", BackEnds: []string{"LOCK TABLES"},
+		On: "mariadb", Takes: "rows", Default: func() injectors.Fault {
+			return &Slow{Table: accounts.Table, By: unit.Duration(300 * time.Millisecond)}
+		}},
 	{Name: "mysql.bad-delete", Summary: "somebody deletes rows that are needed", BackEnds: []string{"DELETE"},
 		On: "mariadb", Takes: "rows", Default: func() injectors.Fault { return &BadDelete{rows: accounts, Rows: 50} }},
 }

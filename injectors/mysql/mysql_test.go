@@ -20,6 +20,7 @@ import (
 	"github.com/livedrill/livedrill/target/hosts"
 	"github.com/livedrill/livedrill/target/hosts/hoststest"
 	"github.com/livedrill/livedrill/target/mariadb"
+	"github.com/livedrill/livedrill/target/unit"
 )
 
 func TestMain(m *testing.M) {
@@ -34,6 +35,7 @@ var faults = map[string]func() injectors.Fault{
 	"read only":   func() injectors.Fault { return &ReadOnly{} },
 	"lock wait":   func() injectors.Fault { return &LockWait{rows: coins, Rows: 10} },
 	"deadlock":    func() injectors.Fault { return &Deadlock{coins} },
+	"slow":        func() injectors.Fault { return &Slow{Table: coins.Table, By: unit.Duration(200 * time.Millisecond)} },
 	"bad delete":  func() injectors.Fault { return &BadDelete{rows: coins, Rows: 10} },
 }
 
@@ -98,7 +100,8 @@ func state(ctx context.Context, on target.Component) (any, error) {
 		return nil, err
 	}
 	defer db.Close()
-	out := map[string]string{"deadlocks going on": fmt.Sprint(injectors.Begun(new(Deadlock).name(on)))}
+	out := map[string]string{"deadlocks going on": fmt.Sprint(injectors.Begun(new(Deadlock).name(on))),
+		"slow": fmt.Sprint(injectors.Begun(new(Slow).name(on)))}
 	for _, g := range []global{readOnly, maxConnections} {
 		var v int64
 		err := patiently(ctx, func() (err error) { v, err = g.read(ctx, db); return err })
@@ -132,4 +135,8 @@ func TestNamesStandInStatementsAsTheyAre(t *testing.T) {
 			t.Errorf("%q is taken for the name of a table", name)
 		}
 	}
+}
+
+func TestWithoutRights(t *testing.T) {
+	injectortest.AsUser(t, "^TestConformance$/^(lock_wait|read_only)$/^(is|another|leaves_nothing_when_it_is)")
 }

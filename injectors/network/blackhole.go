@@ -2,6 +2,7 @@ package network
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -43,6 +44,9 @@ func (f *Blackhole) BackEnd() string { return injectors.BackEnd(f.way()) }
 
 // Check is part of injectors.Fault.
 func (f *Blackhole) Check(ctx context.Context, on target.Component) error {
+	if f.How == "killed" && on.Kind == target.KindViewers {
+		return errors.New("viewers are not killed: their processes are the load's")
+	}
 	return f.way().Check(ctx, on)
 }
 

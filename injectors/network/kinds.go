@@ -35,6 +35,8 @@ var Kinds = []injectors.Kind{
 		Takes: "width", Default: func() injectors.Fault {
 			return &RateTrace{From: 500e3, To: 8e6, Step: unit.Duration(3 * time.Second), Seed: 1}
 		}},
+	{Name: "network.dns", Summary: "the name server answers wrongly, late, or with an old address", BackEnds: []string{"dns"}, On: "dns",
+		Takes: "answers", Default: func() injectors.Fault { return &DNS{Answer: "nxdomain", By: unit.Duration(2 * time.Second)} }},
 	{Name: "network.flap", Summary: "a link goes down and up, over and over", BackEnds: []string{"link"},
 		Takes: "link", Default: func() injectors.Fault { return &Flap{Every: unit.Duration(2 * time.Second), Down: 0.5} }},
 }

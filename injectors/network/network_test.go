@@ -20,7 +20,10 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	injectortest.Victim(faults)
+	serveDNS()
+	victims := maps.Clone(faults)
+	victims["nxdomain"] = nxdomain
+	injectortest.Victim(victims)
 	hoststest.Main(m)
 }
 
@@ -106,4 +109,8 @@ func linkState(ctx context.Context, n *target.Network) (any, error) {
 	list, err := rules(ctx, n)
 	state["queue rules"] = fmt.Sprint(list)
 	return state, err
+}
+
+func TestWithoutRights(t *testing.T) {
+	injectortest.AsUser(t, "^TestConformance$/^(loss|delay|rate)$/^(is|another|leaves_nothing_when_it_is)")
 }

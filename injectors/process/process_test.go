@@ -34,7 +34,7 @@ var faults = map[string]func() injectors.Fault{
 }
 
 // supervised runs a real Redis on a host of its own, and starts it again whenever it ends.
-func supervised(t *testing.T, r *hosts.Range, name string) target.Component {
+func supervised(t testing.TB, r *hosts.Range, name string) target.Component {
 	t.Helper()
 	path, err := exec.LookPath("redis-server")
 	if err != nil {
@@ -146,4 +146,8 @@ func TestAnotherProcessWithTheSameNumber(t *testing.T) {
 	if !(proc{sleep.Process.Pid, start}).alive() {
 		t.Error("a process was killed that only has the number of the one that was meant")
 	}
+}
+
+func TestWithoutRights(t *testing.T) {
+	injectortest.AsUser(t, "^TestConformance$/^(pause|descriptors)$/^(is|another|leaves_nothing_when_it_is)")
 }

@@ -94,7 +94,7 @@ func (f *Connections) Effect(ctx context.Context, on target.Component) (injector
 	refused, in := 0, 0
 	var other error
 	for range f.Spare + 20 {
-		conn, err := connect(ctx, on.Handles.Redis)
+		conn, err := connect(ctx, on)
 		if err != nil {
 			return injectors.Measured{}, err
 		}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -31,8 +30,6 @@ func (f *OOM) Validate() error {
 const (
 	ballastKey = "livedrill:ballast:"
 	pieceSize  = 1 << 20
-	probeKey   = "livedrill:probe"
-	probes     = 50
 )
 
 // oomSettings are what is changed in the server. They are put back in this order: with the policy first, the server would make
@@ -111,34 +108,7 @@ func memory(ctx context.Context, c *redis.Client) (int64, error) {
 
 // Effect writes as the platform does and counts what is refused with the server's own words.
 func (f *OOM) Effect(ctx context.Context, on target.Component) (injectors.Measured, error) {
-	c, err := Dial(on)
-	if err != nil {
-		return injectors.Measured{}, err
-	}
-	defer c.Close()
-	refused, other := 0, ""
-	for range probes {
-		err := c.Set(ctx, probeKey, "x", time.Second).Err()
-		switch {
-		case err == nil:
-		case strings.HasPrefix(err.Error(), "OOM command not allowed"):
-			refused++
-		default:
-			other = err.Error()
-		}
-	}
-	m := injectors.Measured{N: probes, Asked: map[string]float64{"refused_write_ratio": 1},
-		Is: map[string]float64{"refused_write_ratio": float64(refused) / probes}, Bites: refused == probes,
-		Clean: refused == 0 && other == ""}
-	if !m.Bites {
-		m.Reason = fmt.Sprintf("%d of %d writes were refused", refused, probes)
-	} else {
-		m.Reason = "writes are refused"
-	}
-	if other != "" {
-		m.Reason += ": " + other
-	}
-	return m, nil
+	return refusedWrites(ctx, on, "OOM command not allowed")
 }
 
 // Restore is part of injectors.Fault.

@@ -188,7 +188,7 @@ func (f *Subscribers) Inject(ctx context.Context, on target.Component) error {
 		}
 	}
 	for range f.Clients {
-		conn, err := subscribe(ctx, on.Handles.Redis)
+		conn, err := subscribe(ctx, on)
 		if err != nil {
 			drop()
 			return err
@@ -208,8 +208,9 @@ func (f *Subscribers) Inject(ctx context.Context, on target.Component) error {
 
 // subscribe opens a connection that says SUBSCRIBE, hears that it is, and reads nothing more. Its own buffer is kept small: what
 // it does not read shall wait in the server.
-func subscribe(ctx context.Context, h *target.Redis) (net.Conn, error) {
-	conn, err := connect(ctx, h)
+func subscribe(ctx context.Context, on target.Component) (net.Conn, error) {
+	h := on.Handles.Redis
+	conn, err := connect(ctx, on)
 	if err != nil {
 		return nil, err
 	}

@@ -54,12 +54,44 @@ var faults = map[string]func() injectors.Fault{
 	"connections": func() injectors.Fault { return &Connections{Spare: 3} },
 	"flush":       func() injectors.Fault { return &Flush{Match: "room:*"} },
 	"hot key":     func() injectors.Fault { return &HotKey{Size: 10_000, Clients: 3} },
+	"snapshot":    func() injectors.Fault { return &Snapshot{} },
+	"replica":     func() injectors.Fault { return &Replica{Serve: true} },
 	"subscribers": func() injectors.Fault { return &Subscribers{Clients: 3, Each: 2} },
 }
 
 func TestMain(m *testing.M) {
 	injectortest.Victim(faults)
 	os.Exit(m.Run())
+}
+
+// TestReadsAreRefusedToo is the other sort of replica.
+func TestReadsAreRefusedToo(t *testing.T) {
+	on := server(t)
+	f := &Replica{}
+	was, err := f.Save(t.Context(), on)
+	if err == nil {
+		err = f.Inject(t.Context(), on)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := Dial(on)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if err := c.Get(t.Context(), "a").Err(); err == nil || !strings.HasPrefix(err.Error(), "MASTERDOWN") {
+		t.Errorf("a read is answered with %v", err)
+	}
+	if m, err := f.Effect(t.Context(), on); err != nil || !m.Bites {
+		t.Errorf("in effect: %+v, %v", m, err)
+	}
+	if err := f.Restore(t.Context(), on, was); err != nil {
+		t.Fatal(err)
+	}
+	if m, err := f.Effect(t.Context(), on); err != nil || !m.Clean {
+		t.Errorf("after it: %+v, %v", m, err)
+	}
 }
 
 func TestConformance(t *testing.T) {
@@ -99,11 +131,20 @@ func state(ctx context.Context, on target.Component) (any, error) {
 		return err.Error(), nil
 	}
 	out := map[string]string{"slow": fmt.Sprint(time.Since(start) > turn/4)}
-	for _, name := range []string{"maxmemory", "maxmemory-policy", "maxclients"} {
+	for _, name := range append([]string{"maxmemory", "maxmemory-policy", "maxclients"}, append(snapshotSettings, replicaSettings...)...) {
 		if out[name], err = setting(ctx, c, name); err != nil {
 			return nil, err
 		}
 	}
+	if out["role"], err = role(ctx, c); err != nil {
+		return nil, err
+	}
+	path, err := snapshotFile(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	_, statErr := os.Lstat(path)
+	out["snapshot"] = fmt.Sprint(statErr == nil)
 	keys, err := c.Keys(ctx, "*").Result()
 	if err != nil {
 		return nil, err
@@ -117,4 +158,8 @@ func state(ctx context.Context, on target.Component) (any, error) {
 	}
 	out["subscribers"] = fmt.Sprint(n[deafChannel] > 0)
 	return out, err
+}
+
+func TestWithoutRights(t *testing.T) {
+	injectortest.AsUser(t, "^TestConformance$/^(oom|pause)$/^(is|another|leaves_nothing_when_it_is)")
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/livedrill/livedrill/injectors"
 	"github.com/livedrill/livedrill/target"
+	"github.com/livedrill/livedrill/target/hosts"
 )
 
 // Dial reaches the server that a component is. Nothing is tried twice: what the server says is what is measured.
@@ -22,7 +23,8 @@ func Dial(on target.Component) (*redis.Client, error) {
 		return nil, errors.New("it is no Redis")
 	}
 	return redis.NewClient(&redis.Options{Network: network(h), Addr: h.Addr, Password: h.Password, MaxRetries: -1, DisableIdentity: true,
-		DialTimeout: time.Second, ReadTimeout: 2 * time.Second, PoolSize: 2}), nil
+		DialTimeout: time.Second, ReadTimeout: 2 * time.Second, PoolSize: 2,
+		Dialer: func(ctx context.Context, _, _ string) (net.Conn, error) { return connect(ctx, on) }}), nil
 }
 
 func network(h *target.Redis) string {
@@ -32,9 +34,18 @@ func network(h *target.Redis) string {
 	return "tcp"
 }
 
-// connect opens a connection and says nothing.
-func connect(ctx context.Context, h *target.Redis) (net.Conn, error) {
-	return (&net.Dialer{Timeout: time.Second}).DialContext(ctx, network(h), h.Addr)
+// connect opens a connection and says nothing. On a host of a range it comes from there: a fault of the host's link is not in its way.
+func connect(ctx context.Context, on target.Component) (conn net.Conn, err error) {
+	dial := func() (err error) {
+		conn, err = (&net.Dialer{Timeout: time.Second}).DialContext(ctx, network(on.Handles.Redis), on.Handles.Redis.Addr)
+		return err
+	}
+	if on.Handles.Network == nil {
+		err = dial()
+	} else {
+		err = hosts.InNamespace(on.Handles.Network.Namespace, dial)
+	}
+	return conn, err
 }
 
 // saveSettings reads settings of the server, to be put back.
@@ -113,3 +124,44 @@ func info(ctx context.Context, c *redis.Client, section, field string) (float64,
 
 // nothing is what a fault has to put back that changes no setting.
 func nothing() (injectors.Original, error) { return injectors.Keep(struct{}{}) }
+
+const (
+	probeKey = "livedrill:probe"
+	probes   = 50
+)
+
+// refusedWrites writes as the platform does and counts what the server refuses with the words that an error begins with.
+func refusedWrites(ctx context.Context, on target.Component, words string) (injectors.Measured, error) {
+	return refused(on, "write", words, func(c *redis.Client) error { return c.Set(ctx, probeKey, "x", time.Second).Err() })
+}
+
+// refusedReads does the same with reads.
+func refusedReads(ctx context.Context, on target.Component, words string) (injectors.Measured, error) {
+	return refused(on, "read", words, func(c *redis.Client) error { return c.Exists(ctx, probeKey).Err() })
+}
+
+func refused(on target.Component, what, words string, ask func(*redis.Client) error) (injectors.Measured, error) {
+	c, err := Dial(on)
+	if err != nil {
+		return injectors.Measured{}, err
+	}
+	defer c.Close()
+	refused, other := 0, ""
+	for range probes {
+		err := ask(c)
+		switch {
+		case err == nil:
+		case strings.HasPrefix(err.Error(), words):
+			refused++
+		default:
+			other = err.Error()
+		}
+	}
+	name := "refused_" + what + "_ratio"
+	m := injectors.Measured{N: probes, Asked: map[string]float64{name: 1}, Is: map[string]float64{name: float64(refused) / probes},
+		Bites: refused == probes, Clean: refused == 0 && other == "", Reason: fmt.Sprintf("%d of %d %ss were refused", refused, probes, what)}
+	if other != "" {
+		m.Reason += ": " + other
+	}
+	return m, nil
+}

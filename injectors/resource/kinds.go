@@ -13,6 +13,8 @@ var Kinds = []injectors.Kind{
 		Takes: "host", Default: func() injectors.Fault { return &Memory{Size: 256} }},
 	{Name: "resource.oom", Summary: "a component has too little memory, and the kernel kills it", BackEnds: []string{"cgroup"},
 		Takes: "memory", Default: func() injectors.Fault { return &OOM{} }},
+	{Name: "resource.pids", Summary: "a component may start no more processes and threads", BackEnds: []string{"cgroup"},
+		Takes: "processes", Default: func() injectors.Fault { return &PIDs{} }},
 	{Name: "resource.disk-full", Summary: "the disk with a component's data is full", BackEnds: []string{"fallocate"},
 		Takes: "disk", Default: func() injectors.Fault { return &DiskFull{} }},
 }

@@ -91,24 +91,39 @@ func (*OOM) Save(_ context.Context, on target.Component) (injectors.Original, er
 // Inject is part of injectors.Fault. The limit is put to what is in use, and a small neighbour asks for more: the kernel kills the
 // largest process of the group. Version 1 refuses a limit below what it cannot take away at once, so a little more is tried.
 func (f *OOM) Inject(ctx context.Context, on target.Component) error {
-	g := *on.Handles.Cgroup
 	was, err := f.Save(ctx, on)
 	if err != nil {
 		return err
 	}
-	if f.before, err = kills(g); err != nil {
-		return err
+	for range 5 {
+		if err = f.squeeze(ctx, on); !errors.Is(err, errNeighbour) {
+			break
+		}
+		// What the kernel says of a group's memory may be two seconds old: there was more room than it seemed.
+		if err = f.Restore(ctx, on, was); err != nil || !target.Wait(ctx, 500*time.Millisecond) {
+			break
+		}
+		err = errNeighbour
 	}
-	if err := f.squeeze(ctx, on); err != nil {
+	if err == nil {
+		err = ctx.Err()
+	}
+	if err != nil {
 		return errors.Join(err, f.Restore(context.WithoutCancel(ctx), on, was))
 	}
 	return nil
 }
 
+// errNeighbour says that nothing of the component's own was hit.
+var errNeighbour = errors.New("the kernel killed the neighbour, and none of the component's own processes")
+
 func (f *OOM) squeeze(ctx context.Context, on target.Component) error {
 	const mega = 1 << 20
 	g := *on.Handles.Cgroup
 	used, err := memory(g)
+	if err == nil {
+		f.before, err = kills(g)
+	}
 	if err != nil {
 		return err
 	}
@@ -130,7 +145,7 @@ func (f *OOM) squeeze(ctx context.Context, on target.Component) error {
 		if n, killsErr := kills(g); killsErr != nil || n > f.before {
 			now, procErr := processes(g)
 			if killsErr = errors.Join(killsErr, procErr); killsErr == nil && !slices.ContainsFunc(ours, func(p string) bool { return !slices.Contains(now, p) }) {
-				return errors.New("the kernel killed the neighbour, and none of the component's own processes")
+				return errNeighbour
 			}
 			return killsErr
 		}

@@ -30,11 +30,12 @@ var faults = map[string]func() injectors.Fault{
 	"burn":      func() injectors.Fault { return &Burn{Processes: 1} },
 	"memory":    func() injectors.Fault { return &Memory{Size: 32} },
 	"oom":       func() injectors.Fault { return &OOM{} },
+	"pids":      func() injectors.Fault { return &PIDs{} },
 	"disk full": func() injectors.Fault { return &DiskFull{Spare: 16} },
 }
 
 // component is a host in whose group something computes and holds memory; what the kernel kills is started again.
-func component(t *testing.T, r *hosts.Range, name string) target.Component {
+func component(t testing.TB, r *hosts.Range, name string) target.Component {
 	t.Helper()
 	host, err := r.AddHost(name)
 	if err != nil {
@@ -82,8 +83,8 @@ func TestConformance(t *testing.T) {
 	for i, name := range slices.Sorted(maps.Keys(faults)) {
 		t.Run(name, func(t *testing.T) {
 			on := component(t, r, fmt.Sprintf("host%d", i))
-			if on.Handles.Cgroup == nil && name != "disk full" {
-				t.Skip("this machine gives no cgroups")
+			if on.Handles.Cgroup == nil && name != "disk full" || name == "pids" && on.Handles.Cgroup.PIDs == "" {
+				t.Skip("this machine gives no such cgroup")
 			}
 			injectortest.Run(t, injectortest.Case{Kind: name, New: faults[name], On: on, State: func() (any, error) { return state(t.Context(), on) }})
 		})
@@ -104,6 +105,11 @@ func state(ctx context.Context, on target.Component) (any, error) {
 			return nil, err
 		}
 		out["quota"], out["limit"] = fmt.Sprint(quota), fmt.Sprint(limit)
+		if g.PIDs != "" {
+			if out["pids"], err = pidLimit(on); err != nil {
+				return nil, err
+			}
+		}
 		var pids []string
 		_ = target.WaitUntil(ctx, 2*time.Second, func() bool { // both of the component's own, and none of a victim's
 			pids, err = processes(*g)

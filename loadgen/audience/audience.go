@@ -81,6 +81,7 @@ type Watch func(ctx context.Context, s *Session) error
 // Session is one viewer's time before the player.
 type Session struct {
 	*Player
+	way
 	House   *House
 	Channel string
 	Began   time.Time
@@ -185,6 +186,7 @@ func (v *Session) Arrived(now time.Time, media time.Duration) {
 	v.seen = true
 	took := now.Sub(v.Began)
 	v.House.N.First.Observe(took.Seconds())
+	v.arrive(v.Began, now, v.House.N.phases)
 	if took <= fastStart {
 		v.House.N.starts["fast"].Inc()
 	} else {

@@ -16,6 +16,7 @@ type Numbers struct {
 	First *record.Histogram  // to the first picture
 	Moves prometheus.Counter // to another edge
 
+	phases                   map[string]*record.Histogram // of the way to it
 	begun, dropped           prometheus.Counter
 	starts                   map[string]prometheus.Counter
 	stalls, ended, hurt      prometheus.Counter
@@ -25,7 +26,7 @@ type Numbers struct {
 }
 
 func newNumbers(m *loadgen.Meter, protocol string) *Numbers {
-	n := &Numbers{starts: map[string]prometheus.Counter{},
+	n := &Numbers{starts: map[string]prometheus.Counter{}, phases: phaseHistograms(m, protocol),
 		begun:     m.Counter("livedrill_sessions_begun_total", "Sessions that began.", m.Labels("role", "viewer")),
 		dropped:   m.Counter("livedrill_sessions_dropped_total", "Sessions ended by anything but their own plan.", m.Labels("role", "viewer")),
 		First:     m.Histogram("livedrill_first_frame_seconds", "From before connecting to the end of the first key frame, or of its segment.", m.Labels("protocol", protocol)),

@@ -11,7 +11,6 @@ import (
 
 	"github.com/livedrill/livedrill/loadgen"
 	"github.com/livedrill/livedrill/loadgen/audience"
-	"github.com/livedrill/livedrill/reports/record"
 	"github.com/livedrill/livedrill/target"
 	"github.com/livedrill/livedrill/target/flv"
 )
@@ -25,18 +24,11 @@ func Default() loadgen.Generator { return &Load{audience.Usual()} }
 // Validate finds settings that cannot work.
 func (l *Load) Validate() error { return l.Check("http") }
 
-// phases are the parts of the time to a first picture, in their order. Each counts from the end of the one before.
-var phases = []string{"dispatch", "connect", "first-byte", "picture"}
-
 // Run is part of loadgen.Generator.
 func (l *Load) Run(ctx context.Context, on target.Platform, m *loadgen.Meter) error {
-	parts := map[string]*record.Histogram{}
-	for _, p := range phases {
-		parts[p] = m.Histogram("livedrill_first_frame_phase_seconds", "Time to the first picture by phase.", m.Labels("protocol", "flv", "phase", p))
-	}
 	return l.Fill(ctx, on, m, "flv", func(*audience.House) audience.Watch {
 		return func(ctx context.Context, s *audience.Session) error {
-			v := &viewer{Session: s, parts: parts, client: &http.Client{CheckRedirect: loadgen.Stay, Transport: &http.Transport{DisableCompression: true}}}
+			v := &viewer{Session: s, client: &http.Client{CheckRedirect: loadgen.Stay, Transport: &http.Transport{DisableCompression: true}}}
 			defer v.client.CloseIdleConnections()
 			return v.watch(ctx)
 		}
@@ -53,8 +45,6 @@ const (
 type viewer struct {
 	*audience.Session
 	client *http.Client
-	parts  map[string]*record.Histogram
-	seen   bool
 	newest uint32 // time stamp of the newest frame, over connections
 	have   bool
 
@@ -109,13 +99,10 @@ func (v *viewer) connect(ctx context.Context) error {
 			return err
 		}
 	}
-	at := [4]time.Time{v.Began, time.Now()}
+	v.Reached(audience.Dispatched)
 	slow := time.AfterFunc(answer, cancel)
 	defer slow.Stop()
-	req, err := http.NewRequestWithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		GotConn:              func(httptrace.GotConnInfo) { at[2] = time.Now() },
-		GotFirstResponseByte: func() { at[3] = time.Now() },
-	}), http.MethodGet, address, nil)
+	req, err := http.NewRequestWithContext(httptrace.WithClientTrace(ctx, v.Trace()), http.MethodGet, address, nil)
 	if err != nil {
 		return err
 	}
@@ -128,11 +115,11 @@ func (v *viewer) connect(ctx context.Context) error {
 		return fmt.Errorf("%s: %s", address, resp.Status)
 	}
 	slow.Stop()
-	return v.read(flv.NewReader(bufio.NewReaderSize(resp.Body, 16<<10)), at)
+	return v.read(flv.NewReader(bufio.NewReaderSize(resp.Body, 16<<10)))
 }
 
 // read takes the stream apart. Media count from the first key frame of the connection.
-func (v *viewer) read(in *flv.Reader, at [4]time.Time) error {
+func (v *viewer) read(in *flv.Reader) error {
 	n := v.House.N
 	begun, before := false, uint32(0)
 	for {
@@ -160,15 +147,5 @@ func (v *viewer) read(in *flv.Reader, at [4]time.Time) error {
 		v.newest, v.have = t.Timestamp, true
 		v.Arrived(now, media)
 		n.Frame(t.Data, now)
-		if !v.seen {
-			v.seen = true
-			for i, p := range phases {
-				end := now
-				if i+1 < len(at) {
-					end = at[i+1]
-				}
-				v.parts[p].Observe(end.Sub(at[i]).Seconds())
-			}
-		}
 	}
 }

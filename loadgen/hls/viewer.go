@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptrace"
 	"slices"
 	"sync"
 	"time"
@@ -80,6 +81,7 @@ func (v *viewer) step(ctx context.Context) (got bool, err error) {
 		return false, errors.New("no edge")
 	}
 	if v.playlist == "" || v.at != edge {
+		v.Reached(audience.Dispatched)
 		if v.playlist, err = v.choose(ctx, edge); err != nil {
 			return false, err
 		}
@@ -163,7 +165,7 @@ func (v *viewer) segment(ctx context.Context, uri string, i item) error {
 func (v *viewer) fetch(ctx context.Context, url string, limit int64) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, fetchLimit)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	req, err := http.NewRequestWithContext(httptrace.WithClientTrace(ctx, v.Trace()), http.MethodGet, url, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -65,6 +65,7 @@ func (v *viewer) connect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	v.Reached(audience.Dispatched)
 	pc, err := v.peers.New()
 	if err != nil {
 		return err
@@ -78,6 +79,7 @@ func (v *viewer) connect(ctx context.Context) error {
 	if err := rtc.Offer(ctx, v.House.Client, address, pc); err != nil {
 		return err
 	}
+	v.Reached(audience.Agreed)
 	for begun := time.Now(); target.Wait(ctx, 250*time.Millisecond); {
 		if state := pc.ConnectionState(); state != webrtc.PeerConnectionStateConnected {
 			return errors.New(state.String())
@@ -108,10 +110,13 @@ func (v *viewer) play(pc *webrtc.PeerConnection, track *webrtc.TrackRemote) {
 	begun, before, lost := false, uint32(0), uint64(0)
 	gaps := &gaps{}
 	arrived := time.Now() // when the packet before came: a frame is known to be whole only with the first packet of the next one
-	for {
+	for first := true; ; first = false {
 		p, _, err := track.ReadRTP()
 		if err != nil {
 			return
+		}
+		if first {
+			v.Reached(audience.Answered)
 		}
 		now := arrived
 		arrived = time.Now()

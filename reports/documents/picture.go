@@ -11,7 +11,7 @@ import (
 
 // columnOf says where a kind of component stands in the platform's picture, from the publishers to the viewers. Kinds that are
 // not named stand below, in the column of the stores.
-var columnOf = map[string]int{"load": 0, "ingest": 1, "gateway": 1, "transcode": 2, "danmaku": 2, "origin": 3, "redis": 3, "mariadb": 3, "edge": 4, "viewers": 5}
+var columnOf = map[string]int{"load": 0, "ingest": 1, "gateway": 1, "dns": 1, "transcode": 2, "danmaku": 2, "origin": 3, "redis": 3, "mariadb": 3, "edge": 4, "viewers": 5}
 
 // links are the ways that data takes between kinds.
 var links = [][2]string{{"load", "ingest"}, {"load", "gateway"}, {"ingest", "transcode"}, {"transcode", "origin"}, {"origin", "edge"}, {"edge", "viewers"},
@@ -28,7 +28,9 @@ func picture(d Document) template.HTML {
 		return ""
 	}
 	nodes := append([]reports.Node{{Name: d.t("publishers, users"), Kind: "load"}}, d.Topology...)
-	nodes = append(nodes, reports.Node{Name: d.t("viewers"), Kind: "viewers"})
+	if !slices.ContainsFunc(nodes, func(n reports.Node) bool { return n.Kind == "viewers" }) { // a record of an earlier livedrill
+		nodes = append(nodes, reports.Node{Name: d.t("viewers"), Kind: "viewers"})
+	}
 	hit := map[string][]string{}
 	for _, f := range d.Faults {
 		hit[f.On] = append(hit[f.On], f.ID+" "+f.Kind)

@@ -81,25 +81,31 @@ func hashPassword(name, password string) ([]byte, error) {
 }
 
 // tokens signs and checks what a log-in gives (RFC 7519, HS256).
-type tokens struct{ key []byte }
+type tokens struct {
+	key   []byte
+	clock target.Told[target.Clock]
+}
+
+// now is the time by the gateway's own clock, which can be told to be wrong.
+func (t *tokens) now() time.Time { return time.Now().Add(t.clock.Now().Ahead) }
 
 var errForbidden = errors.New("not authorised")
 
-func (t tokens) issue(user int, session string) (string, error) {
-	now := time.Now()
+func (t *tokens) issue(user int, session string) (string, error) {
+	now := t.now()
 	return jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.RegisteredClaims{Subject: fmt.Sprint(user), ID: session,
 		IssuedAt: jwt.NewNumericDate(now), ExpiresAt: jwt.NewNumericDate(now.Add(time.Hour))}).SignedString(t.key)
 }
 
 // user checks a request's token and gives the user's number.
-func (t tokens) user(r *http.Request) (string, error) {
+func (t *tokens) user(r *http.Request) (string, error) {
 	raw, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	if !ok {
 		return "", errForbidden
 	}
 	claims := &jwt.RegisteredClaims{}
 	_, err := jwt.ParseWithClaims(raw, claims, func(*jwt.Token) (any, error) { return t.key, nil },
-		jwt.WithValidMethods([]string{"HS256"}), jwt.WithExpirationRequired())
+		jwt.WithValidMethods([]string{"HS256"}), jwt.WithExpirationRequired(), jwt.WithTimeFunc(t.now))
 	if err != nil {
 		return "", fmt.Errorf("%w: %w", errForbidden, err)
 	}

@@ -67,12 +67,14 @@ func Serve(ctx context.Context, c target.Config) error {
 		s.slots = make(chan struct{}, atOnce)
 	}
 	audit := newAudit(db, metrics)
+	inner := http.NewServeMux()
+	s.tokens.clock.Handle(inner)
 	return target.Together(ctx,
 		func(ctx context.Context) error { return c.ServePort(ctx, target.PortHTTP, s.routes()) },
 		func(ctx context.Context) error { return s.dispatch.run(ctx) },
 		func(ctx context.Context) error { return audit.run(ctx) },
 		func(ctx context.Context) error {
-			return metrics.Serve(ctx, c.Socket, http.NewServeMux(), db.PingContext)
+			return metrics.Serve(ctx, c.Socket, inner, db.PingContext)
 		})
 }
 

@@ -47,28 +47,43 @@ func makeV2(name string) (Group, error) {
 			continue
 		}
 		dir := filepath.Join(root, name)
-		err = enable(root)
+		err = enable(root, "cpu", "memory")
 		if err == nil {
 			err = os.Mkdir(dir, 0o755)
 		}
 		if err == nil {
-			err = enable(dir)
+			err = enable(dir, "cpu", "memory")
 		}
 		if err != nil {
 			return Group{}, errors.Join(err, removeIfThere(dir))
 		}
-		return Group{Cgroup: target.Cgroup{Version: 2, CPU: dir, Usage: dir, Memory: dir}}, nil
+		g := Group{Cgroup: target.Cgroup{Version: 2, CPU: dir, Usage: dir, Memory: dir}}
+		if slices.Contains(have, "pids") && enable(root, "pids") == nil && enable(dir, "pids") == nil {
+			g.PIDs = dir
+		}
+		return g, nil
 	}
 	return Group{}, errors.New("no cpu and memory controller")
 }
 
-// enable gives the groups below dir the controllers that they need, where they do not have them already.
-func enable(dir string) error {
-	have, err := os.ReadFile(filepath.Join(dir, "cgroup.subtree_control"))
-	if fields := strings.Fields(string(have)); err == nil && slices.Contains(fields, "cpu") && slices.Contains(fields, "memory") {
+// enable gives the groups below dir controllers, where they do not have them already.
+func enable(dir string, controllers ...string) error {
+	path := filepath.Join(dir, "cgroup.subtree_control")
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	have := strings.Fields(string(text))
+	var want []string
+	for _, c := range controllers {
+		if !slices.Contains(have, c) {
+			want = append(want, "+"+c)
+		}
+	}
+	if len(want) == 0 {
 		return nil
 	}
-	return os.WriteFile(filepath.Join(dir, "cgroup.subtree_control"), []byte("+cpu +memory"), 0)
+	return os.WriteFile(path, []byte(strings.Join(want, " ")), 0)
 }
 
 func makeV1(name string) (Group, error) {
@@ -79,13 +94,17 @@ func makeV1(name string) (Group, error) {
 			return Group{}, errors.Join(err, RemoveGroup(g.Cgroup))
 		}
 	}
+	pids := filepath.Join(cgroupRoot, "pids", name)
+	if err := os.Mkdir(pids, 0o755); err == nil || errors.Is(err, os.ErrExist) { // without it one fault less works
+		g.PIDs = pids
+	}
 	return g, nil
 }
 
 // directories are the group's own, each once (cpu and cpuacct are often one hierarchy under two names).
 func directories(g target.Cgroup) []string {
 	var out []string
-	for _, dir := range []string{g.CPU, g.Usage, g.Memory} {
+	for _, dir := range []string{g.CPU, g.Usage, g.Memory, g.PIDs} {
 		if dir == "" {
 			continue
 		}
@@ -109,6 +128,9 @@ func (g Group) Sub(name string) (target.Cgroup, error) {
 	}
 	sub := target.Cgroup{Version: g.Version, CPU: filepath.Join(g.CPU, name), Usage: filepath.Join(g.Usage, name),
 		Memory: filepath.Join(g.Memory, name)}
+	if g.PIDs != "" {
+		sub.PIDs = filepath.Join(g.PIDs, name)
+	}
 	for _, dir := range directories(sub) {
 		if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
 			return target.Cgroup{}, fmt.Errorf("cgroup: %w", err)
@@ -126,7 +148,8 @@ func GroupOf(name string) target.Cgroup {
 	for _, c := range []struct {
 		into *string
 		dirs []string
-	}{{&g.CPU, []string{"cpu", "unified", ""}}, {&g.Usage, []string{"cpuacct", "unified", ""}}, {&g.Memory, []string{"memory", "unified", ""}}} {
+	}{{&g.CPU, []string{"cpu", "unified", ""}}, {&g.Usage, []string{"cpuacct", "unified", ""}}, {&g.Memory, []string{"memory", "unified", ""}},
+		{&g.PIDs, []string{"pids", "unified", ""}}} {
 		for _, dir := range c.dirs {
 			path := filepath.Join(cgroupRoot, dir, name)
 			if _, err := os.Stat(path); err == nil {

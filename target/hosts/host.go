@@ -47,7 +47,6 @@ func (r *Range) AddHost(name string) (*Host, error) {
 	if h.Cgroup, err = r.cgroups.Sub(name); err != nil {
 		return nil, fmt.Errorf("host %s: %w", name, err)
 	}
-	r.hosts[name] = h
 	return h, nil
 }
 

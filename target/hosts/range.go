@@ -6,7 +6,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -28,7 +27,6 @@ type Range struct {
 
 	cgroups Group
 	bridge  netlink.Link
-	hosts   map[string]*Host
 	next    byte
 }
 
@@ -43,7 +41,7 @@ func Setup(group Group) (*Range, error) {
 	// What keeps the clock, reads the record and breaks things is a small part of the machine, and must not wait for the rest.
 	// Where the kernel groups by session, this session is weighed as at nice −10; elsewhere, and without root, nothing happens.
 	_ = os.WriteFile("/proc/self/autogroup", []byte("-10"), 0)
-	r := &Range{cgroups: group, hosts: map[string]*Host{}, next: 2}
+	r := &Range{cgroups: group, next: 2}
 	if err := r.makeBridge(); err != nil {
 		return nil, fmt.Errorf("range: bridge: %w", err)
 	}
@@ -146,14 +144,11 @@ func address(ip string) *netlink.Addr {
 	return &netlink.Addr{IPNet: &net.IPNet{IP: net.ParseIP(ip), Mask: net.CIDRMask(24, 32)}}
 }
 
-// WriteNames makes the names of all hosts known to every program in the range.
-func (r *Range) WriteNames() error {
-	var b strings.Builder
-	b.WriteString("127.0.0.1 localhost\n")
-	for _, h := range r.hosts {
-		fmt.Fprintf(&b, "%s %s\n", h.Addr, h.Name)
-	}
-	return replaceFile("/etc/hosts", b.String())
+// AskForNames makes every program in the range ask a host for the addresses of names.
+func (r *Range) AskForNames(server *Host) error {
+	// No search list: a name of one word is asked for as it is.
+	resolver := fmt.Sprintf("nameserver %s\nsearch .\noptions ndots:1 timeout:1 attempts:2\n", server.Addr)
+	return errors.Join(replaceFile("/etc/resolv.conf", resolver), replaceFile("/etc/hosts", "127.0.0.1 localhost\n"))
 }
 
 // Group makes a cgroup beside those of the hosts, for a part of what runs on one of them.

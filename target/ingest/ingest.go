@@ -37,8 +37,7 @@ type server struct {
 	client   *http.Client
 	mu       sync.Mutex
 	streams  map[string]*flv.Hub
-	tampered tampering // what is done to streams; guarded by mu
-	ordered  int64     // when that order was given; guarded by mu
+	tampers  target.Told[target.Tampering] // what is done to streams
 	accepted prometheus.Counter
 	refused  prometheus.Counter
 	broken   prometheus.Counter
@@ -74,8 +73,8 @@ func Serve(ctx context.Context, c target.Config) error {
 	mux.HandleFunc("GET /live/{file}", s.pull)
 	mux.HandleFunc("POST /whip/{key}", func(w http.ResponseWriter, r *http.Request) { s.whip(ctx, w, r) })
 	inner := http.NewServeMux() // on the component's own socket: nobody on the network reaches it
-	inner.HandleFunc("GET /tamper", s.tampering)
-	inner.HandleFunc("PUT /tamper", s.tamper)
+	s.tampers.Changed = s.told
+	s.tampers.Handle(inner)
 
 	return target.Together(ctx,
 		func(ctx context.Context) error {
@@ -147,7 +146,7 @@ func (s *server) copy(conn *rtmp.Conn, hub *flv.Hub) error {
 			return err
 		}
 		s.bytes.Add(float64(len(tag.Data)))
-		if changed, ok := done.apply(s.tampers(), tag); ok {
+		if changed, ok := done.apply(s.tampers.Now(), tag); ok {
 			hub.Publish(changed)
 		} else if tag.IsKey() {
 			hub.Forget()

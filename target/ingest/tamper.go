@@ -1,65 +1,46 @@
 package ingest
 
 import (
-	"encoding/json"
-	"errors"
-	"net/http"
-	"strconv"
 	"time"
 
 	"github.com/livedrill/livedrill/target"
 	"github.com/livedrill/livedrill/target/flv"
 )
 
-// tampering is what is done to every stream that comes in.
-type tampering = target.Tampering
-
-// tampers reads what is to be done now.
-func (s *server) tampers() tampering {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.tampered
-}
-
-func (s *server) tampering(w http.ResponseWriter, _ *http.Request) {
-	_ = json.NewEncoder(w).Encode(s.tampers()) // the client has gone: nothing to do
-}
-
-// tamper takes an order, which says when it was given (?at=, nanoseconds of the Unix epoch). One that was overtaken by a later one is
-// dropped: it may be the last word of a process that was killed, and whose fault was restored meanwhile.
-func (s *server) tamper(w http.ResponseWriter, r *http.Request) {
-	var t tampering
-	err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 4096)).Decode(&t)
-	at, atErr := strconv.ParseInt(r.URL.Query().Get("at"), 10, 64)
-	if err = errors.Join(err, atErr); err != nil {
-		http.Error(w, err.Error(), http.StatusBadRequest)
+// told makes newcomers get nothing from before, where key frames are to be lost.
+func (s *server) told(t target.Tampering) {
+	if !t.NoKeyFrames {
 		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if at < s.ordered {
-		return
-	}
-	if s.tampered, s.ordered = t, at; t.NoKeyFrames {
-		for _, hub := range s.streams {
-			hub.Forget()
-		}
+	for _, hub := range s.streams {
+		hub.Forget()
 	}
 }
 
 // tampered is how far one stream is from what its publisher sent. It goes back to that when nothing is done to it any more.
-type tampered struct{ began time.Time } // of a drift
+type tampered struct {
+	began    time.Time // of a drift
+	filled   time.Time // when the bucket of a bit rate was filled last
+	bits     float64   // that are in it
+	dropping bool      // up to the next key frame
+}
+
+// unknownCodec is the number that HEVC has in some dialects of FLV (E.4.3.1 knows no codec 12): players of H.264 show nothing.
+const unknownCodec = 12
 
 // apply does it to one tag, and tells whether the tag goes on. Headers of codecs always do: a newcomer needs them.
-func (d *tampered) apply(t tampering, tag flv.Tag) (flv.Tag, bool) {
+func (d *tampered) apply(t target.Tampering, tag flv.Tag) (flv.Tag, bool) {
 	header := tag.IsVideoHeader() || tag.IsAudioHeader() || tag.Type == flv.Script
 	switch {
 	case t.Stall && !header,
 		t.NoKeyFrames && tag.IsKey(),
-		t.NoAudio && tag.Type == flv.Audio && !header:
+		t.NoAudio && tag.Type == flv.Audio && !header,
+		!header && !d.fits(t.Bitrate, tag):
 		return tag, false
 	}
-	var shift int64
+	shift := t.Jump.Milliseconds()
 	if t.Drift == 0 {
 		d.began = time.Time{}
 	} else {
@@ -72,5 +53,37 @@ func (d *tampered) apply(t tampering, tag flv.Tag) (flv.Tag, bool) {
 		shift += t.Skew.Milliseconds()
 	}
 	tag.Timestamp = uint32(max(int64(tag.Timestamp)+shift, 0))
+	if t.Codec && tag.IsVideo() {
+		data := append([]byte(nil), tag.Data...) // others have the same bytes
+		data[0] = data[0]&0xf0 | unknownCodec
+		tag.Data = data
+	}
 	return tag, true
+}
+
+// fits tells whether a tag has room in a bit rate: a publisher whose line is too narrow sends its sound, and gives up pictures up to the
+// next key frame.
+func (d *tampered) fits(rate float64, tag flv.Tag) bool {
+	if rate == 0 {
+		d.filled, d.dropping = time.Time{}, false
+		return true
+	}
+	now := time.Now()
+	if !d.filled.IsZero() {
+		d.bits = min(d.bits+rate*now.Sub(d.filled).Seconds(), rate) // a second's worth at most
+	}
+	d.filled = now
+	if tag.IsVideo() {
+		switch {
+		case d.bits < 0:
+			d.dropping = true
+		case tag.IsKey():
+			d.dropping = false
+		}
+		if d.dropping {
+			return false
+		}
+	}
+	d.bits -= 8 * float64(len(tag.Data))
+	return true
 }

@@ -107,7 +107,7 @@ func (s *server) video(ctx context.Context, pc *webrtc.PeerConnection, track *we
 		}
 		s.bytes.Add(float64(len(p.Payload)))
 		frames.Push(p, func(t flv.Tag) {
-			if changed, ok := done.apply(s.tampers(), t); ok {
+			if changed, ok := done.apply(s.tampers.Now(), t); ok {
 				hub.Publish(changed)
 			} else if t.IsKey() {
 				hub.Forget()

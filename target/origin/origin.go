@@ -31,6 +31,7 @@ type server struct {
 	channels map[string]map[string]*rendition
 	requests map[string]prometheus.Counter
 	sent     prometheus.Counter
+	spoils   target.Told[target.Spoiling]
 }
 
 // rendition is one stream in one quality.
@@ -42,6 +43,8 @@ type rendition struct {
 	feeds int
 	turn  int // of the newest feed: an older one that is not gone yet has nothing more to say
 	mu    sync.Mutex
+
+	frozen string // its playlist, while playlists are to stay as they are
 }
 
 // Serve runs the origin until ctx ends.
@@ -56,10 +59,12 @@ func Serve(ctx context.Context, c target.Config) error {
 	mux.HandleFunc("GET /live/{channel}/{rendition}/{file}", s.media)
 	mux.HandleFunc("GET /live/{channel}/{file}", s.flv)
 	mux.HandleFunc("GET /health", func(http.ResponseWriter, *http.Request) {})
+	inner := http.NewServeMux()
+	s.spoils.Handle(inner)
 	return target.Together(ctx,
 		func(ctx context.Context) error { return c.ServePort(ctx, target.PortHTTP, mux) },
 		func(ctx context.Context) error {
-			return metrics.Serve(ctx, c.Socket, http.NewServeMux(), func(context.Context) error { return nil })
+			return metrics.Serve(ctx, c.Socket, inner, func(context.Context) error { return nil })
 		})
 }
 
@@ -207,13 +212,13 @@ func (s *server) media(w http.ResponseWriter, req *http.Request) {
 			http.NotFound(w, req)
 			return
 		}
-		playlist(w, r.hls.playlist())
+		playlist(w, s.playlistOf(r))
 		return
 	}
 	s.requests["segment"].Inc()
 	name, isSegment := strings.CutSuffix(file, ".ts")
 	number, err := strconv.ParseUint(name, 10, 64)
-	data := r.hls.segment(number)
+	data := s.spoiled(number, r.hls.segment(number))
 	if !isSegment || err != nil || data == nil {
 		http.NotFound(w, req)
 		return

@@ -10,6 +10,7 @@ import (
 
 	"github.com/livedrill/livedrill/target"
 	"github.com/livedrill/livedrill/target/danmaku"
+	"github.com/livedrill/livedrill/target/dns"
 	"github.com/livedrill/livedrill/target/edge"
 	"github.com/livedrill/livedrill/target/gateway"
 	"github.com/livedrill/livedrill/target/ingest"
@@ -31,6 +32,7 @@ type Kind struct {
 
 // Kinds lists every kind of component.
 var Kinds = []Kind{
+	{"dns", "name server: every component is reached by its name", nil, map[string]int{"dns": target.PortDNS}, nil, dns.Serve},
 	{"redis", "the real Redis server", []string{"redis-server"}, map[string]int{"redis": target.PortRedis}, redis.Conf, redis.Serve},
 	{"mariadb", "the real MariaDB server", []string{"mariadbd", "mariadb-install-db"}, map[string]int{"mysql": target.PortMariaDB},
 		mariadb.Conf, mariadb.Serve},
@@ -59,6 +61,7 @@ type place struct{ name, kind, region string }
 
 // layout is the bundled platform, in the order in which its parts are started.
 var layout = []place{
+	{"dns", "dns", ""},
 	{"mariadb", "mariadb", ""},
 	{"redis", "redis", ""},
 	{"gateway", "gateway", ""},
@@ -111,6 +114,15 @@ func Components() []target.Component {
 	var out []target.Component
 	for _, p := range layout {
 		out = append(out, target.Component{Name: p.name, Kind: p.kind, Region: p.region})
+	}
+	return out
+}
+
+// Targets lists what a fault can be put on, by name: the components, and the viewers of each region.
+func Targets() []target.Component {
+	out := Components()
+	for _, region := range Regions {
+		out = append(out, target.Component{Name: ViewerHost(region), Kind: target.KindViewers, Region: region})
 	}
 	return out
 }

@@ -57,11 +57,15 @@ func Up(ctx context.Context, r *hosts.Range, o Options) (_ *Stack, err error) {
 		}
 	}
 	for _, region := range Regions {
-		if s.hosts[ViewerHost(region)], err = r.AddHost(ViewerHost(region)); err != nil {
+		host, err := r.AddHost(ViewerHost(region))
+		if err != nil {
 			return nil, err
 		}
+		s.hosts[host.Name] = host
+		s.platform.Viewers = append(s.platform.Viewers, target.Component{Name: host.Name, Kind: target.KindViewers, Region: region, Addr: host.Addr,
+			Handles: target.Handles{Network: host.Network()}})
 	}
-	if err := r.WriteNames(); err != nil {
+	if err := r.AskForNames(s.hosts["dns"]); err != nil {
 		return nil, err
 	}
 	if s.options.Encoder, err = transcode.ChooseEncoder(ctx, o.Encoder); err != nil {
@@ -79,6 +83,11 @@ func Up(ctx context.Context, r *hosts.Range, o Options) (_ *Stack, err error) {
 	for _, p := range o.layout() {
 		if err := s.start(p, encoders); err != nil {
 			return nil, err
+		}
+		if p.kind == "dns" { // nginx gives up at once when a name is unknown
+			if err := s.healthy(ctx); err != nil {
+				return nil, err
+			}
 		}
 	}
 	return s, s.healthy(ctx)
@@ -103,6 +112,11 @@ func (s *Stack) start(p place, encoders target.Cgroup) error {
 	component := target.Component{Name: p.name, Kind: p.kind, Region: p.region, Addr: host.Addr, Ports: kind.Ports,
 		Socket: c.Socket, Handles: target.Handles{Network: host.Network()}}
 	switch p.kind {
+	case "dns":
+		c.Names = map[string]string{}
+		for _, h := range s.hosts {
+			c.Names[h.Name] = h.Addr
+		}
 	case "transcode":
 		c.Cgroup = encoders
 		component.Handles.Encoder = &target.Encoder{Cgroup: encoders, Socket: c.Socket}

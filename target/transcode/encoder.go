@@ -30,8 +30,11 @@ func (st *stream) encode(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		if errors.Is(err, errBehind) {
-			slog.Warn("renditions given up", "channel", st.channel, "for", rest)
+		if errors.Is(err, errNoSession) {
+			st.server.numbers.refused.Inc()
+		}
+		if errors.Is(err, errBehind) || errors.Is(err, errNoSession) && st.server.config.Defences[target.ShedRenditions] {
+			slog.Warn("renditions given up", "channel", st.channel, "for", rest, "err", err)
 			st.server.numbers.sheds.Inc()
 			st.pass()
 			if !target.Wait(ctx, rest) {
@@ -90,6 +93,11 @@ func (st *stream) resume() {
 func (st *stream) encodeOnce(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	session, err := st.server.card.take(cancel)
+	if err != nil {
+		return err
+	}
+	defer st.server.card.give(session)
 	in, feed, err := os.Pipe()
 	if err != nil {
 		return err
@@ -126,7 +134,7 @@ func (st *stream) encodeOnce(ctx context.Context) error {
 	shut() // if it could not be started, they are still open
 	cancel(nil)
 	feed.Close()
-	if cause := context.Cause(ctx); errors.Is(cause, errBehind) {
+	if cause := context.Cause(ctx); errors.Is(cause, errBehind) || errors.Is(cause, errNoSession) {
 		return cause
 	}
 	return err

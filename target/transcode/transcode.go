@@ -28,6 +28,7 @@ type server struct {
 	mu      sync.Mutex
 	streams map[string]*stream
 	ended   map[string]float64 // media and CPU time of encoders that have ended
+	card    sessions
 	wg      sync.WaitGroup
 }
 
@@ -36,6 +37,7 @@ type numbers struct {
 	in, through, out *record.Histogram
 	restarts         prometheus.Counter
 	sheds            prometheus.Counter
+	refused          prometheus.Counter
 }
 
 // Serve runs the transcoder until ctx ends.
@@ -52,6 +54,7 @@ func Serve(ctx context.Context, c target.Config) error {
 			out:      metrics.Histogram("livedrill_transcode_output_delay_seconds", "Age of a frame, by its stamp, when it goes on to the origin.", nil),
 			restarts: metrics.Counter("livedrill_transcode_restarts_total", "Encoders started again.", nil),
 			sheds:    metrics.Counter("livedrill_transcode_sheds_total", "Times a stream gave up its renditions.", nil),
+			refused:  metrics.Counter("livedrill_transcode_sessions_refused_total", "Encoders that the card's driver refused or ended.", nil),
 		}}
 	s.gauges(metrics)
 	defer s.client.CloseIdleConnections()
@@ -61,6 +64,8 @@ func Serve(ctx context.Context, c target.Config) error {
 	mux.HandleFunc("PUT /streams/{channel}", func(w http.ResponseWriter, r *http.Request) { s.add(ctx, w, r) })
 	mux.HandleFunc("DELETE /streams/{channel}", s.remove)
 	inner := http.NewServeMux()
+	orders := target.Told[target.Sessions]{Changed: s.card.limit}
+	orders.Handle(inner)
 	inner.HandleFunc("GET /encoders", func(w http.ResponseWriter, _ *http.Request) {
 		_ = json.NewEncoder(w).Encode(s.state()) // the reader has gone: nothing to do
 	})

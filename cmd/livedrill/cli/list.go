@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -65,8 +66,11 @@ var lists = map[string]func() ([]listed, error){
 	},
 	"components": func() ([]listed, error) {
 		var out []listed
-		for _, c := range stack.Components() {
-			kind, _ := stack.FindKind(c.Kind)
+		for _, c := range stack.Targets() {
+			kind, ok := stack.FindKind(c.Kind)
+			if !ok {
+				kind.Summary = "a region's viewers: a link for faults of the network"
+			}
 			out = append(out, listed{Name: c.Name, Summary: kind.Summary, Kind: c.Kind, Region: c.Region})
 		}
 		return out, nil
@@ -102,7 +106,7 @@ var lists = map[string]func() ([]listed, error){
 }
 
 func (a *app) list() *cobra.Command {
-	var asJSON bool
+	var asJSON, asMarkdown bool
 	names := sortedKeys(lists)
 	c := &cobra.Command{Use: "list " + strings.Join(names, "|"), Short: "List what there is",
 		ValidArgs: names, Args: func(_ *cobra.Command, args []string) error {
@@ -116,8 +120,14 @@ func (a *app) list() *cobra.Command {
 			if err != nil {
 				return internal(err)
 			}
-			if asJSON {
+			switch {
+			case asJSON:
 				return a.writeJSON(items)
+			case asMarkdown:
+				if _, err := io.WriteString(a.out, reference(args[0], items)); err != nil {
+					return internal(err)
+				}
+				return nil
 			}
 			t := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
 			for _, i := range items {
@@ -132,7 +142,29 @@ func (a *app) list() *cobra.Command {
 			return nil
 		}}
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	c.Flags().BoolVar(&asMarkdown, "markdown", false, "print a reference page")
+	c.MarkFlagsMutuallyExclusive("json", "markdown")
 	return c
+}
+
+// reference is a list as a page of Markdown.
+func reference(name string, items []listed) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "# %s\n\nWritten by `livedrill list %s --markdown`.\n", strings.ToUpper(name[:1])+name[1:], name)
+	for _, i := range items {
+		fmt.Fprintf(&b, "\n## %s\n\n%s.\n", i.Name, strings.ToUpper(i.Summary[:1])+strings.TrimSuffix(i.Summary[1:], "."))
+		if about := slices.Concat(nonEmpty(i.Kind, i.Region, i.Where, i.Unit), i.BackEnds, i.Labels); len(about) > 0 {
+			fmt.Fprintf(&b, "(%s)\n", strings.Join(about, ", "))
+		}
+		if len(i.Settings) == 0 {
+			continue
+		}
+		b.WriteString("\n| setting | default | unit | |\n|---|---|---|---|\n")
+		for _, s := range i.Settings {
+			fmt.Fprintf(&b, "| `%s` | `%s` | %s | %s |\n", s.Name, s.Default, s.Unit, strings.ReplaceAll(s.Help, "|", "\\|"))
+		}
+	}
+	return b.String()
 }
 
 func nonEmpty(texts ...string) []string {

@@ -1,0 +1,128 @@
+package clock
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/livedrill/livedrill/injectors"
+	"github.com/livedrill/livedrill/injectors/injectortest"
+	"github.com/livedrill/livedrill/target"
+	"github.com/livedrill/livedrill/target/gateway"
+	"github.com/livedrill/livedrill/target/hosts"
+	"github.com/livedrill/livedrill/target/hosts/hoststest"
+	"github.com/livedrill/livedrill/target/mariadb"
+	"github.com/livedrill/livedrill/target/redis"
+	"github.com/livedrill/livedrill/target/unit"
+)
+
+// serves are what this program is when it is started as a component.
+var serves = map[string]func(context.Context, target.Config) error{"redis": redis.Serve, "mariadb": mariadb.Serve, "gateway": gateway.Serve}
+
+func TestMain(m *testing.M) {
+	if len(os.Args) == 3 && os.Args[1] == "serve" {
+		var c target.Config
+		err := json.Unmarshal([]byte(os.Args[2]), &c)
+		if err == nil {
+			err = serves[c.Kind](context.Background(), c)
+		}
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	injectortest.Victim(map[string]func() injectors.Fault{"skew": ahead})
+	hoststest.Main(m)
+}
+
+func ahead() injectors.Fault {
+	return &Skew{By: unit.Duration(2 * time.Hour), User: "user0", Password: "pw-user0"}
+}
+
+// platform is a real gateway on a real Redis and MariaDB.
+func platform(t *testing.T) target.Component {
+	t.Helper()
+	r := hoststest.Range(t)
+	for _, program := range []string{"redis-server", "mariadbd"} {
+		if _, err := exec.LookPath(program); err != nil {
+			t.Skipf("%s is not on this machine", program)
+		}
+	}
+	peers := map[string]string{}
+	var on target.Component
+	for _, kind := range []struct {
+		name string
+		port int
+	}{{"redis", target.PortRedis}, {"mariadb", target.PortMariaDB}, {"gateway", target.PortHTTP}} {
+		host, err := r.AddHost(kind.name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		peers[fmt.Sprintf("%s:%d", kind.name, kind.port)] = net.JoinHostPort(host.Addr, fmt.Sprint(kind.port))
+		dir, err := os.MkdirTemp("", "ld") // a socket's path is short
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { os.RemoveAll(dir) })
+		c := target.Config{Name: kind.name, Kind: kind.name, Listen: host.Addr, Dir: dir, Socket: filepath.Join(dir, "s"), Peers: peers,
+			Secrets: target.Secrets{Token: "t", Stream: "s", Database: "d", Redis: "r"}}
+		text, err := json.Marshal(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := host.Start(hosts.Command{Name: kind.name, Path: "/proc/self/exe", Args: []string{"serve", string(text)}, Log: filepath.Join(dir, "log")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { p.Stop(5 * time.Second) })
+		on = target.Component{Name: kind.name, Kind: kind.name, Addr: host.Addr, Socket: c.Socket, Ports: map[string]int{"http": kind.port},
+			Handles: target.Handles{Network: host.Network()}}
+		if err := target.WaitUntil(t.Context(), 60*time.Second, func() bool { return on.Healthy(t.Context()) == nil }); err != nil {
+			log, _ := os.ReadFile(filepath.Join(dir, "log"))
+			t.Fatalf("%v\n%s", err, log)
+		}
+	}
+	return on
+}
+
+func TestConformance(t *testing.T) {
+	on := platform(t)
+	injectortest.Run(t, injectortest.Case{Kind: "skew", New: ahead, On: on, Wrong: target.Component{Name: "origin", Kind: "origin", Socket: on.Socket},
+		State: func() (any, error) { return target.HasBeenTold[target.Clock](t.Context(), on, "gateway") }})
+
+	for _, behind := range []bool{false, true} {
+		f := &Skew{By: unit.Duration(2 * time.Hour), Behind: behind, User: "user0", Password: "pw-user0"}
+		if err := f.Check(t.Context(), on); err != nil {
+			t.Fatal(err)
+		}
+		was, err := f.Save(t.Context(), on)
+		if err == nil {
+			err = f.Inject(t.Context(), on)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, err := f.Effect(t.Context(), on)
+		if want := map[bool]float64{false: 1, true: 0}[behind]; err != nil || !m.Bites || m.Is["old_log_in_refused"] != want {
+			t.Errorf("behind %v: %+v, %v; an old log-in ends when the clock is ahead alone", behind, m, err)
+		}
+		if err := f.Restore(t.Context(), on, was); err != nil {
+			t.Fatal(err)
+		}
+		if m, err = f.Effect(t.Context(), on); err != nil || !m.Clean || m.Is["old_log_in_refused"] != 0 {
+			t.Errorf("behind %v, after it: %+v, %v", behind, m, err)
+		}
+	}
+}
+
+func TestTokensThatAreNone(t *testing.T) {
+	for _, token := range []string{"", "a.b", "a.!.c", "a.bm8.c"} {
+		if at, err := issued(token); err == nil {
+			t.Errorf("%q was issued at %s", token, at)
+		}
+	}
+}

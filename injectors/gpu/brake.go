@@ -1,0 +1,138 @@
+package gpu
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/livedrill/livedrill/injectors"
+	"github.com/livedrill/livedrill/injectors/resource"
+	"github.com/livedrill/livedrill/target"
+)
+
+// brake is a way to slow the encoders down.
+type brake interface {
+	// name is the back end as reports show it.
+	name() string
+	// save reads what release has to put back.
+	save() (saved, error)
+	// limit leaves the encoders a share of the speed that they had before.
+	limit(ctx context.Context, share, before float64) error
+	// settle returns when the limit is what the encoders really get.
+	settle(ctx context.Context, share, before float64) error
+	// release puts back what was there.
+	release(ctx context.Context, was saved) error
+	// speed measures for a time how fast the encoders are, in the brake's own unit.
+	speed(ctx context.Context, over time.Duration) (float64, error)
+	// held counts how often the encoders were held back so far.
+	held(ctx context.Context) (float64, error)
+	// unit is that of speed.
+	unit() string
+	// slack is the factor by which speed may be seen above its limit.
+	slack() float64
+}
+
+// saved is what a brake found.
+type saved struct {
+	resource.Limits
+	Card  bool   `json:"card,omitempty"` // it is a real card's power limit, which outlives a range
+	Power uint32 `json:"power_mw,omitempty"`
+}
+
+// braked is what the faults have in common that slow the encoders down.
+type braked struct {
+	brake    brake
+	baseline float64 // speed of the encoders before, in the brake's own unit
+}
+
+// BackEnd is part of injectors.BackEnded.
+func (b *braked) BackEnd() string {
+	if b.brake == nil {
+		return "emulated"
+	}
+	return b.brake.name()
+}
+
+// Lasts is part of injectors.Lasting.
+func (*braked) Lasts(was injectors.Original) bool {
+	var s saved
+	return was.Read(&s) == nil && s.Card
+}
+
+var errNoEncoder = errors.New("it has no encoders")
+
+// choose takes the card that encodes, else the encoders' cgroup, else their processes.
+func choose(on target.Component) (brake, error) {
+	e := on.Handles.Encoder
+	switch {
+	case e == nil:
+		return nil, errNoEncoder
+	case e.GPU != nil:
+		return openCard(*e.GPU)
+	case e.Cgroup.Version > 0:
+		return quota{resource.Quota{Group: e.Cgroup}}, nil
+	default:
+		return &duty{socket: e.Socket}, nil
+	}
+}
+
+// use gives the brake that this fault has chosen, or chooses one.
+func (b *braked) use(on target.Component) (brake, error) {
+	if b.brake != nil {
+		return b.brake, nil
+	}
+	return choose(on)
+}
+
+// Check is part of injectors.Fault.
+func (b *braked) Check(ctx context.Context, on target.Component) error {
+	chosen, err := choose(on)
+	if err == nil {
+		_, err = chosen.held(ctx)
+	}
+	if err == nil {
+		b.brake = chosen
+	}
+	return err
+}
+
+// Save is part of injectors.Fault.
+func (b *braked) Save(_ context.Context, on target.Component) (injectors.Original, error) {
+	chosen, err := b.use(on)
+	if err != nil {
+		return nil, err
+	}
+	was, err := chosen.save()
+	if err != nil {
+		return nil, err
+	}
+	return injectors.Keep(was)
+}
+
+// begin measures for a second how fast the encoders are, to be held against what comes.
+func (b *braked) begin(ctx context.Context, on target.Component) (err error) {
+	if b.brake, err = b.use(on); err != nil {
+		return err
+	}
+	if b.baseline, err = b.brake.speed(ctx, time.Second); err != nil {
+		return err
+	}
+	if b.baseline < 0.005 {
+		return fmt.Errorf("the encoders use %.3f %s: nothing is being encoded", b.baseline, b.brake.unit())
+	}
+	return nil
+}
+
+// Restore is part of injectors.Fault.
+func (b *braked) Restore(ctx context.Context, on target.Component, was injectors.Original) error {
+	chosen, err := b.use(on)
+	if err != nil {
+		return err
+	}
+	var s saved
+	if err := was.Read(&s); err != nil {
+		return err
+	}
+	return chosen.release(ctx, s)
+}

@@ -1,0 +1,98 @@
+package gpu
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/livedrill/livedrill/injectors"
+	"github.com/livedrill/livedrill/target"
+)
+
+// SessionLimit lets only so many encoders be open at once, as drivers of some cards do: whoever comes late is refused (OpenEncodeSessionEx
+// failed: out of memory). The transcoder itself refuses, and ends what is open beyond the limit.
+type SessionLimit struct {
+	Most int `json:"most" unit:"encoders" help:"that may be open at once"`
+}
+
+// Validate finds settings that cannot work.
+func (f *SessionLimit) Validate() error {
+	if f.Most < 0 || f.Most > 100 {
+		return fmt.Errorf("most: %d is not between 0 and 100", f.Most)
+	}
+	return nil
+}
+
+// BackEnd is part of injectors.BackEnded.
+func (*SessionLimit) BackEnd() string { return "emulated" }
+
+// Check is part of injectors.Fault: with fewer encoders than may be open, nobody would be refused.
+func (f *SessionLimit) Check(ctx context.Context, on target.Component) error {
+	if on.Handles.Encoder == nil {
+		return errNoEncoder
+	}
+	now, err := target.HasBeenTold[target.Sessions](ctx, on, "transcode")
+	if err != nil {
+		return err
+	}
+	if now.Limited {
+		return errors.New("another fault limits its encoders already")
+	}
+	state, err := encoders(ctx, on.Handles.Encoder.Socket)
+	if err == nil && len(state.PIDs) <= f.Most {
+		err = fmt.Errorf("it has %d encoders: none would be refused", len(state.PIDs))
+	}
+	return err
+}
+
+// Save is part of injectors.Fault.
+func (*SessionLimit) Save(ctx context.Context, on target.Component) (injectors.Original, error) {
+	was, err := target.HasBeenTold[target.Sessions](ctx, on, "transcode")
+	if err != nil {
+		return nil, err
+	}
+	return injectors.Keep(was)
+}
+
+// Inject is part of injectors.Fault. An order that failed may have arrived all the same: it is taken back.
+func (f *SessionLimit) Inject(ctx context.Context, on target.Component) error {
+	err := target.Tell(ctx, on, "transcode", target.Sessions{Limited: true, Most: f.Most})
+	if err != nil {
+		back, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+		defer cancel()
+		err = errors.Join(err, target.Tell(back, on, "transcode", target.Sessions{}))
+	}
+	return err
+}
+
+// Effect looks for a second at how many encoders there are, by their processes. It is clean when the transcoder knows of no limit: when it
+// tries its renditions again is its own affair.
+func (f *SessionLimit) Effect(ctx context.Context, on target.Component) (injectors.Measured, error) {
+	told, err := target.HasBeenTold[target.Sessions](ctx, on, "transcode")
+	if err != nil {
+		return injectors.Measured{}, err
+	}
+	most, n := 0, 0
+	for range 5 {
+		if !target.Wait(ctx, 200*time.Millisecond) {
+			return injectors.Measured{}, ctx.Err()
+		}
+		state, err := encoders(ctx, on.Handles.Encoder.Socket)
+		if err != nil {
+			return injectors.Measured{}, err
+		}
+		most, n = max(most, len(state.PIDs)), n+1
+	}
+	return injectors.Measured{N: uint64(n), Asked: map[string]float64{"encoders_at_most": float64(f.Most)}, Is: map[string]float64{"encoders": float64(most)},
+		Bites: told.Limited && most <= f.Most, Clean: !told.Limited, Reason: fmt.Sprintf("%d encoders are open", most)}, nil
+}
+
+// Restore is part of injectors.Fault.
+func (*SessionLimit) Restore(ctx context.Context, on target.Component, was injectors.Original) error {
+	var before target.Sessions
+	if err := was.Read(&before); err != nil {
+		return err
+	}
+	return target.Tell(ctx, on, "transcode", before)
+}

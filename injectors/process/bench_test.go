@@ -1,0 +1,17 @@
+package process
+
+import (
+	"testing"
+
+	"github.com/livedrill/livedrill/injectors"
+	"github.com/livedrill/livedrill/injectors/injectortest"
+	"github.com/livedrill/livedrill/target/hosts/hoststest"
+)
+
+// BenchmarkOrder leaves out what ends processes: how long they take to come back is their own affair.
+func BenchmarkOrder(b *testing.B) {
+	on := supervised(b, hoststest.Range(b), "bench")
+	for name, fault := range map[string]injectors.Fault{"pause": &Pause{}, "descriptors": &Descriptors{Spare: 4}, "connection hoard": &Hoard{Connections: 50}} {
+		b.Run(name, func(b *testing.B) { injectortest.Bench(b, fault, on) })
+	}
+}

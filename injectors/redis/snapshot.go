@@ -1,0 +1,158 @@
+package redis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/livedrill/livedrill/injectors"
+	"github.com/livedrill/livedrill/target"
+)
+
+// Snapshot lets Redis' snapshots fail: the server forks, cannot put the file where it belongs, and takes no write any more (MISCONF) until
+// one succeeds. A directory stands in the file's place.
+type Snapshot struct{}
+
+// snapshotSettings are what is changed in the server: without a schedule a failed snapshot would not matter to it.
+var snapshotSettings = []string{"save", "stop-writes-on-bgsave-error"}
+
+// Validate finds settings that cannot work; there are none.
+func (*Snapshot) Validate() error { return nil }
+
+// BackEnd is part of injectors.BackEnded.
+func (*Snapshot) BackEnd() string { return "BGSAVE" }
+
+// snapshotFile is where the server puts its snapshots.
+func snapshotFile(ctx context.Context, c *redis.Client) (string, error) {
+	dir, err := setting(ctx, c, "dir")
+	if err != nil {
+		return "", err
+	}
+	name, err := setting(ctx, c, "dbfilename")
+	return filepath.Join(dir, name), err
+}
+
+// Check is part of injectors.Fault. A snapshot that is there already is somebody's data, and is left alone.
+func (*Snapshot) Check(ctx context.Context, on target.Component) error {
+	c, err := Dial(on)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	path, err := snapshotFile(ctx, c)
+	if err != nil {
+		return err
+	}
+	if _, err := os.Stat(filepath.Dir(path)); err != nil {
+		return fmt.Errorf("its directory cannot be reached from here: %w", err)
+	}
+	if _, err := os.Lstat(path); err == nil {
+		return fmt.Errorf("%s is there already", path)
+	}
+	return nil
+}
+
+// Save is part of injectors.Fault.
+func (*Snapshot) Save(ctx context.Context, on target.Component) (injectors.Original, error) {
+	return saveSettings(ctx, on, snapshotSettings...)
+}
+
+// Inject is part of injectors.Fault.
+func (f *Snapshot) Inject(ctx context.Context, on target.Component) error {
+	c, err := Dial(on)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	was, err := f.Save(ctx, on)
+	if err != nil {
+		return err
+	}
+	path, err := snapshotFile(ctx, c)
+	if err != nil {
+		return err
+	}
+	err = os.Mkdir(path, 0o755)
+	if err == nil {
+		err = c.ConfigSet(ctx, "save", "3600 1").Err()
+	}
+	if err == nil {
+		err = c.ConfigSet(ctx, "stop-writes-on-bgsave-error", "yes").Err()
+	}
+	if err == nil {
+		err = snapshot(ctx, c, "err")
+	}
+	if err != nil {
+		return errors.Join(err, f.Restore(context.WithoutCancel(ctx), on, was))
+	}
+	return nil
+}
+
+// snapshot has the server make one, until the newest has ended as it should.
+func snapshot(ctx context.Context, c *redis.Client, want string) error {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	for {
+		text, err := c.Info(ctx, "persistence").Result()
+		if err != nil {
+			return err
+		}
+		if busy := strings.Contains(text, "rdb_bgsave_in_progress:1"); !busy {
+			if strings.Contains(text, "rdb_last_bgsave_status:"+want) {
+				return nil
+			}
+			if err := c.BgSave(ctx).Err(); err != nil && !strings.Contains(err.Error(), "in progress") {
+				return err
+			}
+		}
+		if !target.Wait(ctx, retry) {
+			return fmt.Errorf("its snapshots do not end with %q: %w", want, ctx.Err())
+		}
+	}
+}
+
+// Effect writes as the platform does and counts what is refused with the server's own words.
+func (*Snapshot) Effect(ctx context.Context, on target.Component) (injectors.Measured, error) {
+	return refusedWrites(ctx, on, "MISCONF")
+}
+
+// Restore is part of injectors.Fault. One snapshot must succeed before the server takes writes again; where none was kept before, it is
+// removed.
+func (*Snapshot) Restore(ctx context.Context, on target.Component, was injectors.Original) error {
+	c, err := Dial(on)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	path, err := snapshotFile(ctx, c)
+	if err != nil {
+		return err
+	}
+	if at, err := os.Lstat(path); err == nil && at.IsDir() {
+		if err := os.Remove(path); err != nil {
+			return err
+		}
+	}
+	if err := snapshot(ctx, c, "ok"); err != nil {
+		return err
+	}
+	if err := putSettings(ctx, c, was, snapshotSettings...); err != nil {
+		return err
+	}
+	var before map[string]string
+	if err := was.Read(&before); err != nil {
+		return err
+	}
+	if before["save"] == "" {
+		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+	}
+	return checkSettings(ctx, c, was)
+}

@@ -1,0 +1,47 @@
+package origin
+
+import (
+	"bytes"
+	"math"
+)
+
+// playlistOf is a rendition's playlist; while playlists are to stay as they are, the one that was asked for first.
+func (s *server) playlistOf(r *rendition) string {
+	text := r.hls.playlist()
+	frozen := s.spoils.Now().Frozen
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case !frozen:
+		r.frozen = ""
+	case r.frozen == "":
+		r.frozen = text
+	default:
+		text = r.frozen
+	}
+	return text
+}
+
+// spoiled is a segment as it goes out: nil where it is to be missing, with wrong bytes where it is to be corrupt.
+func (s *server) spoiled(number uint64, data []byte) []byte {
+	now := s.spoils.Now()
+	switch {
+	case hit(number, now.Missing):
+		return nil
+	case hit(number, now.Corrupt):
+		data = bytes.Clone(data) // others get it too, later
+		for i := len(data) / 3; i < len(data); i += 100 {
+			data[i] ^= 0xff
+		}
+		const packet = 188
+		for i := len(data) / 3 / packet * packet; i < len(data); i += packet {
+			data[i] = 0 // no packet begins so (ISO/IEC 13818-1, 2.4.3.2)
+		}
+	}
+	return data
+}
+
+// hit spreads a share evenly over numbers.
+func hit(number uint64, share float64) bool {
+	return math.Floor(float64(number+1)*share) > math.Floor(float64(number)*share)
+}

@@ -1,0 +1,96 @@
+package target
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/livedrill/livedrill/reports/record"
+)
+
+// Told is what a component of the bundled platform has been told to do wrong. Faults read and write it (GET and PUT /told) on the
+// component's own socket: nobody on a network reaches that.
+type Told[T comparable] struct {
+	Changed func(T) // is told of each order, if there is somebody to tell
+
+	mu  sync.Mutex
+	now T
+	at  int64 // when that order was given
+}
+
+// Now reads what is to be done now.
+func (o *Told[T]) Now() T {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.now
+}
+
+// Handle answers to orders.
+func (o *Told[T]) Handle(mux *http.ServeMux) {
+	mux.HandleFunc("GET /told", func(w http.ResponseWriter, _ *http.Request) {
+		_ = json.NewEncoder(w).Encode(o.Now()) // the client has gone: nothing to do
+	})
+	mux.HandleFunc("PUT /told", o.take)
+}
+
+// take takes an order, which says when it was given (?at=, nanoseconds of the Unix epoch). One that was overtaken by a later one is
+// dropped: it may be the last word of a process that was killed, and whose fault was restored meanwhile.
+func (o *Told[T]) take(w http.ResponseWriter, r *http.Request) {
+	var order T
+	err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 4096)).Decode(&order)
+	at, atErr := strconv.ParseInt(r.URL.Query().Get("at"), 10, 64)
+	if err = errors.Join(err, atErr); err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if at < o.at {
+		return
+	}
+	if o.now, o.at = order, at; o.Changed != nil {
+		o.Changed(order)
+	}
+}
+
+// Tell gives a component of a kind an order. One that failed may have arrived all the same.
+func Tell[T comparable](ctx context.Context, on Component, kind string, order T) error {
+	return on.order(ctx, kind, http.MethodPut, order, nil)
+}
+
+// HasBeenTold asks a component of a kind for its orders.
+func HasBeenTold[T comparable](ctx context.Context, on Component, kind string) (order T, err error) {
+	return order, on.order(ctx, kind, http.MethodGet, nil, &order)
+}
+
+func (c Component) order(ctx context.Context, kind, method string, in, out any) error {
+	if c.Socket == "" || c.Kind != kind {
+		return fmt.Errorf("it is no %s of the bundled platform", kind)
+	}
+	body, err := json.Marshal(in)
+	if err != nil {
+		return err
+	}
+	req, err := http.NewRequestWithContext(ctx, method, fmt.Sprintf("http://unix/told?at=%d", time.Now().UnixNano()), bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	resp, err := record.Client(c.Socket).Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s: %s", c.Name, resp.Status)
+	}
+	if out == nil {
+		return nil
+	}
+	return json.NewDecoder(resp.Body).Decode(out)
+}
