@@ -1,0 +1,119 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/nftables"
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/livedrill/livedrill/target"
+)
+
+// TestOthersAreLeftAlone kills a drill on a machine on which others have their own queues, rules and cgroups, and recovers: everything is as
+// they made it. The machine is a network namespace of its own.
+func TestOthersAreLeftAlone(t *testing.T) {
+	needRange(t)
+	if os.Getuid() != 0 {
+		t.Skip("only root has a network namespace in which others could have something")
+	}
+	runtime.LockOSThread() // for good: the thread ends with the test
+	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+		t.Skip(err)
+	}
+	link := &netlink.Dummy{LinkAttrs: netlink.LinkAttrs{Name: "livedrill-other", TxQLen: 100}}
+	if err := netlink.LinkAdd(link); err != nil {
+		t.Skip(err)
+	}
+	nft, err := nftables.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	table := nft.AddTable(&nftables.Table{Family: nftables.TableFamilyINet, Name: "livedrill-somebody"})
+	nft.AddChain(&nftables.Chain{Name: "faults", Table: table})
+	if err := nft.Flush(); err != nil {
+		t.Skip(err)
+	}
+	for _, command := range [][]string{{"-A", "PREROUTING", "-i", "lo", "-m", "comment", "--comment", "somebody", "-j", "ACCEPT"}} {
+		if out, err := exec.Command("iptables", append([]string{"-t", "mangle"}, command...)...).CombinedOutput(); err != nil {
+			t.Skipf("iptables: %v: %s", err, out)
+		}
+	}
+	if err := netlink.QdiscAdd(&netlink.Tbf{QdiscAttrs: netlink.QdiscAttrs{LinkIndex: link.Index, Handle: netlink.MakeHandle(1, 0), Parent: netlink.HANDLE_ROOT},
+		Rate: 125_000, Limit: 10_000, Buffer: 5000}); err != nil {
+		t.Skip(err)
+	}
+	group := filepath.Join("/sys/fs/cgroup/cpu", fmt.Sprintf("somebody-%d", os.Getpid()))
+	if err := os.Mkdir(group, 0o755); err == nil {
+		t.Cleanup(func() { os.Remove(group) })
+		if err := os.WriteFile(filepath.Join(group, "cpu.shares"), []byte("777"), 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	theirs := func() string {
+		var b strings.Builder
+		links, err := netlink.LinkList()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, l := range links {
+			fmt.Fprintln(&b, "link", l.Attrs().Name, l.Attrs().Flags)
+			queues, err := netlink.QdiscList(l)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, q := range queues {
+				fmt.Fprintln(&b, "queue", q.Type(), q.Attrs().Handle, q.Attrs().Parent)
+			}
+		}
+		tables, err := nft.ListTables()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, table := range tables {
+			fmt.Fprintln(&b, "table", table.Family, table.Name)
+		}
+		rules, err := exec.Command("iptables-save").Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(rules)) {
+			if !strings.HasPrefix(line, "#") { // the time of day
+				b.WriteString(line)
+			}
+		}
+		shares, _ := os.ReadFile(filepath.Join(group, "cpu.shares")) // no cgroups of version 1: nothing to compare
+		fmt.Fprintf(&b, "shares %s", shares)
+		return b.String()
+	}
+	before := theirs()
+	if !strings.Contains(before, "tbf") || !strings.Contains(before, "somebody") {
+		t.Fatalf("nothing of theirs is there:\n%s", before)
+	}
+	state := t.TempDir()
+	cmd, _, _ := start(t, state)
+	target.Wait(t.Context(), 9*time.Second) // in the middle of its faults
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait() // it was killed
+	target.Wait(t.Context(), time.Second)
+	if after := theirs(); after != before {
+		t.Errorf("after the kill:\n%s\nbefore:\n%s", after, before)
+	}
+	recovery := exec.Command(binary, "recover")
+	recovery.Env = append(os.Environ(), "XDG_STATE_HOME="+state)
+	if out, err := recovery.CombinedOutput(); err != nil {
+		t.Errorf("recover: %v\n%s", err, out)
+	}
+	if after := theirs(); after != before {
+		t.Errorf("after recover:\n%s\nbefore:\n%s", after, before)
+	}
+}
