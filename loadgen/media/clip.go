@@ -151,13 +151,16 @@ func (c *Clip) At(n int) flv.Tag {
 
 // Stamped gives a frame with the send time in it; other tags stay as they are.
 func Stamped(t flv.Tag, at time.Time) flv.Tag {
-	if !t.IsFrame() {
-		return t
+	if t.IsFrame() {
+		t.Data = AppendStamped(make([]byte, 0, len(t.Data)+4+stamp.NALSize), t, at)
 	}
-	data := make([]byte, 0, len(t.Data)+4+stamp.NALSize)
-	data = append(data, t.Data[:5]...)
-	data = append(data, 0, 0, 0, byte(stamp.NALSize))
-	data = stamp.AppendNAL(data, at)
-	t.Data = append(data, t.Data[5:]...)
 	return t
+}
+
+// AppendStamped writes a frame's body with the send time in it behind dst.
+func AppendStamped(dst []byte, frame flv.Tag, at time.Time) []byte {
+	dst = append(dst, frame.Data[:5]...)
+	dst = append(dst, 0, 0, 0, byte(stamp.NALSize))
+	dst = stamp.AppendNAL(dst, at)
+	return append(dst, frame.Data[5:]...)
 }

@@ -215,34 +215,46 @@ func dial(ctx context.Context, addr, app, key string) (*rtmp.Conn, error) {
 	return conn, nil
 }
 
-// send plays the film in real time. A frame's lateness is its send time after its time stamp's moment.
+// send plays the film in real time. What lies between two frames goes out with the second one, in one write: it is how muxers send, and a
+// write costs more than all the rest. A frame's lateness is its send time after its time stamp's moment.
 func (r *run) send(ctx context.Context, conn *rtmp.Conn, until time.Time) error {
 	if err := conn.WriteTags(r.clip.Config); err != nil {
 		return err
 	}
 	start := time.Now()
 	free := start // when the connection took the last frame
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	var batch []flv.Tag
+	var frame []byte
 	for n := 0; ; n++ {
 		t := r.clip.At(n)
+		batch = append(batch, t)
+		if !t.IsFrame() {
+			continue
+		}
 		due := start.Add(time.Duration(t.Timestamp) * time.Millisecond)
 		if due.After(until) {
 			return conn.Unpublish()
 		}
-		if !target.Wait(ctx, time.Until(due)) {
+		timer.Reset(time.Until(due))
+		select {
+		case <-ctx.Done():
 			return conn.Unpublish()
+		case <-timer.C:
 		}
 		now := time.Now()
-		if t.IsFrame() {
-			if free.After(due) { // the server did not take the frame before: that is not the publisher's doing
-				due = free
-			}
-			r.m.Late.Observe(now.Sub(due).Seconds())
-			t = media.Stamped(t, now)
+		if free.After(due) { // the server did not take the frame before: that is not the publisher's doing
+			due = free
 		}
-		if err := conn.WriteTags([]flv.Tag{t}); err != nil {
+		r.m.Late.Observe(now.Sub(due).Seconds())
+		frame = media.AppendStamped(frame[:0], t, now)
+		batch[len(batch)-1].Data = frame
+		if err := conn.WriteTags(batch); err != nil {
 			return err
 		}
 		free = time.Now()
+		batch = batch[:0]
 	}
 }
 

@@ -49,7 +49,7 @@ type server struct {
 // Serve runs the ingest until ctx ends.
 func Serve(ctx context.Context, c target.Config) error {
 	metrics := record.NewMetrics()
-	s := &server{config: c, client: &http.Client{Timeout: 5 * time.Second}, streams: map[string]*flv.Hub{},
+	s := &server{config: c, client: &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 32}}, streams: map[string]*flv.Hub{},
 		accepted: metrics.Counter("livedrill_ingest_publishes_total", "Publishers by what became of them.", prometheus.Labels{"result": "accepted"}),
 		refused:  metrics.Counter("livedrill_ingest_publishes_total", "Publishers by what became of them.", prometheus.Labels{"result": "refused"}),
 		broken:   metrics.Counter("livedrill_ingest_broken_total", "Streams that ended without a goodbye.", nil),
