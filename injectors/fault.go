@@ -6,6 +6,7 @@ package injectors
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"strings"
 
 	"github.com/livedrill/livedrill/target"
@@ -74,7 +75,7 @@ type Kind struct {
 	BackEnds []string
 	Default  func() Fault // a pointer to the kind's settings
 	On       string       // the kind of component that it can be put on; empty: any
-	Takes    string       // what of a component it has for itself: two faults that take the same cannot be there together
+	Takes    string       // what of a component it has for itself, by commas: two faults that take the same cannot be there together
 }
 
 // Where names the kind of component that the fault can be put on.
@@ -88,10 +89,25 @@ func (k Kind) Where() string {
 // Fits tells whether the fault can be put on a kind of component. Viewers have a link, and nothing else that is theirs.
 func (k Kind) Fits(component string) bool {
 	if component == target.KindViewers {
-		return strings.HasPrefix(k.Name, "network.")
+		return k.On == "" && strings.HasPrefix(k.Name, "network.")
 	}
 	return k.On == "" || k.On == component
 }
 
-// Fights tells whether two faults cannot be on one component together.
-func (k Kind) Fights(other Kind) bool { return k.Name == other.Name || k.Takes == other.Takes }
+// things are what a kind takes.
+func things(takes string) []string {
+	if takes == "" {
+		return nil
+	}
+	return strings.Split(takes, ", ")
+}
+
+// Fights tells what two faults both need, and so cannot be on one component together; empty: nothing.
+func (k Kind) Fights(other Kind) string {
+	for _, thing := range things(k.Takes) {
+		if slices.Contains(things(other.Takes), thing) {
+			return thing
+		}
+	}
+	return ""
+}

@@ -25,7 +25,7 @@ type Order struct {
 	Fault Fault
 	On    target.Component
 	For   time.Duration
-	Takes string // what of the component it has for itself; empty: nothing
+	Takes string // what of the component it has for itself, by commas
 }
 
 // Outcome is what became of an order. The times are those of the order to inject, of the full effect, of the order to
@@ -41,6 +41,9 @@ type Outcome struct {
 	After     Measured
 	State     string
 	Err       error
+
+	was    Original
+	failed error // before the restoration
 }
 
 // Runner gives every fault its life. Faults may overlap.
@@ -53,23 +56,25 @@ type Runner struct {
 
 // take gives an order what it needs for itself, or says who has it. give is to be called when the order is over.
 func (r *Runner) take(o Order) (give func(), err error) {
-	if o.Takes == "" {
-		return func() {}, nil
-	}
-	what := o.On.Name + " " + o.Takes
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if other := r.taken[what]; other != "" {
-		return nil, fmt.Errorf("%s on %s: %s is there, and both need its %s", o.Kind, o.On.Name, other, o.Takes)
+	for _, thing := range things(o.Takes) {
+		if other := r.taken[o.On.Name+" "+thing]; other != "" {
+			return nil, fmt.Errorf("%s on %s: %s is there, and both need its %s", o.Kind, o.On.Name, other, thing)
+		}
 	}
 	if r.taken == nil {
 		r.taken = map[string]string{}
 	}
-	r.taken[what] = o.Kind
+	for _, thing := range things(o.Takes) {
+		r.taken[o.On.Name+" "+thing] = o.Kind
+	}
 	return func() {
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		delete(r.taken, what)
+		for _, thing := range things(o.Takes) {
+			delete(r.taken, o.On.Name+" "+thing)
+		}
 	}, nil
 }
 
@@ -97,7 +102,7 @@ func (r *Runner) Run(ctx context.Context, o Order) Outcome {
 		r.note("fault.refused", o, map[string]any{"error": err.Error()})
 		return out
 	}
-	out.Injected = time.Now()
+	out.was, out.Injected = was, time.Now()
 	r.note("fault.inject", o, map[string]any{"back_end": out.BackEnd})
 	_, err = within(ctx, injectLimit, func(ctx context.Context) (struct{}, error) { return struct{}{}, o.Fault.Inject(ctx, o.On) })
 	if err == nil {
@@ -106,7 +111,7 @@ func (r *Runner) Run(ctx context.Context, o Order) Outcome {
 		out.Measured, err = r.measure(ctx, o)
 	}
 	if err != nil {
-		out.Err = fmt.Errorf("inject %s on %s: %w", o.Kind, o.On.Name, err)
+		out.failed = fmt.Errorf("inject %s on %s: %w", o.Kind, o.On.Name, err)
 	}
 	if err == nil && out.Measured.Bites {
 		r.note("fault.proven", o, map[string]any{"asked": out.Measured.Asked, "is": out.Measured.Is, "n": out.Measured.N})
@@ -114,9 +119,12 @@ func (r *Runner) Run(ctx context.Context, o Order) Outcome {
 	} else if err == nil {
 		r.note("fault.without-effect", o, map[string]any{"reason": out.Measured.Reason})
 	}
-	r.restore(ctx, &out, was)
+	r.restore(ctx, &out)
 	return out
 }
+
+// errHangs is of a step that was left behind. What it still may do comes after everything else, so such a fault never counts as restored.
+var errHangs = errors.New("it hangs")
 
 // within gives a step of a fault its time. One that hangs all the same is left behind: the run does not hang with it.
 func within[T any](ctx context.Context, limit time.Duration, step func(context.Context) (T, error)) (T, error) {
@@ -144,7 +152,7 @@ func within[T any](ctx context.Context, limit time.Duration, step func(context.C
 		return r.value, r.err
 	case <-late.C:
 		var nothing T
-		return nothing, fmt.Errorf("it hangs, %s after it was to end", grace)
+		return nothing, fmt.Errorf("%w, %s after it was to end", errHangs, grace)
 	}
 }
 
@@ -176,7 +184,7 @@ func (r *Runner) measure(ctx context.Context, o Order) (Measured, error) {
 
 // restore puts back what was there and proves it. It does not heed the end of the run's own context. What fails is tried again for as long
 // as there is time: another fault may be in the way, and end before.
-func (r *Runner) restore(ctx context.Context, out *Outcome, was Original) {
+func (r *Runner) restore(ctx context.Context, out *Outcome) {
 	o := out.Order
 	ctx = context.WithoutCancel(ctx)
 	limited, cancel := context.WithTimeout(ctx, restoreLimit)
@@ -185,31 +193,37 @@ func (r *Runner) restore(ctx context.Context, out *Outcome, was Original) {
 	r.note("fault.restore", o, nil)
 	var err error
 	for {
-		_, err = within(limited, restoreLimit, func(ctx context.Context) (struct{}, error) { return struct{}{}, o.Fault.Restore(ctx, o.On, was) })
+		_, err = within(limited, restoreLimit, func(ctx context.Context) (struct{}, error) { return struct{}{}, o.Fault.Restore(ctx, o.On, out.was) })
 		if err == nil || !target.Wait(limited, 200*time.Millisecond) {
 			break
 		}
 	}
 	// What was broken may need a moment: a host behind a healed link is asked for its address again.
-	for proof := time.Now().Add(proofLimit); err == nil; target.Wait(limited, 100*time.Millisecond) {
-		if out.After, err = r.measure(ctx, o); err != nil || out.After.Clean {
+	for proof := time.Now().Add(proofLimit); err == nil; target.Wait(ctx, 100*time.Millisecond) {
+		var unseen error
+		if out.After, unseen = r.measure(ctx, o); unseen == nil && out.After.Clean {
 			break
 		}
 		if time.Now().After(proof) {
-			err = fmt.Errorf("the effect is still there: %s", out.After.Reason)
+			if err = unseen; err == nil {
+				err = fmt.Errorf("the effect is still there: %s", out.After.Reason)
+			}
 		}
+	}
+	if err == nil && errors.Is(out.failed, errHangs) {
+		err = errors.New("the step that hangs may still change something")
 	}
 	if err == nil {
 		err = r.Journal.Write(Entry{Fault: o.ID, Restored: true})
 	}
 	if err != nil {
 		out.State = NotRestored
-		out.Err = errors.Join(out.Err, fmt.Errorf("restore %s on %s: %w", o.Kind, o.On.Name, err))
+		out.Err = errors.Join(out.failed, fmt.Errorf("restore %s on %s: %w", o.Kind, o.On.Name, err))
 		r.note("fault.not-restored", o, map[string]any{"error": err.Error()})
 		return
 	}
-	out.Clean = time.Now()
-	if out.Measured.Bites && out.Err == nil {
+	out.Clean, out.Err = time.Now(), out.failed
+	if out.State = NotInjected; out.Measured.Bites && out.failed == nil {
 		out.State = Restored
 	}
 	r.note("fault.clean", o, nil)
@@ -227,6 +241,7 @@ func (r *Runner) note(kind string, o Order, more map[string]any) {
 type Group struct {
 	Runner *Runner
 	mu     sync.Mutex
+	ctx    context.Context // of the orders, without its end
 	live   []context.CancelFunc
 	done   []chan struct{}
 	out    []Outcome
@@ -235,9 +250,11 @@ type Group struct {
 
 // Start begins an order; it goes on until its time is over or End is called.
 func (g *Group) Start(ctx context.Context, o Order) {
-	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	whole := context.WithoutCancel(ctx)
+	ctx, cancel := context.WithCancel(whole)
 	done := make(chan struct{})
 	g.mu.Lock()
+	g.ctx = whole
 	g.live, g.done = append(g.live, cancel), append(g.done, done)
 	place := len(g.out)
 	g.out = append(g.out, Outcome{Order: o})
@@ -268,7 +285,8 @@ func (g *Group) Wait(ctx context.Context, limit time.Duration) {
 	}
 }
 
-// End restores every fault that is still there, the newest first, and returns what became of all.
+// End restores every fault that is still there, the newest first, and returns what became of all. What could not be restored is tried
+// once more when no other fault is in the way.
 func (g *Group) End() []Outcome {
 	g.mu.Lock()
 	live, done := g.live, g.done
@@ -280,5 +298,10 @@ func (g *Group) End() []Outcome {
 	g.wg.Wait()
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	for i := len(g.out) - 1; i >= 0 && len(g.out) > 1; i-- {
+		if g.out[i].State == NotRestored {
+			g.Runner.restore(g.ctx, &g.out[i])
+		}
+	}
 	return append([]Outcome(nil), g.out...)
 }

@@ -81,7 +81,7 @@ func TestRunnerRestoresWhenTheRunEnds(t *testing.T) {
 
 // TestHangingSteps: a step that never comes back is left behind, and the fault is restored all the same.
 func TestHangingSteps(t *testing.T) {
-	for step, want := range map[string]string{"check": injectors.NotInjected, "inject": injectors.NotInjected, "effect": injectors.NotRestored} {
+	for step, want := range map[string]string{"check": injectors.NotInjected, "inject": injectors.NotRestored, "effect": injectors.NotRestored} {
 		t.Run(step, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				journal, err := injectors.OpenJournal(filepath.Join(t.TempDir(), "journal"))
@@ -120,6 +120,37 @@ func TestRestorationIsTriedAgain(t *testing.T) {
 			t.Errorf("%s after %d restores: %v", out.State, fault.Restores, out.Err)
 		}
 	})
+}
+
+// TestWhatIsInTheWayGoes: what could not be restored while another fault was there is tried again after it.
+func TestWhatIsInTheWayGoes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		journal, err := injectors.OpenJournal(filepath.Join(t.TempDir(), "journal"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer journal.Close()
+		g := &injectors.Group{Runner: &injectors.Runner{Journal: journal, Notify: func(string, map[string]any) {}}}
+		other := &injectortest.Broken{}
+		blocked := &injectortest.Broken{At: "restore", Until: func() bool { return other.Restores > 0 }}
+		g.Start(t.Context(), injectors.Order{ID: "f1", Fault: other, For: time.Hour})
+		synctest.Wait()
+		g.Start(t.Context(), injectors.Order{ID: "f2", Fault: blocked, For: time.Second})
+		for _, o := range g.End() {
+			if o.State != injectors.Restored || o.Err != nil {
+				t.Errorf("%s is %s: %v", o.ID, o.State, o.Err)
+			}
+		}
+	})
+}
+
+// TestTakes: what two faults both need keeps them apart, whatever else each needs.
+func TestTakes(t *testing.T) {
+	for _, c := range []struct{ a, b, both string }{{"memory, writes", "role, writes", "writes"}, {"memory", "role", ""}, {"", "", ""}, {"keys", "keys", "keys"}} {
+		if got := (injectors.Kind{Takes: c.a}).Fights(injectors.Kind{Takes: c.b}); got != c.both {
+			t.Errorf("%q and %q both need %q, want %q", c.a, c.b, got, c.both)
+		}
+	}
 }
 
 // TestFullJournal: a fault that cannot be noted is not injected.

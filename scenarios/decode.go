@@ -128,7 +128,10 @@ func (d *decoder) scalar(n *yaml.Node, v reflect.Value, path string) {
 		v.SetString(n.Value)
 	case reflect.Bool:
 		var b bool
-		if err = n.Decode(&b); err == nil {
+		if err = n.Decode(&b); err != nil { // in quotes, as from the command line
+			b, err = strconv.ParseBool(n.Value)
+		}
+		if err == nil {
 			v.SetBool(b)
 		}
 	case reflect.Int:

@@ -165,8 +165,8 @@ func (d *decoder) faults(n *yaml.Node) []Fault {
 		}
 		for _, other := range out {
 			theirs, _ := faultkinds.Find(other.Kind)
-			if kind.Fights(theirs) && other.On == fault.On && other.At < fault.At+fault.For+proofTime && fault.At < other.At+other.For+proofTime {
-				d.problem(item, at, "it overlaps with %s, %s on the same component: both need its %s", other.ID, other.Kind, kind.Takes)
+			if both := kind.Fights(theirs); both != "" && other.On == fault.On && other.At < fault.At+fault.For+proofTime && fault.At < other.At+other.For+proofTime {
+				d.problem(item, at, "it overlaps with %s, %s on the same component: both need its %s", other.ID, other.Kind, both)
 			}
 		}
 		out = append(out, fault)

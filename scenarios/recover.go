@@ -38,7 +38,8 @@ func Recover(ctx context.Context) ([]Recovered, error) {
 	return out, errors.Join(errs...)
 }
 
-func recoverOne(ctx context.Context, s State, r *Recovered) error {
+// restoreLasting puts back what faults of a run have changed beyond its range.
+func restoreLasting(ctx context.Context, s State, r *Recovered) error {
 	journal, err := s.JournalPath()
 	if err != nil {
 		return err
@@ -64,6 +65,13 @@ func recoverOne(ctx context.Context, s State, r *Recovered) error {
 			return fmt.Errorf("%s on %s: %w", e.Kind, e.On.Name, err)
 		}
 		r.Did = append(r.Did, fmt.Sprintf("%s on %s restored", e.Kind, e.On.Name))
+	}
+	return nil
+}
+
+func recoverOne(ctx context.Context, s State, r *Recovered) error {
+	if err := restoreLasting(ctx, s, r); err != nil {
+		return err
 	}
 	if s.Cgroup.Version == 0 {
 		s.Cgroup = hosts.GroupOf(groupName(s.ID))

@@ -139,7 +139,14 @@ func (o *Orders) makeDir(ctx context.Context, s Scenario) (err error) {
 // Go makes the range and waits for its end. Ending ctx asks the range to stop, restore and report; now, once closed, ends
 // it at once.
 func (l *Launch) Go(ctx context.Context, now <-chan struct{}) (code int, err error) {
-	defer func() { err = errors.Join(err, finish(context.WithoutCancel(ctx), l.State)) }()
+	defer func() {
+		after := context.WithoutCancel(ctx)
+		left := restoreLasting(after, l.State, &Recovered{}) // a range that was ended at once may have left some
+		if left == nil {
+			left = finish(after, l.State)
+		}
+		err = errors.Join(err, left)
+	}()
 	session, err := hosts.Enter([]string{"inside"}, l.Orders, l.Stdout, l.Stderr, l.Listeners...)
 	for _, f := range l.Listeners {
 		_ = f.Close() // the range has its own

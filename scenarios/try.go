@@ -70,6 +70,9 @@ func TryInside(ctx context.Context, o Orders) Trial {
 		return trial
 	}
 	for _, k := range faultkinds.All {
+		if k.On != "" { // it needs a server
+			continue
+		}
 		family, _, _ := strings.Cut(k.Name, ".")
 		var err error
 		switch family {

@@ -40,11 +40,14 @@ func (o *Told[T]) Handle(mux *http.ServeMux) {
 }
 
 // take takes an order, which says when it was given (?at=, nanoseconds of the Unix epoch). One that was overtaken by a later one is
-// dropped: it may be the last word of a process that was killed, and whose fault was restored meanwhile.
+// refused: it may be the last word of a process that was killed, and whose fault was restored meanwhile.
 func (o *Told[T]) take(w http.ResponseWriter, r *http.Request) {
 	var order T
 	err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 4096)).Decode(&order)
 	at, atErr := strconv.ParseInt(r.URL.Query().Get("at"), 10, 64)
+	if at > time.Now().Add(time.Minute).UnixNano() {
+		atErr = errors.New("an order from the future")
+	}
 	if err = errors.Join(err, atErr); err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
@@ -52,6 +55,7 @@ func (o *Told[T]) take(w http.ResponseWriter, r *http.Request) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if at < o.at {
+		http.Error(w, "a later order was here before", http.StatusConflict)
 		return
 	}
 	if o.now, o.at = order, at; o.Changed != nil {

@@ -98,8 +98,8 @@ func TestOthersAreLeftAlone(t *testing.T) {
 		t.Fatalf("nothing of theirs is there:\n%s", before)
 	}
 	state := t.TempDir()
-	cmd, _, _ := start(t, state)
-	target.Wait(t.Context(), 9*time.Second) // in the middle of its faults
+	cmd, dir, _ := start(t, state)
+	proven(t, dir)
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}

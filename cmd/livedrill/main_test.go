@@ -324,21 +324,24 @@ func cgroups() []string {
 	return out
 }
 
+// proven waits until a fault of a drill is in effect.
+func proven(t *testing.T, dir string) {
+	t.Helper()
+	if err := target.WaitUntil(t.Context(), time.Minute, func() bool {
+		target.Wait(t.Context(), 20*time.Millisecond)
+		text, err := os.ReadFile(filepath.Join(dir, "events.jsonl"))
+		return err == nil && bytes.Contains(text, []byte("fault.proven"))
+	}); err != nil {
+		t.Fatalf("no fault is in effect: %v", err)
+	}
+}
+
 // TestInterrupt stops a drill as Ctrl-C does while a fault is in effect: it restores, reports and ends with 130.
 func TestInterrupt(t *testing.T) {
 	needRange(t)
 	before, namespaces := machine(t), map[string]bool{}
 	cmd, dir, out := start(t, t.TempDir())
-	inEffect := func() bool {
-		text, err := os.ReadFile(filepath.Join(dir, "events.jsonl"))
-		return err == nil && bytes.Contains(text, []byte("fault.proven"))
-	}
-	for range 600 {
-		if inEffect() {
-			break
-		}
-		target.Wait(t.Context(), 50*time.Millisecond)
-	}
+	proven(t, dir)
 	processes(t, namespaces)
 	if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
 		t.Fatal(err)

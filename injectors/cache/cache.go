@@ -115,7 +115,7 @@ var Kinds = []injectors.Kind{
 	{Name: "cache.penetration", Summary: "requests for what does not exist pass every cache", BackEnds: []string{"clients"},
 		On: "gateway", Takes: "attackers", Default: attack.Absent},
 	{Name: "cache.breakdown", Summary: "one hot key is gone, and everybody asks the database for it", BackEnds: []string{"UNLINK"},
-		On: "redis", Takes: "one key", Default: func() injectors.Fault { return &Breakdown{Key: "room:0", Every: unit.Duration(50 * time.Millisecond)} }},
+		On: "redis", Takes: "one key, writes", Default: func() injectors.Fault { return &Breakdown{Key: "room:0", Every: unit.Duration(50 * time.Millisecond)} }},
 	{Name: "cache.avalanche", Summary: "all that is cached is gone at the same moment", BackEnds: []string{"UNLINK"},
-		On: "redis", Takes: "keys", Default: func() injectors.Fault { return &redis.Flush{Match: "room:*"} }},
+		On: "redis", Takes: "keys, writes", Default: func() injectors.Fault { return &redis.Flush{Match: "room:*"} }},
 }

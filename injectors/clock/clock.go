@@ -19,8 +19,8 @@ import (
 	"github.com/livedrill/livedrill/target/unit"
 )
 
-// Skew lets a gateway's clock be wrong, as after a time server that lied: what it signs is from the future or the past, and log-ins from
-// before are over, or not yet begun.
+// Skew lets a gateway's clock be wrong, as after a time server that lied: what it signs is from the future or the past, and when it is
+// ahead, log-ins from before are over.
 type Skew struct {
 	By       unit.Duration `json:"by" help:"how far the clock is from the right time"`
 	Behind   bool          `json:"behind" help:"it is late; else it is ahead"`

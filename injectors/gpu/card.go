@@ -5,6 +5,7 @@ package gpu
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/NVIDIA/go-nvml/pkg/nvml"
@@ -16,7 +17,7 @@ import (
 // back, not the default.
 type card struct {
 	device nvml.Device
-	capped float64 // readings in which the power limit held the card back
+	capped atomic.Uint64 // readings in which the power limit held the card back
 }
 
 // openCard reaches the card by its number.
@@ -85,7 +86,7 @@ func (c *card) speed(ctx context.Context, over time.Duration) (float64, error) {
 			return 0, err
 		}
 		if reasons&nvml.ClocksEventReasonSwPowerCap != 0 {
-			c.capped++
+			c.capped.Add(1)
 		}
 		if !target.Wait(ctx, over/readings) {
 			return 0, ctx.Err()
@@ -95,4 +96,4 @@ func (c *card) speed(ctx context.Context, over time.Duration) (float64, error) {
 }
 
 // held is the readings of speed in which the power limit held the card back.
-func (c *card) held(context.Context) (float64, error) { return c.capped, nil }
+func (c *card) held(context.Context) (float64, error) { return float64(c.capped.Load()), nil }

@@ -247,3 +247,17 @@ func TestLost(t *testing.T) {
 	}
 	injectortest.Run(t, injectortest.Case{Kind: "lost", New: lost, On: on, State: state})
 }
+
+func FuzzProgress(f *testing.F) {
+	f.Add([]byte("frame=1\nfps=0.0\nfra"), []byte("me=3\nframe=2\n"))
+	f.Add([]byte("frame= 18446744073709551615\n"), []byte("frame=x\n"))
+	f.Fuzz(func(t *testing.T, a, b []byte) {
+		var frames atomic.Uint64
+		p := &progress{frames: &frames}
+		for _, text := range [][]byte{a, b} {
+			if n, err := p.Write(text); n != len(text) || err != nil {
+				t.Errorf("%d of %d bytes: %v", n, len(text), err)
+			}
+		}
+	})
+}

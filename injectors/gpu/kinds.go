@@ -18,9 +18,9 @@ var Kinds = []injectors.Kind{
 			return &Overheat{Load: 95, Limit: 83, To: 0.4, Over: unit.Duration(2 * time.Second)}
 		}},
 	{Name: "gpu.contention", Summary: "others encode on the same card", BackEnds: []string{"neighbour"},
-		On: "transcode", Takes: "neighbours", Default: func() injectors.Fault { return &Contention{Encoders: 2} }},
+		On: "transcode", Takes: "encoders", Default: func() injectors.Fault { return &Contention{Encoders: 2} }},
 	{Name: "gpu.session-limit", Summary: "the driver opens only so many encoders at once", BackEnds: []string{"emulated"},
-		On: "transcode", Takes: "sessions", Default: func() injectors.Fault { return &SessionLimit{Most: 1} }},
+		On: "transcode", Takes: "encoders", Default: func() injectors.Fault { return &SessionLimit{Most: 1} }},
 	{Name: "gpu.lost", Summary: "the card is gone: encoders die, and die again when they are started", BackEnds: []string{"emulated"},
 		On: "transcode", Takes: "encoders", Default: func() injectors.Fault { return &Lost{} }},
 }

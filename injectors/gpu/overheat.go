@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"sync"
 	"time"
 
@@ -53,8 +54,15 @@ func (f *Overheat) Validate() error {
 	}
 	if d := time.Duration(f.Over); d < 200*time.Millisecond || d > 10*time.Second {
 		errs = append(errs, fmt.Errorf("over: %s is not between 200ms and 10s", f.Over))
+	} else if turns := f.firstCut(); len(errs) == 0 && (turns > 4 || turns*d.Seconds() > 10) {
+		errs = append(errs, fmt.Errorf("load: towards %g °C it takes %.1f times %s to be above the limit of %g °C: too long to be proven", f.Load, turns, f.Over, f.Limit))
 	}
 	return errors.Join(errs...)
+}
+
+// firstCut is how long the card needs from 5 °C below the limit to it, in time constants.
+func (f *Overheat) firstCut() float64 {
+	return math.Log((f.Load - f.Limit + hysteresis) / (f.Load - f.Limit))
 }
 
 func (*Overheat) name(on target.Component) string { return "gpu heat " + on.Name }
@@ -98,13 +106,14 @@ func (f *Overheat) now() heat {
 // live carries the model on, by what the encoders are seen to do.
 func (f *Overheat) live(ctx context.Context, was saved) {
 	for ctx.Err() == nil {
-		speed, err := f.brake.speed(ctx, heatStep)
+		start := time.Now()
+		speed, err := f.brake.speed(ctx, turn) // over a whole turn of a brake that has turns
 		if err != nil {
 			target.Wait(ctx, heatStep)
 			continue
 		}
 		h := f.now()
-		next := h.after(heatStep, speed/f.baseline, f)
+		next := h.after(time.Since(start), speed/f.baseline, f)
 		if next.cut != h.cut {
 			if next.cut {
 				err = f.brake.limit(ctx, float64(f.To), f.baseline)
@@ -149,7 +158,13 @@ func (f *Overheat) Effect(ctx context.Context, on target.Component) (injectors.M
 	const over = 2 * time.Second
 	var cut, n int
 	var hottest float64
-	for end := time.Now().Add(over); time.Now().Before(end); n++ {
+	heating := injectors.Begun(f.name(on))
+	if !heating { // a card tells by its readings alone whether it is held back
+		if _, err := b.speed(ctx, over); err != nil {
+			return injectors.Measured{}, err
+		}
+	}
+	for end := time.Now().Add(over); heating && time.Now().Before(end); n++ {
 		h := f.now()
 		hottest = max(hottest, h.celsius)
 		if h.cut {
@@ -161,7 +176,6 @@ func (f *Overheat) Effect(ctx context.Context, on target.Component) (injectors.M
 	}
 	after, err := b.held(ctx)
 	held := after - before
-	heating := injectors.Begun(f.name(on))
 	return injectors.Measured{N: uint64(max(held, 1)), Asked: map[string]float64{"limit_celsius": f.Limit, "speed_ratio_when_hot": float64(f.To)},
 		Is:    map[string]float64{"modelled_celsius": hottest, "time_cut_ratio": float64(cut) / float64(max(n, 1)), "held_back": held, "cuts": float64(f.now().turns)},
 		Bites: heating && held > 0 && cut > 0, Clean: !heating && held == 0,

@@ -58,6 +58,13 @@ func (*SessionLimit) Save(ctx context.Context, on target.Component) (injectors.O
 // Inject is part of injectors.Fault. An order that failed may have arrived all the same: it is taken back.
 func (f *SessionLimit) Inject(ctx context.Context, on target.Component) error {
 	err := target.Tell(ctx, on, "transcode", target.Sessions{Limited: true, Most: f.Most})
+	if err == nil { // those beyond it need a moment to end
+		err = target.WaitUntil(ctx, 3*time.Second, func() bool {
+			target.Wait(ctx, 20*time.Millisecond)
+			state, err := encoders(ctx, on.Handles.Encoder.Socket)
+			return err == nil && len(state.PIDs) <= f.Most
+		})
+	}
 	if err != nil {
 		back, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 		defer cancel()

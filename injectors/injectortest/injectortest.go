@@ -186,6 +186,7 @@ type Broken struct {
 	Toothless, Sticky bool
 	Hangs             chan struct{} `json:"-"` // a step that hangs until it is closed, whatever its context says, instead of failing
 	Once              bool          // it fails the first time only
+	Until             func() bool   `json:"-"` // it fails until that is so
 	Restores          int
 }
 
@@ -199,6 +200,9 @@ func (b *Broken) at(step string) error {
 		}
 		if b.Once {
 			b.At = ""
+		}
+		if b.Until != nil && b.Until() {
+			return nil
 		}
 		return fmt.Errorf("%s: %w", step, errBroken)
 	}

@@ -49,7 +49,7 @@ func TestMain(m *testing.M) {
 var faults = map[string]func() injectors.Fault{"skew": func() injectors.Fault { return of("skew") }}
 
 func of(sort string) injectors.Fault {
-	return &Stream{tamper: tamper{Channel: "c"}, Sort: sort, By: unit.Duration(500 * time.Millisecond), To: 100_000}
+	return &Stream{tamper: tamper{Channel: "c"}, Sort: sort, By: unit.Duration(500 * time.Millisecond), To: 90_000}
 }
 
 // server is the platform's own ingest, to which one stream is published.
@@ -241,4 +241,15 @@ func feed(t *testing.T, on target.Component) {
 			}
 		}
 	}()
+}
+
+func FuzzLastOf(f *testing.F) {
+	for _, text := range []string{"", "#EXTM3U\n#EXTINF:1,\n7.ts\n", "-1.ts", "x.ts\n", "99999999999999999999.ts"} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		if n, err := lastOf(text); err == nil && (n < 0 || !strings.Contains(text, ".ts")) {
+			t.Errorf("%q has the segment %d", text, n)
+		}
+	})
 }

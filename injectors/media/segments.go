@@ -1,7 +1,6 @@
 package media
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -57,11 +56,26 @@ func (f *Spoil) Check(ctx context.Context, on target.Component) error {
 	if err == nil && now != (target.Spoiling{}) {
 		err = errors.New("another fault spoils its segments already")
 	}
-	if err == nil {
-		_, _, err = f.listed(ctx, on)
+	if err != nil {
+		return err
+	}
+	begun, err := f.newest(ctx, on)
+	if err != nil || f.Sort != "playlist-frozen" {
+		return err
+	}
+	err = target.WaitUntil(ctx, still, func() bool {
+		target.Wait(ctx, 100*time.Millisecond)
+		now, err := f.newest(ctx, on)
+		return err == nil && now > begun
+	})
+	if err != nil {
+		err = fmt.Errorf("the playlist of %s does not move by itself: %w", f.Channel, err)
 	}
 	return err
 }
+
+// still is how long a playlist has to stay as it is to count as frozen: segments last a second or a little more.
+const still = 2500 * time.Millisecond
 
 // Save is part of injectors.Fault.
 func (*Spoil) Save(ctx context.Context, on target.Component) (injectors.Original, error) {
@@ -105,46 +119,55 @@ func (f *Spoil) get(ctx context.Context, on target.Component, file string) (int,
 	return resp.StatusCode, body, err
 }
 
-// listed gives the first and the last segment of the playlist.
-func (f *Spoil) listed(ctx context.Context, on target.Component) (first, last int, err error) {
+// newest gives the number of the last segment of the playlist.
+func (f *Spoil) newest(ctx context.Context, on target.Component) (int, error) {
 	status, text, err := f.get(ctx, on, "index.m3u8")
 	if err == nil && status != http.StatusOK {
-		err = fmt.Errorf("playlist of %s: status %d", f.Channel, status)
+		err = fmt.Errorf("status %d", status)
+	}
+	number := 0
+	if err == nil {
+		number, err = lastOf(string(text))
 	}
 	if err != nil {
-		return 0, 0, err
+		err = fmt.Errorf("playlist of %s: %w", f.Channel, err)
 	}
-	first, last = -1, -1
-	for lines := bufio.NewScanner(strings.NewReader(string(text))); lines.Scan(); {
-		if name, ok := strings.CutSuffix(lines.Text(), ".ts"); ok {
-			if last, err = strconv.Atoi(name); err != nil {
-				return 0, 0, err
-			}
-			if first < 0 {
-				first = last
-			}
+	return number, err
+}
+
+// lastOf reads the number of the last segment of a playlist of our own origin: lines of the form 17.ts.
+func lastOf(text string) (int, error) {
+	last := -1
+	for line := range strings.Lines(text) {
+		name, ok := strings.CutSuffix(strings.TrimSpace(line), ".ts")
+		if !ok {
+			continue
 		}
+		n, err := strconv.Atoi(name)
+		if err != nil || n < 0 {
+			return 0, fmt.Errorf("%q is no number of a segment", name)
+		}
+		last = n
 	}
 	if last < 0 {
-		err = fmt.Errorf("playlist of %s: no segment", f.Channel)
+		return 0, errors.New("it has no segment")
 	}
-	return first, last, err
+	return last, nil
 }
 
 // Effect looks at the playlist twice, or fetches what segments there are.
 func (f *Spoil) Effect(ctx context.Context, on target.Component) (injectors.Measured, error) {
-	_, last, err := f.listed(ctx, on)
+	last, err := f.newest(ctx, on)
 	if err != nil {
 		return injectors.Measured{}, err
 	}
 	if f.Sort == "playlist-frozen" {
-		const over = 2500 * time.Millisecond // segments last a second or a little more
-		if !target.Wait(ctx, over) {
+		if !target.Wait(ctx, still) {
 			return injectors.Measured{}, ctx.Err()
 		}
-		_, later, err := f.listed(ctx, on)
+		later, err := f.newest(ctx, on)
 		return injectors.Measured{N: 2, Asked: map[string]float64{"new_segments": 0}, Is: map[string]float64{"new_segments": float64(later - last)},
-			Bites: later == last, Clean: later > last, Reason: fmt.Sprintf("%d new segments in %s", later-last, over)}, err
+			Bites: later == last, Clean: later > last, Reason: fmt.Sprintf("%d new segments in %s", later-last, still)}, err
 	}
 	const back = 11 // the origin keeps a few segments more than it lists
 	n, bad := 0, 0

@@ -15,13 +15,13 @@ var Kinds = []injectors.Kind{
 	{Name: "mysql.connections", Summary: "the database lets nobody new in (error 1040)", BackEnds: []string{"max_connections"},
 		On: "mariadb", Takes: "connections", Default: func() injectors.Fault { return &Connections{} }},
 	{Name: "mysql.read-only", Summary: "the database takes no write (error 1290)", BackEnds: []string{"read_only"},
-		On: "mariadb", Takes: "writes", Default: func() injectors.Fault { return &ReadOnly{} }},
+		On: "mariadb", Takes: "writes, rows", Default: func() injectors.Fault { return &ReadOnly{} }},
 	{Name: "mysql.lock-wait", Summary: "a transaction that does not end holds locks (error 1205)", BackEnds: []string{"FOR UPDATE"},
 		On: "mariadb", Takes: "rows", Default: func() injectors.Fault { return &LockWait{rows: accounts, Rows: 200} }},
 	{Name: "mysql.deadlock", Summary: "transactions take rows in opposite order (error 1213)", BackEnds: []string{"FOR UPDATE"},
 		On: "mariadb", Takes: "rows", Default: func() injectors.Fault { return &Deadlock{accounts} }},
 	{Name: "mysql.slow", Summary: "every statement on a table waits, as behind others that take long", BackEnds: []string{"LOCK TABLES"},
-		On: "mariadb", Takes: "rows", Default: func() injectors.Fault {
+		On: "mariadb", Takes: "rows, connections", Default: func() injectors.Fault {
 			return &Slow{Table: accounts.Table, By: unit.Duration(300 * time.Millisecond)}
 		}},
 	{Name: "mysql.bad-delete", Summary: "somebody deletes rows that are needed", BackEnds: []string{"DELETE"},

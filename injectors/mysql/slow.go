@@ -25,8 +25,8 @@ func (f *Slow) Validate() error {
 	if !plainName.MatchString(f.Table) {
 		errs = append(errs, fmt.Errorf("table: %q is no plain name", f.Table))
 	}
-	if d := time.Duration(f.By); d < 50*time.Millisecond || d > 10*time.Second {
-		errs = append(errs, fmt.Errorf("by: %s is not between 50ms and 10s", f.By))
+	if d := time.Duration(f.By); d < 50*time.Millisecond || d > 2*time.Second {
+		errs = append(errs, fmt.Errorf("by: %s is not between 50ms and 2s", f.By))
 	}
 	return errors.Join(errs...)
 }

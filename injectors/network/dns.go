@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/livedrill/livedrill/injectors"
@@ -39,8 +40,8 @@ func (f *DNS) Validate() error {
 	if !slices.Contains([]string{"nxdomain", "servfail", "slow", "stale"}, f.Answer) {
 		errs = append(errs, fmt.Errorf("answer: %q is not nxdomain, servfail, slow or stale", f.Answer))
 	}
-	if d := time.Duration(f.By); d < 50*time.Millisecond || d > time.Minute {
-		errs = append(errs, fmt.Errorf("by: %s is not between 50ms and 1m", f.By))
+	if d := time.Duration(f.By); d < 50*time.Millisecond || d > 6*time.Second {
+		errs = append(errs, fmt.Errorf("by: %s is not between 50ms and 6s", f.By))
 	}
 	if len(f.Name) > 63 {
 		errs = append(errs, fmt.Errorf("name: %q is longer than 63 letters (RFC 1035, 2.3.4)", f.Name))
@@ -52,7 +53,7 @@ func (f *DNS) Validate() error {
 func (*DNS) BackEnd() string { return "dns" }
 
 func (f *DNS) order() target.Answers {
-	out := target.Answers{Name: f.Name}
+	out := target.Answers{Name: strings.ToLower(strings.TrimSuffix(f.Name, "."))} // as the server compares it (RFC 4343)
 	switch f.Answer {
 	case "nxdomain":
 		out.Code = nxDomain
@@ -102,7 +103,11 @@ func (f *DNS) ask(ctx context.Context, on target.Component) (code int, addr stri
 		return 0, "", 0, err
 	}
 	defer conn.Close()
-	return dns.Ask(conn, f.asked(on), time.Duration(f.By)+2*time.Second)
+	limit := 500 * time.Millisecond
+	if f.Answer == "slow" {
+		limit += time.Duration(f.By)
+	}
+	return dns.Ask(ctx, conn, f.asked(on), limit)
 }
 
 // Save is part of injectors.Fault.

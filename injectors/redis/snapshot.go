@@ -58,9 +58,28 @@ func (*Snapshot) Check(ctx context.Context, on target.Component) error {
 	return nil
 }
 
+// unsaved is what a Snapshot found: the server's settings, and where its snapshots would go. A server that was started again meanwhile
+// cannot be asked: it does not start on a directory.
+type unsaved struct {
+	Settings injectors.Original `json:"settings"`
+	Path     string             `json:"path"`
+}
+
 // Save is part of injectors.Fault.
 func (*Snapshot) Save(ctx context.Context, on target.Component) (injectors.Original, error) {
-	return saveSettings(ctx, on, snapshotSettings...)
+	c, err := Dial(on)
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	var was unsaved
+	if was.Path, err = snapshotFile(ctx, c); err != nil {
+		return nil, err
+	}
+	if was.Settings, err = saveSettings(ctx, on, snapshotSettings...); err != nil {
+		return nil, err
+	}
+	return injectors.Keep(was)
 }
 
 // Inject is part of injectors.Fault.
@@ -78,11 +97,10 @@ func (f *Snapshot) Inject(ctx context.Context, on target.Component) error {
 	if err != nil {
 		return err
 	}
-	err = os.Mkdir(path, 0o755)
-	if err == nil {
-		err = c.ConfigSet(ctx, "save", "3600 1").Err()
+	if err := os.Mkdir(path, 0o755); err != nil {
+		return err // whatever is there now is somebody's
 	}
-	if err == nil {
+	if err = c.ConfigSet(ctx, "save", "3600 1").Err(); err == nil {
 		err = c.ConfigSet(ctx, "stop-writes-on-bgsave-error", "yes").Err()
 	}
 	if err == nil {
@@ -125,34 +143,31 @@ func (*Snapshot) Effect(ctx context.Context, on target.Component) (injectors.Mea
 // Restore is part of injectors.Fault. One snapshot must succeed before the server takes writes again; where none was kept before, it is
 // removed.
 func (*Snapshot) Restore(ctx context.Context, on target.Component, was injectors.Original) error {
+	var found unsaved
+	var before map[string]string
+	if err := errors.Join(was.Read(&found), found.Settings.Read(&before)); err != nil {
+		return err
+	}
+	if at, err := os.Lstat(found.Path); err == nil && at.IsDir() {
+		if err := os.Remove(found.Path); err != nil {
+			return err
+		}
+	}
 	c, err := Dial(on)
 	if err != nil {
 		return err
 	}
 	defer c.Close()
-	path, err := snapshotFile(ctx, c)
-	if err != nil {
-		return err
-	}
-	if at, err := os.Lstat(path); err == nil && at.IsDir() {
-		if err := os.Remove(path); err != nil {
-			return err
-		}
-	}
 	if err := snapshot(ctx, c, "ok"); err != nil {
 		return err
 	}
-	if err := putSettings(ctx, c, was, snapshotSettings...); err != nil {
-		return err
-	}
-	var before map[string]string
-	if err := was.Read(&before); err != nil {
+	if err := putSettings(ctx, c, found.Settings, snapshotSettings...); err != nil {
 		return err
 	}
 	if before["save"] == "" {
-		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		if err := os.Remove(found.Path); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return err
 		}
 	}
-	return checkSettings(ctx, c, was)
+	return checkSettings(ctx, c, found.Settings)
 }

@@ -26,8 +26,8 @@ type PIDs struct {
 
 // Validate finds settings that cannot work.
 func (f *PIDs) Validate() error {
-	if f.Spare < 0 || f.Spare > 1000 {
-		return fmt.Errorf("spare: %d is not between 0 and 1000", f.Spare)
+	if f.Spare < 0 || f.Spare > 100 {
+		return fmt.Errorf("spare: %d is not between 0 and 100", f.Spare)
 	}
 	return nil
 }
@@ -105,21 +105,24 @@ func (f *PIDs) Effect(ctx context.Context, on target.Component) (injectors.Measu
 		errors.Join(err, limitErr)
 }
 
-// start lets n programs into the group, one after another has each start one more, and counts those that the kernel refuses. They stay
-// until all have tried.
+// start lets n programs into the group, has each start one more when all are in, and counts those that the kernel refuses.
 func (f *PIDs) start(ctx context.Context, on target.Component, n int) (refused int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	var mu sync.Mutex
-	var wg sync.WaitGroup
+	var wg, within sync.WaitGroup
+	within.Add(n)
+	in := gate{open: make(chan struct{})}
+	go func() { within.Wait(); close(in.open) }()
 	for range n {
 		wg.Go(func() {
-			in := gate{open: make(chan struct{})}
+			entered := sync.OnceFunc(within.Done)
+			defer entered() // one that could not be started
 			var said strings.Builder
 			var into error
 			run := target.Program{Path: "xargs", Args: []string{"true"}, Stdin: &in, Output: &said, Started: func(pid int) {
 				into = hosts.AddToCgroup(target.Cgroup{Version: on.Handles.Cgroup.Version, PIDs: on.Handles.Cgroup.PIDs}, pid)
-				close(in.open)
+				entered()
 			}}.Run(ctx) // it ends by itself, and says of that what it says of every end
 			mu.Lock()
 			defer mu.Unlock()

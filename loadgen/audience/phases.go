@@ -73,7 +73,9 @@ func (w *way) arrive(began, now time.Time, into map[string]*record.Histogram) {
 		}
 		if ok {
 			into[p].Observe(max(at.Sub(before), 0).Seconds())
-			before = at
+			if at.After(before) { // one that ended before its predecessor is over with it
+				before = at
+			}
 		}
 	}
 }

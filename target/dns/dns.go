@@ -120,13 +120,16 @@ func (s *server) reply(q *dns.Msg, name string) *dns.Msg {
 	return m
 }
 
-// Ask asks a name server for a name's IPv4 address, over a connection: the response code, the address if there is one, and how long it took.
-func Ask(conn net.Conn, name string, limit time.Duration) (code int, addr string, took time.Duration, err error) {
+// Ask asks a name server for a name's IPv4 address, over a connection, at most for a limit and until ctx ends: the response code, the
+// address if there is one, and how long it took.
+func Ask(ctx context.Context, conn net.Conn, name string, limit time.Duration) (code int, addr string, took time.Duration, err error) {
 	start := time.Now()
 	c := &dns.Conn{Conn: conn}
 	if err := c.SetDeadline(start.Add(limit)); err != nil {
 		return 0, "", 0, err
 	}
+	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	defer stop()
 	if err := c.WriteMsg(new(dns.Msg).SetQuestion(dns.Fqdn(name), dns.TypeA)); err != nil {
 		return 0, "", 0, err
 	}

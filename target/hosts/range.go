@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -68,7 +69,10 @@ func mounts() error {
 		return err
 	}
 	// No name of the outside means anything here, and nobody shall wait for a resolver that cannot be reached.
-	return replaceFile("/etc/resolv.conf", "# a range has no way out\n")
+	if err := replaceFile("/etc/resolv.conf", "# a range has no way out\n"); !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil
 }
 
 // diskSize is that of a component's own file system, in bytes.
@@ -85,16 +89,13 @@ func MakeDisk(dir string) error {
 	return nil
 }
 
-// replaceFile puts text in the place of a file, for this mount namespace only.
+// replaceFile puts text in the place of a file, for this mount namespace only. A file that is not there cannot be replaced.
 func replaceFile(path, text string) error {
 	own := filepath.Join(Base, "conf", filepath.Base(path))
 	if err := os.WriteFile(own, []byte(text), 0o644); err != nil {
 		return fmt.Errorf("range: %w", err)
 	}
-	real, err := filepath.EvalSymlinks(path)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
+	real, err := followed(path)
 	if err != nil {
 		return fmt.Errorf("range: %w", err)
 	}
@@ -102,6 +103,29 @@ func replaceFile(path, text string) error {
 		return fmt.Errorf("range: %s: %w", path, err)
 	}
 	return nil
+}
+
+// followed is the file that a path leads to. Some link /etc/resolv.conf into /run, which a range has one of its own of: there the file is
+// made first.
+func followed(path string) (string, error) {
+	real, err := filepath.EvalSymlinks(path)
+	if !errors.Is(err, os.ErrNotExist) {
+		return real, err
+	}
+	link, noLink := os.Readlink(path)
+	if noLink != nil {
+		return "", err
+	}
+	if !filepath.IsAbs(link) {
+		link = filepath.Join(filepath.Dir(path), link)
+	}
+	if !strings.HasPrefix(link, filepath.Dir(Base)+"/") {
+		return "", err
+	}
+	if err := os.MkdirAll(filepath.Dir(link), 0o755); err != nil {
+		return "", err
+	}
+	return link, os.WriteFile(link, nil, 0o644)
 }
 
 // bindNamespace keeps the calling thread's network namespace under a name.
@@ -144,11 +168,26 @@ func address(ip string) *netlink.Addr {
 	return &netlink.Addr{IPNet: &net.IPNet{IP: net.ParseIP(ip), Mask: net.CIDRMask(24, 32)}}
 }
 
-// AskForNames makes every program in the range ask a host for the addresses of names.
-func (r *Range) AskForNames(server *Host) error {
+// AskForNames makes every program in the range ask a host for the addresses of names, and tells whether they do: on a machine without
+// /etc/resolv.conf names stand in /etc/hosts, and nobody asks.
+func (r *Range) AskForNames(server *Host, names map[string]string) (asked bool, err error) {
 	// No search list: a name of one word is asked for as it is.
 	resolver := fmt.Sprintf("nameserver %s\nsearch .\noptions ndots:1 timeout:1 attempts:2\n", server.Addr)
-	return errors.Join(replaceFile("/etc/resolv.conf", resolver), replaceFile("/etc/hosts", "127.0.0.1 localhost\n"))
+	known := "127.0.0.1 localhost\n"
+	err = replaceFile("/etc/resolv.conf", resolver)
+	if asked = err == nil; errors.Is(err, os.ErrNotExist) {
+		for name, addr := range names {
+			known += addr + " " + name + "\n"
+		}
+		err = nil
+	}
+	if err == nil {
+		err = replaceFile("/etc/hosts", known)
+	}
+	if asked && errors.Is(err, os.ErrNotExist) {
+		err = nil
+	}
+	return asked, err
 }
 
 // Group makes a cgroup beside those of the hosts, for a part of what runs on one of them.

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/livedrill/livedrill/target/hosts"
 	"github.com/livedrill/livedrill/target/hosts/hoststest"
 )
@@ -141,4 +143,28 @@ func TestStop(t *testing.T) {
 		t.Errorf("it was told to end, and yet: %v", err)
 	}
 	hosts.Reap()
+}
+
+// TestReplaceFile puts text in the place of a file, of one that a link leads to in /run, which is the range's own, and of none.
+func TestReplaceFile(t *testing.T) {
+	hoststest.Range(t)
+	dir := t.TempDir()
+	file, link, broken := filepath.Join(dir, "file"), filepath.Join(dir, "link"), filepath.Join(dir, "broken")
+	err := errors.Join(os.WriteFile(file, []byte("before"), 0o644), os.Symlink("/run/somebody/conf", link), os.Symlink("/nowhere/conf", broken))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{file, link, link} {
+		if err := hosts.ReplaceFile(path, "ours"); err != nil {
+			t.Errorf("%s: %v", path, err)
+		} else if text, err := os.ReadFile(path); string(text) != "ours" {
+			t.Errorf("%s holds %q (%v)", path, text, err)
+		}
+	}
+	t.Cleanup(func() { _ = unix.Unmount(file, unix.MNT_DETACH) })
+	for _, path := range []string{broken, filepath.Join(dir, "none")} {
+		if err := hosts.ReplaceFile(path, "ours"); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
 }

@@ -53,7 +53,7 @@ func (d *tampered) apply(t target.Tampering, tag flv.Tag) (flv.Tag, bool) {
 		shift += t.Skew.Milliseconds()
 	}
 	tag.Timestamp = uint32(max(int64(tag.Timestamp)+shift, 0))
-	if t.Codec && tag.IsVideo() {
+	if t.Codec && tag.IsVideo() && !tag.IsVideoHeader() {
 		data := append([]byte(nil), tag.Data...) // others have the same bytes
 		data[0] = data[0]&0xf0 | unknownCodec
 		tag.Data = data
@@ -65,7 +65,7 @@ func (d *tampered) apply(t target.Tampering, tag flv.Tag) (flv.Tag, bool) {
 // next key frame.
 func (d *tampered) fits(rate float64, tag flv.Tag) bool {
 	if rate == 0 {
-		d.filled, d.dropping = time.Time{}, false
+		d.filled, d.bits, d.dropping = time.Time{}, 0, false
 		return true
 	}
 	now := time.Now()

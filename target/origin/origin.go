@@ -60,6 +60,7 @@ func Serve(ctx context.Context, c target.Config) error {
 	mux.HandleFunc("GET /live/{channel}/{file}", s.flv)
 	mux.HandleFunc("GET /health", func(http.ResponseWriter, *http.Request) {})
 	inner := http.NewServeMux()
+	s.spoils.Changed = s.told
 	s.spoils.Handle(inner)
 	return target.Together(ctx,
 		func(ctx context.Context) error { return c.ServePort(ctx, target.PortHTTP, mux) },

@@ -3,7 +3,22 @@ package origin
 import (
 	"bytes"
 	"math"
+
+	"github.com/livedrill/livedrill/target"
 )
+
+// told forgets the playlists of an order before.
+func (s *server) told(target.Spoiling) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, channel := range s.channels {
+		for _, r := range channel {
+			r.mu.Lock()
+			r.frozen = ""
+			r.mu.Unlock()
+		}
+	}
+}
 
 // playlistOf is a rendition's playlist; while playlists are to stay as they are, the one that was asked for first.
 func (s *server) playlistOf(r *rendition) string {
@@ -11,15 +26,13 @@ func (s *server) playlistOf(r *rendition) string {
 	frozen := s.spoils.Now().Frozen
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	switch {
-	case !frozen:
-		r.frozen = ""
-	case r.frozen == "":
-		r.frozen = text
-	default:
-		text = r.frozen
+	if !frozen {
+		return text
 	}
-	return text
+	if r.frozen == "" {
+		r.frozen = text
+	}
+	return r.frozen
 }
 
 // spoiled is a segment as it goes out: nil where it is to be missing, with wrong bytes where it is to be corrupt.

@@ -44,13 +44,15 @@ type Stack struct {
 	processes map[string]*hosts.Process
 	files     map[string]string
 	hosts     map[string]*hosts.Host
+	names     map[string]string // of all hosts, with their addresses
+	asked     bool              // they are asked for, and stand in no file
 	wg        sync.WaitGroup
 }
 
 // Up starts every component and returns when all are healthy. On error everything that was started is stopped again.
 func Up(ctx context.Context, r *hosts.Range, o Options) (_ *Stack, err error) {
 	s := &Stack{options: o, platform: target.Platform{Profile: o.Profile, Secrets: o.Secrets, Canary: o.share()},
-		processes: map[string]*hosts.Process{}, files: map[string]string{}, hosts: map[string]*hosts.Host{}}
+		processes: map[string]*hosts.Process{}, files: map[string]string{}, hosts: map[string]*hosts.Host{}, names: map[string]string{}}
 	for _, p := range o.layout() {
 		if s.hosts[p.name], err = r.AddHost(p.name); err != nil {
 			return nil, err
@@ -65,7 +67,10 @@ func Up(ctx context.Context, r *hosts.Range, o Options) (_ *Stack, err error) {
 		s.platform.Viewers = append(s.platform.Viewers, target.Component{Name: host.Name, Kind: target.KindViewers, Region: region, Addr: host.Addr,
 			Handles: target.Handles{Network: host.Network()}})
 	}
-	if err := r.AskForNames(s.hosts["dns"]); err != nil {
+	for _, h := range s.hosts {
+		s.names[h.Name] = h.Addr
+	}
+	if s.asked, err = r.AskForNames(s.hosts["dns"], s.names); err != nil {
 		return nil, err
 	}
 	if s.options.Encoder, err = transcode.ChooseEncoder(ctx, o.Encoder); err != nil {
@@ -113,9 +118,8 @@ func (s *Stack) start(p place, encoders target.Cgroup) error {
 		Socket: c.Socket, Handles: target.Handles{Network: host.Network()}}
 	switch p.kind {
 	case "dns":
-		c.Names = map[string]string{}
-		for _, h := range s.hosts {
-			c.Names[h.Name] = h.Addr
+		if c.Names = s.names; !s.asked { // no fault of it would be felt
+			component.Ports = nil
 		}
 	case "transcode":
 		c.Cgroup = encoders

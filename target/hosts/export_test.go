@@ -1,0 +1,4 @@
+package hosts
+
+// ReplaceFile is what tests from outside of the package try.
+var ReplaceFile = replaceFile
