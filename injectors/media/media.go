@@ -45,7 +45,7 @@ func (f *tamper) Check(ctx context.Context, on target.Component) error {
 	if now != (target.Tampering{}) {
 		return errors.New("another fault has its streams in its hands already")
 	}
-	f.before, err = f.watch(ctx, on, 2*time.Second) // over key frames and what lies between them
+	f.before, err = f.watch(ctx, on, 500*time.Millisecond)
 	if err == nil && f.before.video == 0 {
 		err = fmt.Errorf("no picture of %s comes in here: name a stream that does", f.Channel)
 	}
@@ -219,10 +219,14 @@ func (f *Stream) Check(ctx context.Context, on target.Component) error {
 	if f.before.audio == 0 && (f.Sort == "no-audio" || f.Sort == "skew") {
 		return fmt.Errorf("%s has no sound", f.Channel)
 	}
-	if has := f.before.bits / f.before.took.Seconds(); f.Sort == "bitrate" && has < 2*float64(f.To) {
-		return fmt.Errorf("the stream has %s: a limit of %s would not be felt", unit.Bitrate(has), f.To)
+	if f.Sort != "bitrate" {
+		return nil
 	}
-	return nil
+	s, err := f.watch(ctx, on, 2*time.Second) // over key frames and what lies between them
+	if has := s.bits / s.took.Seconds(); err == nil && has < 2*float64(f.To) {
+		err = fmt.Errorf("the stream has %s: a limit of %s would not be felt", unit.Bitrate(has), f.To)
+	}
+	return err
 }
 
 // Inject is part of injectors.Fault. An order that failed may have arrived all the same: it is taken back.

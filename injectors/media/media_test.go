@@ -194,6 +194,13 @@ func TestSpoiledSegments(t *testing.T) {
 	}
 	on := start(t, host, "origin", nil)
 	feed(t, on)
+	if err := target.WaitUntil(t.Context(), 10*time.Second, func() bool {
+		target.Wait(t.Context(), 50*time.Millisecond)
+		_, err := (&Spoil{Channel: "c"}).newest(t.Context(), on)
+		return err == nil
+	}); err != nil {
+		t.Fatalf("the origin has no playlist: %v", err)
+	}
 	of := func(sort string) *Spoil { return &Spoil{Channel: "c", Share: 0.5, Sort: sort} }
 	injectortest.Run(t, injectortest.Case{Kind: "missing", Like: "skew", New: func() injectors.Fault { return of("segment-missing") }, On: on,
 		State: func() (any, error) { return target.HasBeenTold[target.Spoiling](t.Context(), on, "origin") }})

@@ -90,7 +90,13 @@ func (g global) read(ctx context.Context, db *sql.DB) (v int64, err error) {
 	return v, err
 }
 
+// write has its own time once it has begun: a statement that is given up may be carried out all the same.
 func (g global) write(ctx context.Context, db *sql.DB, v int64) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
 	_, err := db.ExecContext(ctx, fmt.Sprintf("SET GLOBAL %s = %d", g, v))
 	return err
 }

@@ -67,4 +67,3 @@ func TestPartsMakeTheWhole(t *testing.T) {
 		t.Errorf("the parts have %d buckets, the whole has %d", len(have), n)
 	}
 }
-
