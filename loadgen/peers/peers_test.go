@@ -137,6 +137,7 @@ func spent(b *testing.B, in io.Reader, name string, args ...string) (float64, st
 
 // account is what livedrill says of a load that it made.
 type account struct {
+	Kind                      string
 	Offered, Achieved, Failed float64
 	RateAchieved              float64 `json:"rate_achieved"`
 	LateP99                   float64 `json:"late_p99_ms"`
@@ -151,10 +152,16 @@ func load(b *testing.B, args ...string) (account, map[string]map[string]*float64
 		Loads []account
 		SLIs  map[string]map[string]*float64
 	}
-	if err := json.Unmarshal([]byte(text), &answer); err != nil || len(answer.Loads) == 0 {
+	if err := json.Unmarshal([]byte(text), &answer); err != nil {
 		b.Fatalf("livedrill load %s: %v\n%s", args[0], err, text)
 	}
-	return answer.Loads[0], answer.SLIs
+	for _, l := range answer.Loads { // viewers have publishers beside them
+		if l.Kind == args[0] {
+			return l, answer.SLIs
+		}
+	}
+	b.Fatalf("livedrill load %s says nothing of it:\n%s", args[0], text)
+	return account{}, nil
 }
 
 // BenchmarkHTTP holds the pool against wrk, which asks as fast as it is answered, and vegeta's attacker: CPU time of a request.
