@@ -53,10 +53,7 @@ func (f *Skew) asked() time.Duration {
 
 // Check is part of injectors.Fault.
 func (f *Skew) Check(ctx context.Context, on target.Component) error {
-	now, err := target.HasBeenTold[target.Clock](ctx, on, "gateway")
-	if err == nil && now.Ahead != 0 {
-		err = errors.New("another fault has its clock set already")
-	}
+	err := injectors.Untold[target.Clock](ctx, on, "gateway")
 	if err == nil {
 		f.old, err = f.login(ctx, on)
 	}
@@ -65,22 +62,12 @@ func (f *Skew) Check(ctx context.Context, on target.Component) error {
 
 // Save is part of injectors.Fault.
 func (*Skew) Save(ctx context.Context, on target.Component) (injectors.Original, error) {
-	was, err := target.HasBeenTold[target.Clock](ctx, on, "gateway")
-	if err != nil {
-		return nil, err
-	}
-	return injectors.Keep(was)
+	return injectors.SaveTold[target.Clock](ctx, on, "gateway")
 }
 
-// Inject is part of injectors.Fault. An order that failed may have arrived all the same: it is taken back.
+// Inject is part of injectors.Fault.
 func (f *Skew) Inject(ctx context.Context, on target.Component) error {
-	err := target.Tell(ctx, on, "gateway", target.Clock{Ahead: f.asked()})
-	if err != nil {
-		back, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
-		defer cancel()
-		err = errors.Join(err, target.Tell(back, on, "gateway", target.Clock{}))
-	}
-	return err
+	return injectors.Tell(ctx, on, "gateway", target.Clock{Ahead: f.asked()})
 }
 
 // post asks the gateway as a client does, and gives the status and the answer.
@@ -165,11 +152,7 @@ func (f *Skew) Effect(ctx context.Context, on target.Component) (injectors.Measu
 
 // Restore is part of injectors.Fault.
 func (*Skew) Restore(ctx context.Context, on target.Component, was injectors.Original) error {
-	var before target.Clock
-	if err := was.Read(&before); err != nil {
-		return err
-	}
-	return target.Tell(ctx, on, "gateway", before)
+	return injectors.RestoreTold[target.Clock](ctx, on, "gateway", was)
 }
 
 // Kinds lists the faults of clocks.

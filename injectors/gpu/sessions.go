@@ -2,7 +2,6 @@ package gpu
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -32,12 +31,8 @@ func (f *SessionLimit) Check(ctx context.Context, on target.Component) error {
 	if on.Handles.Encoder == nil {
 		return errNoEncoder
 	}
-	now, err := target.HasBeenTold[target.Sessions](ctx, on, "transcode")
-	if err != nil {
+	if err := injectors.Untold[target.Sessions](ctx, on, "transcode"); err != nil {
 		return err
-	}
-	if now.Limited {
-		return errors.New("another fault limits its encoders already")
 	}
 	state, err := encoders(ctx, on.Handles.Encoder.Socket)
 	if err == nil && len(state.PIDs) <= f.Most {
@@ -48,29 +43,20 @@ func (f *SessionLimit) Check(ctx context.Context, on target.Component) error {
 
 // Save is part of injectors.Fault.
 func (*SessionLimit) Save(ctx context.Context, on target.Component) (injectors.Original, error) {
-	was, err := target.HasBeenTold[target.Sessions](ctx, on, "transcode")
-	if err != nil {
-		return nil, err
-	}
-	return injectors.Keep(was)
+	return injectors.SaveTold[target.Sessions](ctx, on, "transcode")
 }
 
-// Inject is part of injectors.Fault. An order that failed may have arrived all the same: it is taken back.
+// Inject is part of injectors.Fault.
 func (f *SessionLimit) Inject(ctx context.Context, on target.Component) error {
-	err := target.Tell(ctx, on, "transcode", target.Sessions{Limited: true, Most: f.Most})
-	if err == nil { // those beyond it need a moment to end
-		err = target.WaitUntil(ctx, 3*time.Second, func() bool {
-			target.Wait(ctx, 20*time.Millisecond)
-			state, err := encoders(ctx, on.Handles.Encoder.Socket)
-			return err == nil && len(state.PIDs) <= f.Most
-		})
+	if err := injectors.Tell(ctx, on, "transcode", target.Sessions{Limited: true, Most: f.Most}); err != nil {
+		return err
 	}
-	if err != nil {
-		back, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
-		defer cancel()
-		err = errors.Join(err, target.Tell(back, on, "transcode", target.Sessions{}))
-	}
-	return err
+	_ = target.WaitUntil(ctx, 3*time.Second, func() bool { // those beyond it need a moment to end; the effect tells
+		target.Wait(ctx, 20*time.Millisecond)
+		state, err := encoders(ctx, on.Handles.Encoder.Socket)
+		return err == nil && len(state.PIDs) <= f.Most
+	})
+	return nil
 }
 
 // Effect looks for a second at how many encoders there are, by their processes. It is clean when the transcoder knows of no limit: when it
@@ -97,9 +83,5 @@ func (f *SessionLimit) Effect(ctx context.Context, on target.Component) (injecto
 
 // Restore is part of injectors.Fault.
 func (*SessionLimit) Restore(ctx context.Context, on target.Component, was injectors.Original) error {
-	var before target.Sessions
-	if err := was.Read(&before); err != nil {
-		return err
-	}
-	return target.Tell(ctx, on, "transcode", before)
+	return injectors.RestoreTold[target.Sessions](ctx, on, "transcode", was)
 }

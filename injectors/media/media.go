@@ -38,12 +38,9 @@ func (f *tamper) Validate() error {
 
 // Check is part of injectors.Fault: the stream must be there, or nothing could be proven.
 func (f *tamper) Check(ctx context.Context, on target.Component) error {
-	now, err := target.HasBeenTold[target.Tampering](ctx, on, "ingest")
+	err := injectors.Untold[target.Tampering](ctx, on, "ingest")
 	if err != nil {
 		return err
-	}
-	if now != (target.Tampering{}) {
-		return errors.New("another fault has its streams in its hands already")
 	}
 	f.before, err = f.watch(ctx, on, 500*time.Millisecond)
 	if err == nil && f.before.video == 0 {
@@ -54,20 +51,12 @@ func (f *tamper) Check(ctx context.Context, on target.Component) error {
 
 // Save is part of injectors.Fault.
 func (f *tamper) Save(ctx context.Context, on target.Component) (injectors.Original, error) {
-	was, err := target.HasBeenTold[target.Tampering](ctx, on, "ingest")
-	if err != nil {
-		return nil, err
-	}
-	return injectors.Keep(was)
+	return injectors.SaveTold[target.Tampering](ctx, on, "ingest")
 }
 
 // Restore is part of injectors.Fault.
 func (f *tamper) Restore(ctx context.Context, on target.Component, was injectors.Original) error {
-	var before target.Tampering
-	if err := was.Read(&before); err != nil {
-		return err
-	}
-	return target.Tell(ctx, on, "ingest", before)
+	return injectors.RestoreTold[target.Tampering](ctx, on, "ingest", was)
 }
 
 // seen is what a viewer at the ingest got in a time.
@@ -117,9 +106,6 @@ func (f *tamper) watch(ctx context.Context, on target.Component, over time.Durat
 			s.keys++
 		}
 		now := time.Now()
-		if t.IsVideo() && t.Data[0]&15 != 7 {
-			s.foreign++
-		}
 		if now.Before(begin) || t.IsVideoHeader() || t.IsAudioHeader() {
 			continue
 		}
@@ -131,6 +117,8 @@ func (f *tamper) watch(ctx context.Context, on target.Component, over time.Durat
 				s.ahead = float64(t.Timestamp) - float64(now.UnixMilli())
 			}
 			last, lastAt = t.Timestamp, now
+		case t.IsVideo():
+			s.foreign++
 		case t.Type == flv.Audio:
 			s.audio++
 			sound = t.Timestamp
@@ -168,12 +156,13 @@ var sorts = map[string]struct {
 }{
 	"stall": {do: func(*Stream) target.Tampering { return target.Tampering{Stall: true} },
 		name: "frames_per_second", is: func(s, _ seen) float64 { return float64(s.video) / s.took.Seconds() }, hurt: none, well: some, over: time.Second},
+	// Who comes new without one gets nothing at all: a stream that has stopped looks the same.
 	"no-key-frames": {do: func(*Stream) target.Tampering { return target.Tampering{NoKeyFrames: true} },
 		name: "key_frames", is: func(s, _ seen) float64 { return float64(s.keys) }, hurt: none, well: some, over: 2500 * time.Millisecond},
 	"no-audio": {do: func(*Stream) target.Tampering { return target.Tampering{NoAudio: true} },
-		name: "sounds_per_second", is: func(s, _ seen) float64 { return float64(s.audio) / s.took.Seconds() }, hurt: none, well: some, over: time.Second},
+		name: "sounds_per_second", is: func(s, _ seen) float64 { return live(s, float64(s.audio)/s.took.Seconds()) }, hurt: none, well: some, over: time.Second},
 	"codec-change": {do: func(*Stream) target.Tampering { return target.Tampering{Codec: true} },
-		name: "h264_frames_per_second", is: func(s, _ seen) float64 { return float64(s.video) / s.took.Seconds() }, hurt: none, well: some, over: time.Second},
+		name: "h264_frames_per_second", is: func(s, _ seen) float64 { return live(s, float64(s.video)/s.took.Seconds()) }, hurt: none, well: some, over: time.Second},
 	"bitrate": {do: func(f *Stream) target.Tampering { return target.Tampering{Bitrate: float64(f.To)} },
 		name: "bits_per_second", ask: func(f *Stream) float64 { return float64(f.To) }, is: func(s, _ seen) float64 { return s.bits / s.took.Seconds() },
 		hurt: func(is, asked float64) bool { return is > asked/10 && is < 1.3*asked }, well: func(is, asked float64) bool { return is > 1.3*asked }, over: 3 * time.Second},
@@ -190,6 +179,15 @@ var sorts = map[string]struct {
 }
 
 func seconds(f *Stream) float64 { return f.By.Seconds() }
+
+// live is a reading of a stream that has pictures, of whatever codec. Of one that has none it says nothing: that is neither the fault nor
+// its end.
+func live(s seen, reading float64) float64 {
+	if s.video+s.foreign == 0 {
+		return -1
+	}
+	return reading
+}
 
 func none(is, _ float64) bool      { return is == 0 }
 func some(is, _ float64) bool      { return is > 0 }
@@ -229,15 +227,9 @@ func (f *Stream) Check(ctx context.Context, on target.Component) error {
 	return err
 }
 
-// Inject is part of injectors.Fault. An order that failed may have arrived all the same: it is taken back.
+// Inject is part of injectors.Fault.
 func (f *Stream) Inject(ctx context.Context, on target.Component) error {
-	err := target.Tell(ctx, on, "ingest", sorts[f.Sort].do(f))
-	if err != nil {
-		back, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
-		defer cancel()
-		err = errors.Join(err, target.Tell(back, on, "ingest", target.Tampering{}))
-	}
-	return err
+	return injectors.Tell(ctx, on, "ingest", sorts[f.Sort].do(f))
 }
 
 // Effect plays the stream, and looks at what the fault is about.

@@ -52,11 +52,7 @@ func (*Spoil) BackEnd() string { return "origin" }
 
 // Check is part of injectors.Fault: the stream must be there, or nothing could be proven.
 func (f *Spoil) Check(ctx context.Context, on target.Component) error {
-	now, err := target.HasBeenTold[target.Spoiling](ctx, on, "origin")
-	if err == nil && now != (target.Spoiling{}) {
-		err = errors.New("another fault spoils its segments already")
-	}
-	if err != nil {
+	if err := injectors.Untold[target.Spoiling](ctx, on, "origin"); err != nil {
 		return err
 	}
 	begun, err := f.newest(ctx, on)
@@ -79,22 +75,12 @@ const still = 2500 * time.Millisecond
 
 // Save is part of injectors.Fault.
 func (*Spoil) Save(ctx context.Context, on target.Component) (injectors.Original, error) {
-	was, err := target.HasBeenTold[target.Spoiling](ctx, on, "origin")
-	if err != nil {
-		return nil, err
-	}
-	return injectors.Keep(was)
+	return injectors.SaveTold[target.Spoiling](ctx, on, "origin")
 }
 
-// Inject is part of injectors.Fault. An order that failed may have arrived all the same: it is taken back.
+// Inject is part of injectors.Fault.
 func (f *Spoil) Inject(ctx context.Context, on target.Component) error {
-	err := target.Tell(ctx, on, "origin", f.order())
-	if err != nil {
-		back, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
-		defer cancel()
-		err = errors.Join(err, target.Tell(back, on, "origin", target.Spoiling{}))
-	}
-	return err
+	return injectors.Tell(ctx, on, "origin", f.order())
 }
 
 // get fetches a file of the stream's first rendition, past every cache.
@@ -201,11 +187,7 @@ func wellFormed(data []byte) bool {
 
 // Restore is part of injectors.Fault.
 func (*Spoil) Restore(ctx context.Context, on target.Component, was injectors.Original) error {
-	var before target.Spoiling
-	if err := was.Read(&before); err != nil {
-		return err
-	}
-	return target.Tell(ctx, on, "origin", before)
+	return injectors.RestoreTold[target.Spoiling](ctx, on, "origin", was)
 }
 
 func spoil(sort, summary string) injectors.Kind {

@@ -77,11 +77,7 @@ func (f *DNS) asked(on target.Component) string {
 
 // Check is part of injectors.Fault.
 func (f *DNS) Check(ctx context.Context, on target.Component) error {
-	now, err := target.HasBeenTold[target.Answers](ctx, on, "dns")
-	if err == nil && now != (target.Answers{}) {
-		err = errors.New("another fault has its answers in its hands already")
-	}
-	if err != nil {
+	if err := injectors.Untold[target.Answers](ctx, on, "dns"); err != nil {
 		return err
 	}
 	code, addr, _, err := f.ask(ctx, on)
@@ -112,22 +108,12 @@ func (f *DNS) ask(ctx context.Context, on target.Component) (code int, addr stri
 
 // Save is part of injectors.Fault.
 func (*DNS) Save(ctx context.Context, on target.Component) (injectors.Original, error) {
-	was, err := target.HasBeenTold[target.Answers](ctx, on, "dns")
-	if err != nil {
-		return nil, err
-	}
-	return injectors.Keep(was)
+	return injectors.SaveTold[target.Answers](ctx, on, "dns")
 }
 
-// Inject is part of injectors.Fault. An order that failed may have arrived all the same: it is taken back.
+// Inject is part of injectors.Fault.
 func (f *DNS) Inject(ctx context.Context, on target.Component) error {
-	err := target.Tell(ctx, on, "dns", f.order())
-	if err != nil {
-		back, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
-		defer cancel()
-		err = errors.Join(err, target.Tell(back, on, "dns", target.Answers{}))
-	}
-	return err
+	return injectors.Tell(ctx, on, "dns", f.order())
 }
 
 // Effect asks a few times, and counts the answers that are as wrong as was asked for.
@@ -160,9 +146,5 @@ func (f *DNS) Effect(ctx context.Context, on target.Component) (injectors.Measur
 
 // Restore is part of injectors.Fault.
 func (*DNS) Restore(ctx context.Context, on target.Component, was injectors.Original) error {
-	var before target.Answers
-	if err := was.Read(&before); err != nil {
-		return err
-	}
-	return target.Tell(ctx, on, "dns", before)
+	return injectors.RestoreTold[target.Answers](ctx, on, "dns", was)
 }

@@ -1,6 +1,7 @@
 package audience
 
 import (
+	"context"
 	"net/http/httptrace"
 	"sync"
 	"time"
@@ -51,13 +52,19 @@ func (w *way) Reached(phase string) {
 	}
 }
 
-// Trace notes the ends of an HTTP request's phases.
-func (w *way) Trace() *httptrace.ClientTrace {
-	return &httptrace.ClientTrace{
+// Traced lets an HTTP request note the ends of its phases, for as long as there was no picture.
+func (w *way) Traced(ctx context.Context) context.Context {
+	w.mu.Lock()
+	over := w.over
+	w.mu.Unlock()
+	if over {
+		return ctx
+	}
+	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		DNSDone:              func(httptrace.DNSDoneInfo) { w.Reached(Resolved) },
 		GotConn:              func(httptrace.GotConnInfo) { w.Reached(Connected) },
 		GotFirstResponseByte: func() { w.Reached(Answered) },
-	}
+	})
 }
 
 // arrive ends the way at the first picture.

@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"net/http/httptrace"
 	"sync"
 	"time"
 
@@ -102,7 +101,7 @@ func (v *viewer) connect(ctx context.Context) error {
 	v.Reached(audience.Dispatched)
 	slow := time.AfterFunc(answer, cancel)
 	defer slow.Stop()
-	req, err := http.NewRequestWithContext(httptrace.WithClientTrace(ctx, v.Trace()), http.MethodGet, address, nil)
+	req, err := http.NewRequestWithContext(v.Traced(ctx), http.MethodGet, address, nil)
 	if err != nil {
 		return err
 	}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/httptrace"
 	"slices"
 	"sync"
 	"time"
@@ -165,7 +164,7 @@ func (v *viewer) segment(ctx context.Context, uri string, i item) error {
 func (v *viewer) fetch(ctx context.Context, url string, limit int64) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, fetchLimit)
 	defer cancel()
-	req, err := http.NewRequestWithContext(httptrace.WithClientTrace(ctx, v.Trace()), http.MethodGet, url, nil)
+	req, err := http.NewRequestWithContext(v.Traced(ctx), http.MethodGet, url, nil)
 	if err != nil {
 		return nil, err
 	}
