@@ -5,12 +5,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
-	"net/http"
 	"os"
 	"strconv"
 	"time"
-
-	"github.com/livedrill/livedrill/reports/record"
 )
 
 // The ports of the bundled platform, the same on every host.
@@ -71,13 +68,13 @@ func (c Config) Peer(name string, port int) string {
 // Bind gives the address to listen on.
 func (c Config) Bind(port int) string { return net.JoinHostPort(c.Listen, strconv.Itoa(port)) }
 
-// ServePort answers HTTP on one of the component's ports until ctx ends.
-func (c Config) ServePort(ctx context.Context, port int, handler http.Handler) error {
+// Open listens on one of the component's ports. A component does so before it says that it is healthy.
+func (c Config) Open(port int) (net.Listener, error) {
 	l, err := net.Listen("tcp", c.Bind(port))
 	if err != nil {
-		return fmt.Errorf("%s: %w", c.Name, err)
+		return nil, fmt.Errorf("%s: %w", c.Name, err)
 	}
-	return record.ServeHTTP(ctx, l, handler)
+	return l, nil
 }
 
 // Wait sleeps for d or until ctx ends, and tells whether the whole time passed.

@@ -69,8 +69,12 @@ func Serve(ctx context.Context, c target.Config) error {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /ws", func(w http.ResponseWriter, r *http.Request) { s.join(ctx, upgrader, w, r) })
 	mux.HandleFunc("GET /health", func(http.ResponseWriter, *http.Request) {})
+	front, err := c.Open(target.PortDanmaku)
+	if err != nil {
+		return err
+	}
 	return target.Together(ctx,
-		func(ctx context.Context) error { return c.ServePort(ctx, target.PortDanmaku, mux) },
+		func(ctx context.Context) error { return record.ServeHTTP(ctx, front, mux) },
 		s.subscribe,
 		s.run,
 		func(ctx context.Context) error {

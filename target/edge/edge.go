@@ -51,6 +51,10 @@ func Serve(ctx context.Context, c target.Config) error {
 	healthy := func(ctx context.Context) error {
 		return get(ctx, "http://"+c.Bind(target.PortHTTP)+"/health")
 	}
+	front, err := c.Open(target.PortRelay)
+	if err != nil {
+		return err
+	}
 	return target.Together(ctx,
 		func(ctx context.Context) error {
 			return nginx.Keep(ctx, func(err error) {
@@ -59,7 +63,7 @@ func Serve(ctx context.Context, c target.Config) error {
 			})
 		},
 		func(ctx context.Context) error { return counts.read(ctx, log) },
-		func(ctx context.Context) error { return c.ServePort(ctx, target.PortRelay, relay.handler(ctx)) },
+		func(ctx context.Context) error { return record.ServeHTTP(ctx, front, relay.handler(ctx)) },
 		func(ctx context.Context) error { return metrics.Serve(ctx, c.Socket, http.NewServeMux(), healthy) })
 }
 

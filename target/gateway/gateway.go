@@ -69,8 +69,12 @@ func Serve(ctx context.Context, c target.Config) error {
 	audit := newAudit(db, metrics)
 	inner := http.NewServeMux()
 	s.tokens.clock.Handle(inner)
+	front, err := c.Open(target.PortHTTP)
+	if err != nil {
+		return err
+	}
 	return target.Together(ctx,
-		func(ctx context.Context) error { return c.ServePort(ctx, target.PortHTTP, s.routes()) },
+		func(ctx context.Context) error { return record.ServeHTTP(ctx, front, s.routes()) },
 		func(ctx context.Context) error { return s.dispatch.run(ctx) },
 		func(ctx context.Context) error { return audit.run(ctx) },
 		func(ctx context.Context) error {

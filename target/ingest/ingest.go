@@ -76,11 +76,15 @@ func Serve(ctx context.Context, c target.Config) error {
 	s.tampers.Changed = s.told
 	s.tampers.Handle(inner)
 
+	front, err := c.Open(target.PortHTTP)
+	if err != nil {
+		return err
+	}
 	return target.Together(ctx,
 		func(ctx context.Context) error {
 			return metrics.Serve(ctx, c.Socket, inner, func(context.Context) error { return nil })
 		},
-		func(ctx context.Context) error { return c.ServePort(ctx, target.PortHTTP, mux) },
+		func(ctx context.Context) error { return record.ServeHTTP(ctx, front, mux) },
 		func(ctx context.Context) error { return s.accept(ctx, l) })
 }
 

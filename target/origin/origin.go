@@ -62,8 +62,12 @@ func Serve(ctx context.Context, c target.Config) error {
 	inner := http.NewServeMux()
 	s.spoils.Changed = s.told
 	s.spoils.Handle(inner)
+	front, err := c.Open(target.PortHTTP)
+	if err != nil {
+		return err
+	}
 	return target.Together(ctx,
-		func(ctx context.Context) error { return c.ServePort(ctx, target.PortHTTP, mux) },
+		func(ctx context.Context) error { return record.ServeHTTP(ctx, front, mux) },
 		func(ctx context.Context) error {
 			return metrics.Serve(ctx, c.Socket, inner, func(context.Context) error { return nil })
 		})

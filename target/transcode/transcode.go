@@ -69,8 +69,12 @@ func Serve(ctx context.Context, c target.Config) error {
 	inner.HandleFunc("GET /encoders", func(w http.ResponseWriter, _ *http.Request) {
 		_ = json.NewEncoder(w).Encode(s.state()) // the reader has gone: nothing to do
 	})
+	front, err := c.Open(target.PortHTTP)
+	if err != nil {
+		return err
+	}
 	return target.Together(ctx,
-		func(ctx context.Context) error { return c.ServePort(ctx, target.PortHTTP, mux) },
+		func(ctx context.Context) error { return record.ServeHTTP(ctx, front, mux) },
 		func(ctx context.Context) error {
 			return metrics.Serve(ctx, c.Socket, inner, func(context.Context) error { return nil })
 		})
