@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"reflect"
+	"strconv"
 	"sync"
 	"time"
 
@@ -21,14 +22,28 @@ import (
 	"github.com/livedrill/livedrill/target"
 )
 
-// The descriptors that a kept range is started with: its control socket, then the listeners of Orders.Exposed.
-const (
-	controlFD = 4
-	exposedFD = 5
-)
+// controlFD is the first descriptor that a kept range is started with: its control socket; the listeners of Orders.Exposed follow.
+const controlFD = 4
 
 // MetricsRoute is what a listener leads to that answers with the metrics of the whole platform.
 const MetricsRoute = "metrics"
+
+// Exposed is a listener outside a kept range.
+type Exposed struct {
+	To string `json:"to"` // what it leads to
+	At string `json:"at"` // HOST:PORT outside
+}
+
+// mediaOutside gives the addresses outside at which the media of components can be reached.
+func (o Orders) mediaOutside() map[string]string {
+	out := map[string]string{}
+	for _, e := range o.Exposed {
+		if name, port, err := net.SplitHostPort(e.To); err == nil && port == strconv.Itoa(target.PortMedia) {
+			out[name] = e.At
+		}
+	}
+	return out
+}
 
 // InjectOrder asks a kept range for a fault.
 type InjectOrder struct {
@@ -65,7 +80,8 @@ func (d *drill) keep(ctx context.Context) error {
 	ctx, down := context.WithCancel(ctx)
 	defer down()
 	parts := []func(context.Context) error{func(ctx context.Context) error { <-ctx.Done(); return nil }}
-	for i, to := range append([]string{"control"}, d.Exposed...) {
+	for i, e := range append([]Exposed{{To: "control"}}, d.Exposed...) {
+		to := e.To
 		l, err := net.FileListener(os.NewFile(uintptr(controlFD+i), to))
 		if err != nil {
 			return fmt.Errorf("%s: %w", to, err)

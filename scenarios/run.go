@@ -41,7 +41,7 @@ type Orders struct {
 	Terminal  bool        `json:"terminal"` // progress may move
 	Keep      bool        `json:"keep"`     // no timeline: the platform stays until it is told to end
 	Try       bool        `json:"try"`      // only say what can be done here
-	Exposed   []string    `json:"exposed"`  // what the listeners from descriptor 4 on lead to
+	Exposed   []Exposed   `json:"exposed"`  // what the listeners behind the control socket lead to
 
 	outside string // directory of sockets of a run without a range
 }
@@ -236,7 +236,8 @@ func (d *drill) up(ctx, background context.Context) error {
 	}
 	d.stack, err = stack.Up(ctx, r, stack.Options{Canary: canary,
 		Profile: d.story.Target.Profile, Defences: defences, Secrets: secrets,
-		Encoder: d.story.Target.Encoder, OpenKeys: d.Keep, LogDir: filepath.Join(d.Dir, "logs"), Notify: d.note})
+		Encoder: d.story.Target.Encoder, OpenKeys: d.Keep, Outside: d.mediaOutside(),
+		LogDir: filepath.Join(d.Dir, "logs"), Notify: d.note})
 	if err != nil {
 		return err
 	}

@@ -244,7 +244,7 @@ func (l *Launch) Keep(name, host string, open func(expose func(to string, port i
 				return "", err
 			}
 			l.Listeners = append(l.Listeners, f)
-			l.Exposed = append(l.Exposed, to)
+			l.Exposed = append(l.Exposed, Exposed{To: to, At: addr})
 			return addr, nil
 		})
 		if err != nil {

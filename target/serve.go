@@ -17,7 +17,7 @@ const (
 	PortRelay   = 8081
 	PortPeer    = 8082
 	PortRTMP    = 1935
-	PortMedia   = 8000 // WebRTC, over UDP
+	PortMedia   = 8000 // WebRTC, over UDP and TCP
 	PortDanmaku = 8090
 	PortRedis   = 6379
 	PortMariaDB = 3306
@@ -35,10 +35,11 @@ type Config struct {
 	Secrets  Secrets           `json:"secrets"`
 	Peers    map[string]string `json:"peers,omitempty"` // "redis:6379" → another address, for tests
 	Encoder  string            `json:"encoder,omitempty"`
-	Cgroup   Cgroup            `json:"cgroup"`          // of the encoders
-	OpenKeys bool              `json:"open_keys"`       // accept streams without a key: a range for hands-on work
-	Edges    []string          `json:"edges,omitempty"` // names of all edges
-	Chats    []string          `json:"chats,omitempty"` // names of all danmaku servers
+	Cgroup   Cgroup            `json:"cgroup"`            // of the encoders
+	OpenKeys bool              `json:"open_keys"`         // accept streams without a key: a range for hands-on work
+	Outside  string            `json:"outside,omitempty"` // HOST:PORT at which clients outside the range reach PortMedia over TCP
+	Edges    []string          `json:"edges,omitempty"`   // names of all edges
+	Chats    []string          `json:"chats,omitempty"`   // names of all danmaku servers
 	Ingests  []string          `json:"ingests,omitempty"`
 	Names    map[string]string `json:"names,omitempty"` // of all hosts, with their addresses: for the name server
 }

@@ -54,7 +54,7 @@ func Load(ctx context.Context, cache string, f Format) (*Clip, error) {
 	path := filepath.Join(cache, "clip-"+f.sum()+".flv")
 	data, err := os.ReadFile(path)
 	if errors.Is(err, os.ErrNotExist) {
-		if data, err = render(ctx, f, path); err != nil {
+		if data, err = render(ctx, f.args, path); err != nil {
 			return nil, fmt.Errorf("synthetic camera: %w", err)
 		}
 	}
@@ -82,8 +82,8 @@ func (f Format) args(out string) []string {
 		"-flvflags", "no_duration_filesize", "-f", "flv", out}
 }
 
-// render makes a clip and puts it in its place whole or not at all. ffmpeg dies with this process.
-func render(ctx context.Context, f Format, path string) ([]byte, error) {
+// render makes a film and puts it in its place whole or not at all. ffmpeg dies with this process.
+func render(ctx context.Context, args func(out string) []string, path string) ([]byte, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return nil, err
 	}
@@ -91,7 +91,7 @@ func render(ctx context.Context, f Format, path string) ([]byte, error) {
 	defer os.Remove(temp)
 	var said bytes.Buffer
 	var state *os.ProcessState
-	err := target.Program{Path: "ffmpeg", Args: f.args(temp), Output: &said, Ended: func(s *os.ProcessState) { state = s }}.Run(ctx)
+	err := target.Program{Path: "ffmpeg", Args: args(temp), Output: &said, Ended: func(s *os.ProcessState) { state = s }}.Run(ctx)
 	if state == nil || !state.Success() {
 		return nil, errors.Join(err, ctx.Err(), errors.New(said.String()))
 	}

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/pion/webrtc/v4"
-	pionmedia "github.com/pion/webrtc/v4/pkg/media"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/livedrill/livedrill/loadgen"
@@ -24,6 +23,7 @@ type publishers struct {
 	on                target.Platform
 	m                 *loadgen.Meter
 	clip              *media.Clip
+	sound             media.Sound
 	peers             *rtc.Peers
 	client            *http.Client
 	accepted, refused prometheus.Counter
@@ -32,8 +32,8 @@ type publishers struct {
 }
 
 // publish keeps every stream of this worker up until the load's plan or ctx ends.
-func (l *Load) publish(ctx context.Context, on target.Platform, m *loadgen.Meter, clip *media.Clip, peers *rtc.Peers) {
-	p := &publishers{Load: l, on: on, m: m, clip: clip, peers: peers, client: &http.Client{CheckRedirect: loadgen.Stay, Transport: &http.Transport{MaxIdleConnsPerHost: 4}},
+func (l *Load) publish(ctx context.Context, on target.Platform, m *loadgen.Meter, clip *media.Clip, sound media.Sound, peers *rtc.Peers) {
+	p := &publishers{Load: l, on: on, m: m, clip: clip, sound: sound, peers: peers, client: &http.Client{CheckRedirect: loadgen.Stay, Transport: &http.Transport{MaxIdleConnsPerHost: 4}},
 		accepted:    m.Counter("livedrill_publish_total", "Publish attempts by the server's answer.", m.Labels("result", "accepted")),
 		refused:     m.Counter("livedrill_publish_total", "Publish attempts by the server's answer.", m.Labels("result", "refused")),
 		begun:       m.Counter("livedrill_sessions_begun_total", "Sessions that began.", m.Labels("role", "publisher")),
@@ -70,18 +70,19 @@ func (p *publishers) stream(ctx context.Context, channel string) error {
 	if err != nil {
 		return err
 	}
-	defer rtc.HangUp(pc)
-	track, err := webrtc.NewTrackLocalStaticSample(rtc.H264, "video", "livedrill")
-	if err != nil {
-		return err
+	hangUp := func() { rtc.HangUp(pc) }
+	defer func() { hangUp() }()
+	picture, err := p.track(pc, rtc.NewPicture)
+	var sound *rtc.Track
+	if err == nil && len(p.sound) > 0 {
+		sound, err = p.track(pc, rtc.NewSound)
 	}
-	sender, err := pc.AddTrack(track)
 	if err != nil {
 		return err
 	}
 	url, err := p.address(ctx, channel)
 	if err == nil {
-		err = rtc.Offer(ctx, p.client, url, pc)
+		hangUp, err = rtc.Offer(ctx, p.client, url, pc)
 	}
 	if err != nil {
 		if ctx.Err() != nil {
@@ -92,12 +93,24 @@ func (p *publishers) stream(ctx context.Context, channel string) error {
 	}
 	p.accepted.Inc()
 	p.begun.Inc()
-	go p.listen(sender) // ends with the connection
-	if err := p.send(ctx, pc, track); err != nil && ctx.Err() == nil {
+	if err := p.send(ctx, pc, picture, sound); err != nil && ctx.Err() == nil {
 		p.dropped.Inc()
 		return err
 	}
 	return nil
+}
+
+// track adds a track to a connection, and listens to what the server says of it.
+func (p *publishers) track(pc *webrtc.PeerConnection, newTrack func() (*rtc.Track, error)) (*rtc.Track, error) {
+	track, err := newTrack()
+	if err != nil {
+		return nil, err
+	}
+	sender, err := pc.AddTrack(track)
+	if err == nil {
+		go p.listen(sender) // ends with the connection
+	}
+	return track, err
 }
 
 // address is where WHIP goes, as the platform's dispatch says.
@@ -127,8 +140,9 @@ func (p *publishers) listen(sender *webrtc.RTPSender) {
 	}
 }
 
-// send plays the film in real time. A frame's lateness is its send time after its time stamp's moment.
-func (p *publishers) send(ctx context.Context, pc *webrtc.PeerConnection, track *webrtc.TrackLocalStaticSample) error {
+// send plays the film in real time, and sound with it where there is some. What is to be heard between two frames goes out with the second
+// one. A frame's lateness is its send time after its time stamp's moment.
+func (p *publishers) send(ctx context.Context, pc *webrtc.PeerConnection, picture, sound *rtc.Track) error {
 	var annexB rtc.AnnexB
 	for _, t := range p.clip.Config {
 		if t.IsVideoHeader() {
@@ -138,18 +152,29 @@ func (p *publishers) send(ctx context.Context, pc *webrtc.PeerConnection, track 
 		}
 	}
 	start := time.Now()
-	frame := time.Second / time.Duration(p.FPS)
+	heard := 0 // packets of sound
 	for n := 0; ; n++ {
 		t := p.clip.At(n)
 		if !t.IsFrame() {
 			continue
 		}
-		due := start.Add(time.Duration(t.Timestamp) * time.Millisecond)
+		at := time.Duration(t.Timestamp) * time.Millisecond
+		due := start.Add(at)
 		if due.After(p.m.End()) || !target.Wait(ctx, time.Until(due)) {
 			return nil
 		}
 		if state := pc.ConnectionState(); state != webrtc.PeerConnectionStateConnected {
 			return errors.New(state.String())
+		}
+		for sound != nil {
+			moment := time.Duration(heard) * media.SoundPacket
+			if moment > at {
+				break
+			}
+			if err := sound.Write(p.sound.At(heard), moment); err != nil {
+				return err
+			}
+			heard++
 		}
 		now := time.Now()
 		p.m.Late.Observe(now.Sub(due).Seconds())
@@ -157,7 +182,7 @@ func (p *publishers) send(ctx context.Context, pc *webrtc.PeerConnection, track 
 		if err != nil {
 			return err
 		}
-		if err := track.WriteSample(pionmedia.Sample{Data: unit, Duration: frame}); err != nil {
+		if err := picture.Write(unit, at); err != nil {
 			return err
 		}
 	}

@@ -23,11 +23,13 @@ const longest = 5 * time.Second
 // watch fills the house until the load's plan or ctx ends.
 func (l *Load) watch(ctx context.Context, on target.Platform, m *loadgen.Meter, peers *rtc.Peers) error {
 	lost := m.Counter("livedrill_rtc_lost_packets_total", "RTP packets that never came to a viewer.", m.Labels())
+	heard := m.Counter("livedrill_rtc_sound_packets_total", "Packets of Opus by whether they came to a viewer.", m.Labels("result", "heard"))
+	unheard := m.Counter("livedrill_rtc_sound_packets_total", "Packets of Opus by whether they came to a viewer.", m.Labels("result", "lost"))
 	freezes := m.Counter("livedrill_rtc_freezes_total", "Gaps between frames of more than max(3δ, δ + 150 ms), δ the mean of the last 30 (W3C webrtc-stats, freezeCount).", m.Labels())
 	frozen := m.Counter("livedrill_rtc_frozen_seconds_total", "Time in these gaps.", m.Labels())
 	return l.Fill(ctx, on, m, "webrtc", func(*audience.House) audience.Watch {
 		return func(ctx context.Context, s *audience.Session) error {
-			v := &viewer{Session: s, peers: peers, lost: lost, freezes: freezes, frozen: frozen}
+			v := &viewer{Session: s, peers: peers, lost: lost, heard: heard, unheard: unheard, freezes: freezes, frozen: frozen}
 			v.last.Store(s.Began.UnixNano())
 			return v.watch(ctx)
 		}
@@ -39,6 +41,7 @@ type viewer struct {
 	*audience.Session
 	peers                 *rtc.Peers
 	lost, freezes, frozen prometheus.Counter
+	heard, unheard        prometheus.Counter
 	last                  atomic.Int64 // when a frame came, Unix nanoseconds
 }
 
@@ -70,13 +73,24 @@ func (v *viewer) connect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	wait := rtc.OnTrack(pc, func(track *webrtc.TrackRemote) { v.play(pc, track) })
-	defer wait()
-	defer rtc.HangUp(pc)
-	if _, err := pc.AddTransceiverFromKind(webrtc.RTPCodecTypeVideo, webrtc.RTPTransceiverInit{Direction: webrtc.RTPTransceiverDirectionRecvonly}); err != nil {
-		return err
+	wait := rtc.OnTrack(pc, func(track *webrtc.TrackRemote) {
+		if track.Kind() == webrtc.RTPCodecTypeVideo {
+			v.play(pc, track)
+		} else {
+			v.hear(track)
+		}
+	})
+	hangUp := func() { rtc.HangUp(pc) }
+	defer func() {
+		hangUp()
+		wait()
+	}()
+	for _, kind := range []webrtc.RTPCodecType{webrtc.RTPCodecTypeVideo, webrtc.RTPCodecTypeAudio} {
+		if _, err := pc.AddTransceiverFromKind(kind, webrtc.RTPTransceiverInit{Direction: webrtc.RTPTransceiverDirectionRecvonly}); err != nil {
+			return err
+		}
 	}
-	if err := rtc.Offer(ctx, v.House.Client, address, pc); err != nil {
+	if hangUp, err = rtc.Offer(ctx, v.House.Client, address, pc); err != nil {
 		return err
 	}
 	v.Reached(audience.Agreed)
@@ -106,7 +120,7 @@ func (v *viewer) address(ctx context.Context) (string, error) {
 
 // play takes the stream apart until the connection ends. Media count from the first key frame; after a loss a new one is asked for.
 func (v *viewer) play(pc *webrtc.PeerConnection, track *webrtc.TrackRemote) {
-	n, frames := v.House.N, rtc.NewFrames()
+	n, frames := v.House.N, rtc.NewFrames(0)
 	begun, before, lost := false, uint32(0), uint64(0)
 	gaps := &gaps{}
 	arrived := time.Now() // when the packet before came: a frame is known to be whole only with the first packet of the next one
@@ -143,6 +157,24 @@ func (v *viewer) play(pc *webrtc.PeerConnection, track *webrtc.TrackRemote) {
 			lost = frames.Lost
 			_ = pc.WriteRTCP([]rtcp.Packet{&rtcp.PictureLossIndication{MediaSSRC: uint32(track.SSRC())}}) // a connection that broke is seen by the next read
 		}
+	}
+}
+
+// hear takes the sound in until the connection ends.
+func (v *viewer) hear(track *webrtc.TrackRemote) {
+	packets := rtc.NewPackets(0)
+	lost := uint64(0)
+	for {
+		p, _, err := track.ReadRTP()
+		if err != nil {
+			return
+		}
+		v.House.N.Received(len(p.Payload))
+		if _, ok := packets.Push(p); ok {
+			v.heard.Inc()
+		}
+		v.unheard.Add(float64(packets.Lost - lost))
+		lost = packets.Lost
 	}
 }
 

@@ -1,5 +1,5 @@
-// Package webrtc publishes by WHIP and watches by WHEP: real connections with ICE, DTLS and SRTP, real H.264 from the synthetic camera,
-// every frame stamped with its send time.
+// Package webrtc publishes by WHIP and watches by WHEP: real connections with ICE, DTLS and SRTP, real H.264 and Opus from the synthetic
+// camera, every picture stamped with its send time.
 package webrtc
 
 import (
@@ -24,13 +24,14 @@ type Load struct {
 	FPS        int          `json:"fps" help:"frames per second"`
 	Width      int          `json:"width" help:"picture width"`
 	Height     int          `json:"height" help:"picture height"`
+	Sound      bool         `json:"sound" help:"publish sound too, as Opus"`
 }
 
 // Default is one publisher of a small picture, and nobody who watches.
 func Default() loadgen.Generator {
 	s := audience.Usual()
 	s.Viewers, s.Channels = 0, "webrtc"
-	return &Load{Settings: s, Publishers: 1, Bitrate: 500e3, FPS: 25, Width: 640, Height: 360}
+	return &Load{Settings: s, Publishers: 1, Bitrate: 500e3, FPS: 25, Width: 640, Height: 360, Sound: true}
 }
 
 // Validate finds settings that cannot work.
@@ -59,13 +60,23 @@ func (l *Load) format() media.Format {
 
 // Prepare makes the film before the run, so that ffmpeg's work for it is not part of the run.
 func (l *Load) Prepare(ctx context.Context, cache string) error {
-	_, err := media.Load(ctx, cache, l.format())
+	_, _, err := l.film(ctx, cache)
 	return err
+}
+
+// film is what is published.
+func (l *Load) film(ctx context.Context, cache string) (*media.Clip, media.Sound, error) {
+	clip, err := media.Load(ctx, cache, l.format())
+	if err != nil || !l.Sound {
+		return clip, nil, err
+	}
+	sound, err := media.LoadSound(ctx, cache)
+	return clip, sound, err
 }
 
 // Run is part of loadgen.Generator.
 func (l *Load) Run(ctx context.Context, on target.Platform, m *loadgen.Meter) error {
-	clip, err := media.Load(ctx, m.Cache, l.format())
+	clip, sound, err := l.film(ctx, m.Cache)
 	if err != nil {
 		return err
 	}
@@ -75,7 +86,7 @@ func (l *Load) Run(ctx context.Context, on target.Platform, m *loadgen.Meter) er
 	}
 	defer peers.Close()
 	var wg sync.WaitGroup
-	wg.Go(func() { l.publish(ctx, on, m, clip, peers) })
+	wg.Go(func() { l.publish(ctx, on, m, clip, sound, peers) })
 	err = l.watch(ctx, on, m, peers)
 	wg.Wait()
 	return err

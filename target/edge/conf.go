@@ -71,7 +71,7 @@ http {
         location = /probe {
             root %[2]s/www;
         }
-        location ~ (\.flv|^/whep/[^/]+)$ {
+        location ~ (\.flv|^/whep/[^/]+(/[A-Z0-9]+)?)$ {
             proxy_pass http://%[5]s:%[7]d;
             proxy_http_version 1.1;
             proxy_buffering off;

@@ -43,6 +43,7 @@ func Serve(ctx context.Context, c target.Config) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", c.Name, err)
 	}
+	peers.Outside = c.Outside
 	defer peers.Close()
 	relay := newRelay(c, metrics, peers)
 	defer relay.calls.Wait()

@@ -28,6 +28,7 @@ type relay struct {
 	pulls   map[string]*pull
 	peers   *rtc.Peers
 	calls   sync.WaitGroup // WebRTC viewers
+	talks   rtc.Sessions   // of theirs
 	rtc     prometheus.Gauge
 	viewers prometheus.Gauge
 	count   prometheus.Counter
@@ -53,11 +54,19 @@ var flvPath = regexp.MustCompile(`^/live/([^/]+)(?:/(main|low))?\.flv$`)
 // handler answers what nginx passes on, until ctx ends.
 func (r *relay) handler(ctx context.Context) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		if match := whepPath.FindStringSubmatch(req.URL.Path); match != nil && req.Method == http.MethodPost {
+		match := whepPath.FindStringSubmatch(req.URL.Path)
+		switch {
+		case match == nil:
+			r.flv(w, req)
+		case req.Method == http.MethodPost && match[2] == "":
 			r.whep(ctx, w, req, match[1])
-			return
+		case req.Method == http.MethodOptions:
+			rtc.Preflight(w)
+		case req.Method == http.MethodDelete && match[2] != "":
+			r.talks.Delete(w, match[2])
+		default:
+			http.Error(w, "a viewer sends an offer with POST, and says goodbye with DELETE", http.StatusMethodNotAllowed)
 		}
-		r.flv(w, req)
 	})
 }
 
@@ -73,7 +82,7 @@ func (r *relay) flv(w http.ResponseWriter, req *http.Request) {
 		rendition = "main"
 	}
 	key := "/live/" + match[1] + "/" + rendition + ".flv"
-	p := r.join(req.Context(), key)
+	p := r.join(req.Context(), key, flv.NewHub)
 	defer r.leave(key, p)
 	select {
 	case <-p.ready:
@@ -89,14 +98,15 @@ func (r *relay) flv(w http.ResponseWriter, req *http.Request) {
 	flv.ServeHub(w, req, p.hub)
 }
 
-func (r *relay) join(ctx context.Context, key string) *pull {
+// join takes part in a stream, which is pulled into a new hub if it is not here yet.
+func (r *relay) join(ctx context.Context, key string, hub func() *flv.Hub) *pull {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	p := r.pulls[key]
 	if p == nil {
 		// The pull outlives the viewer that caused it, and ends with the last one.
 		pullCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-		p = &pull{hub: flv.NewHub(), cancel: cancel, ready: make(chan struct{})}
+		p = &pull{hub: hub(), cancel: cancel, ready: make(chan struct{})}
 		r.pulls[key] = p
 		r.count.Inc()
 		go r.run(pullCtx, key, p)

@@ -2,6 +2,7 @@ package edge
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/http"
 	"regexp"
@@ -9,17 +10,19 @@ import (
 	"time"
 
 	"github.com/pion/webrtc/v4"
-	"github.com/pion/webrtc/v4/pkg/media"
 
+	"github.com/livedrill/livedrill/target"
+	"github.com/livedrill/livedrill/target/flv"
 	"github.com/livedrill/livedrill/target/rtc"
 )
 
-var whepPath = regexp.MustCompile(`^/whep/([^/]+)$`)
+// whepPath is a channel, or a viewer's connection to one.
+var whepPath = regexp.MustCompile(`^/whep/([^/]+)(?:/([A-Z0-9]+))?$`)
 
-// whep lets a WebRTC viewer watch: POST /whep/CHANNEL. The picture is the first rendition's; there is no sound yet.
+// whep lets a WebRTC viewer watch: POST /whep/CHANNEL. The picture is the first rendition's, the sound is what the transcoder makes of it.
 func (r *relay) whep(serving context.Context, w http.ResponseWriter, req *http.Request, channel string) {
 	key := "/live/" + channel + "/main.flv"
-	p := r.join(req.Context(), key)
+	p := r.join(req.Context(), key, flv.NewHub)
 	select {
 	case <-p.ready:
 	case <-req.Context().Done():
@@ -31,14 +34,14 @@ func (r *relay) whep(serving context.Context, w http.ResponseWriter, req *http.R
 		http.Error(w, http.StatusText(p.status), p.status)
 		return
 	}
-	if err := r.call(serving, w, req, key, p); err != nil {
+	if err := r.call(serving, w, req, channel, p, func() { r.leave(key, p) }); err != nil {
 		slog.Info("whep client", "from", req.RemoteAddr, "err", err)
 		r.leave(key, p)
 	}
 }
 
 // call answers the offer; the stream is then sent until the connection, the stream or the server ends.
-func (r *relay) call(serving context.Context, w http.ResponseWriter, req *http.Request, key string, p *pull) error {
+func (r *relay) call(serving context.Context, w http.ResponseWriter, req *http.Request, channel string, p *pull, leave func()) error {
 	pc, err := r.peers.New()
 	if err != nil {
 		return err
@@ -54,29 +57,31 @@ func (r *relay) call(serving context.Context, w http.ResponseWriter, req *http.R
 			end()
 		}
 	})
-	track, err := webrtc.NewTrackLocalStaticSample(rtc.H264, "video", "livedrill")
-	var sender *webrtc.RTPSender
+	id, ok := r.talks.Add(end)
+	if !ok {
+		err = errors.New("there are too many viewers")
+		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+	}
+	var picture, sound *rtc.Track
 	if err == nil {
-		sender, err = pc.AddTrack(track)
+		picture, err = r.offer(pc, rtc.NewPicture)
 	}
 	if err == nil {
-		err = rtc.Answer(w, req, pc, req.URL.Path)
+		sound, err = r.offer(pc, rtc.NewSound)
+	}
+	if err == nil {
+		err = r.peers.Answer(w, req, pc, req.URL.Path+"/"+id)
 	}
 	if err != nil {
+		r.talks.Remove(id)
 		end()
 		_ = pc.Close() // it never was open
 		return err
 	}
 	r.calls.Go(func() {
-		for { // the library answers NACKs while somebody reads; a key frame comes every second anyway
-			if _, _, err := sender.ReadRTCP(); err != nil {
-				return
-			}
-		}
-	})
-	r.calls.Go(func() {
-		defer r.leave(key, p)
+		defer leave()
 		defer rtc.HangUp(pc)
+		defer r.talks.Remove(id)
 		defer end()
 		limit := time.AfterFunc(rtc.ConnectLimit, end)
 		select {
@@ -87,25 +92,46 @@ func (r *relay) call(serving context.Context, w http.ResponseWriter, req *http.R
 		}
 		r.rtc.Inc()
 		defer r.rtc.Dec()
-		if err := send(ctx, p, track); err != nil && ctx.Err() == nil {
-			slog.Info("whep client", "stream", key, "err", err)
+		var wg sync.WaitGroup
+		defer wg.Wait()
+		defer end()
+		if rtc.Has(pc, webrtc.RTPCodecTypeAudio) {
+			wg.Go(func() { r.hear(ctx, channel, sound) })
+		}
+		if err := show(ctx, p.hub, picture); err != nil && ctx.Err() == nil {
+			slog.Info("whep client", "channel", channel, "err", err)
 		}
 	})
 	return nil
 }
 
-// send writes the stream's frames until it or ctx ends.
-func send(ctx context.Context, p *pull, track *webrtc.TrackLocalStaticSample) error {
-	sub := p.hub.Subscribe()
+// offer adds a track to a connection. Its receiver's reports are read until the connection ends: the library answers NACKs while somebody
+// reads. A request for a key frame needs no answer, as one comes every second anyway.
+func (r *relay) offer(pc *webrtc.PeerConnection, newTrack func() (*rtc.Track, error)) (*rtc.Track, error) {
+	track, err := newTrack()
+	if err != nil {
+		return nil, err
+	}
+	sender, err := pc.AddTrack(track)
+	if err != nil {
+		return nil, err
+	}
+	r.calls.Go(func() {
+		for {
+			if _, _, err := sender.ReadRTCP(); err != nil {
+				return
+			}
+		}
+	})
+	return track, nil
+}
+
+// show sends the stream's pictures until it or ctx ends.
+func show(ctx context.Context, hub *flv.Hub, track *rtc.Track) error {
+	sub := hub.Subscribe()
 	defer sub.Close()
 	var annexB rtc.AnnexB
-	before := uint32(0)
-	step := 40 * time.Millisecond // from one frame to the next, as between the two before
-	for {
-		tags := sub.Next(ctx)
-		if tags == nil {
-			return nil
-		}
+	for tags := sub.Next(ctx); tags != nil; tags = sub.Next(ctx) {
 		for _, t := range tags {
 			if t.IsVideoHeader() {
 				if err := annexB.Configure(t); err != nil {
@@ -115,17 +141,32 @@ func send(ctx context.Context, p *pull, track *webrtc.TrackLocalStaticSample) er
 			if !t.IsFrame() {
 				continue
 			}
-			if d := time.Duration(t.Timestamp-before) * time.Millisecond; before > 0 && d > 0 && d < 5*time.Second {
-				step = d
-			}
-			before = t.Timestamp
 			unit, err := annexB.Frame(t)
 			if err != nil {
 				return err
 			}
-			if err := track.WriteSample(media.Sample{Data: unit, Duration: step}); err != nil {
+			if err := track.Write(unit, time.Duration(t.Timestamp)*time.Millisecond); err != nil {
 				return err
 			}
 		}
+	}
+	return nil
+}
+
+// hear sends the channel's sound until ctx ends. A stream without sound has none here either.
+func (r *relay) hear(ctx context.Context, channel string, track *rtc.Track) {
+	key := "/live/" + channel + "/sound.flv"
+	for again := true; again; again = target.Wait(ctx, time.Second) {
+		p := r.join(ctx, key, flv.NewSoundHub)
+		sub := p.hub.Subscribe()
+		for tags := sub.Next(ctx); tags != nil; tags = sub.Next(ctx) {
+			for _, t := range tags {
+				if packet := t.Opus(); packet != nil {
+					_ = track.Write(packet, time.Duration(t.Timestamp)*time.Millisecond) // a connection that broke ends ctx
+				}
+			}
+		}
+		sub.Close()
+		r.leave(key, p)
 	}
 }

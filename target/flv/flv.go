@@ -41,9 +41,14 @@ func (t Tag) IsKey() bool { return t.IsVideo() && t.Data[0] == 0x17 && t.Data[1]
 // IsVideoHeader tells whether the tag is the AVC decoder configuration.
 func (t Tag) IsVideoHeader() bool { return t.IsVideo() && t.Data[0] == 0x17 && t.Data[1] == 0 }
 
-// IsAudioHeader tells whether the tag is the AAC configuration.
+// IsAudioHeader tells whether the tag is the configuration of AAC or Opus.
 func (t Tag) IsAudioHeader() bool {
-	return t.Type == Audio && len(t.Data) >= 2 && t.Data[0]>>4 == 10 && t.Data[1] == 0
+	return t.Type == Audio && len(t.Data) >= 2 && t.Data[0]>>4 == 10 && t.Data[1] == 0 || t.IsOpus() && t.Data[0] == opusStart
+}
+
+// IsAAC tells whether the tag holds a coded frame of AAC.
+func (t Tag) IsAAC() bool {
+	return t.Type == Audio && len(t.Data) > 2 && t.Data[0]>>4 == 10 && t.Data[1] == 1
 }
 
 // IsFrame tells whether the tag holds a coded H.264 picture.

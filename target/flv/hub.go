@@ -9,6 +9,7 @@ import (
 // current group of pictures, so it has a picture at once. A subscriber that cannot keep up loses whole groups of
 // pictures, never single frames, and is told how many tags were dropped.
 type Hub struct {
+	sound  bool // there are no pictures to wait for
 	mu     sync.Mutex
 	script *Tag
 	video  *Tag
@@ -37,6 +38,9 @@ type Subscription struct {
 
 // NewHub makes a hub without subscribers.
 func NewHub() *Hub { return &Hub{subs: map[*Subscription]struct{}{}} }
+
+// NewSoundHub makes a hub for a stream of sound alone.
+func NewSoundHub() *Hub { return &Hub{sound: true, subs: map[*Subscription]struct{}{}} }
 
 // Publish hands a tag on.
 func (h *Hub) Publish(t Tag) {
@@ -70,7 +74,7 @@ func (h *Hub) Subscribe() *Subscription {
 		}
 	}
 	s.queue = append(s.queue, h.group...)
-	s.waiting = len(h.group) == 0
+	s.waiting = len(h.group) == 0 && !h.sound
 	s.ended = h.closed
 	if !h.closed {
 		h.subs[s] = struct{}{}
@@ -103,7 +107,7 @@ func (s *Subscription) push(t Tag) {
 	if len(s.queue) >= queueLimit && !s.waiting {
 		s.dropped += uint64(len(s.queue))
 		s.queue = s.queue[:0:0]
-		s.waiting = true
+		s.waiting = !s.hub.sound
 	}
 	if s.waiting && t.IsKey() {
 		s.waiting = false

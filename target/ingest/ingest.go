@@ -43,6 +43,7 @@ type server struct {
 	broken   prometheus.Counter
 	bytes    prometheus.Counter
 	peers    *rtc.Peers
+	sessions rtc.Sessions
 	calls    sync.WaitGroup // WebRTC publishers
 }
 
@@ -67,11 +68,15 @@ func Serve(ctx context.Context, c target.Config) error {
 	if s.peers, err = rtc.NewPeers(c.Bind(target.PortMedia), false); err != nil {
 		return fmt.Errorf("%s: %w", c.Name, err)
 	}
+	s.peers.Outside = c.Outside
 	defer s.peers.Close()
 	defer s.calls.Wait()
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /live/{file}", s.pull)
 	mux.HandleFunc("POST /whip/{key}", func(w http.ResponseWriter, r *http.Request) { s.whip(ctx, w, r) })
+	mux.HandleFunc("OPTIONS /whip/{key}", func(w http.ResponseWriter, _ *http.Request) { rtc.Preflight(w) })
+	mux.HandleFunc("OPTIONS /whip/{key}/{id}", func(w http.ResponseWriter, _ *http.Request) { rtc.Preflight(w) })
+	mux.HandleFunc("DELETE /whip/{key}/{id}", func(w http.ResponseWriter, r *http.Request) { s.sessions.Delete(w, r.PathValue("id")) })
 	inner := http.NewServeMux() // on the component's own socket: nobody on the network reaches it
 	s.tampers.Changed = s.told
 	s.tampers.Handle(inner)

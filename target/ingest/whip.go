@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -19,7 +20,7 @@ import (
 // keyFrameEvery is how often a WebRTC publisher is asked for a key frame: browsers send none of their own accord.
 const keyFrameEvery = time.Second
 
-// whip takes a WebRTC publisher in: POST /whip/KEY (RFC 9725). Its picture goes the way of every stream; its sound does not yet.
+// whip takes a WebRTC publisher in: POST /whip/KEY (RFC 9725).
 func (s *server) whip(serving context.Context, w http.ResponseWriter, r *http.Request) {
 	channel, err := s.authorise(r.Context(), r.PathValue("key"))
 	if err != nil {
@@ -47,6 +48,17 @@ func (s *server) whip(serving context.Context, w http.ResponseWriter, r *http.Re
 	}
 }
 
+// call is a publisher by WebRTC.
+type call struct {
+	server *server
+	pc     *webrtc.PeerConnection
+	hub    *flv.Hub
+
+	mu    sync.Mutex
+	done  tampered
+	begun time.Time // when the first packet came: a track's first packet has the time since then
+}
+
 // receive answers the offer; the stream then lives until its connection or the server ends.
 func (s *server) receive(serving context.Context, w http.ResponseWriter, r *http.Request, pc *webrtc.PeerConnection, channel string, hub *flv.Hub) error {
 	ctx, end := context.WithCancelCause(serving)
@@ -56,28 +68,44 @@ func (s *server) receive(serving context.Context, w http.ResponseWriter, r *http
 		}
 	})
 	silent := time.AfterFunc(idle, func() { end(errors.New("no picture came")) })
-	var video atomic.Bool
+	c := &call{server: s, pc: pc, hub: hub}
+	var video, audio atomic.Bool
 	wait := rtc.OnTrack(pc, func(track *webrtc.TrackRemote) {
-		if track.Kind() == webrtc.RTPCodecTypeVideo && video.CompareAndSwap(false, true) {
+		switch kind := track.Kind(); {
+		case kind == webrtc.RTPCodecTypeVideo && video.CompareAndSwap(false, true):
 			silent.Stop()
 			s.accepted.Inc()
-			end(s.video(ctx, pc, track, hub))
-			return
-		}
-		for { // sound, and pictures beyond the first: read, so that the library's buffers do not fill
-			if _, _, err := track.ReadRTP(); err != nil {
-				return
+			end(c.video(ctx, track))
+		case kind == webrtc.RTPCodecTypeAudio && audio.CompareAndSwap(false, true):
+			c.audio(track)
+		default: // what is beyond the first is read, so that the library's buffers do not fill
+			for {
+				if _, _, err := track.ReadRTP(); err != nil {
+					return
+				}
 			}
 		}
 	})
-	if err := rtc.Answer(w, r, pc, "/whip/"+r.PathValue("key")); err != nil {
+	id, ok := s.sessions.Add(func() { end(errors.New("the publisher said goodbye")) })
+	if !ok {
+		err := errors.New("there are too many connections")
+		http.Error(w, err.Error(), http.StatusServiceUnavailable)
 		end(err)
 		return err
+	}
+	if err := s.peers.Answer(w, r, pc, "/whip/"+r.PathValue("key")+"/"+id); err != nil {
+		s.sessions.Remove(id)
+		end(err)
+		return err
+	}
+	if rtc.Has(pc, webrtc.RTPCodecTypeAudio) {
+		hub.Publish(flv.OpusHeader) // before the first picture: who reads the stream knows what to wait for
 	}
 	s.calls.Go(func() {
 		defer s.close(channel, hub)
 		defer wait()
 		defer rtc.HangUp(pc)
+		defer s.sessions.Remove(id)
 		defer silent.Stop()
 		_ = s.live(ctx, channel, func(ctx context.Context) error {
 			<-ctx.Done()
@@ -87,11 +115,32 @@ func (s *server) receive(serving context.Context, w http.ResponseWriter, r *http
 	return nil
 }
 
+// since is the time of a track whose first packet comes now.
+func (c *call) since() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.begun.IsZero() {
+		c.begun = time.Now()
+	}
+	return time.Since(c.begun)
+}
+
+// publish hands a tag on.
+func (c *call) publish(t flv.Tag) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if changed, ok := c.done.apply(c.server.tampers.Now(), t); ok {
+		c.hub.Publish(changed)
+	} else if t.IsKey() {
+		c.hub.Forget()
+	}
+}
+
 // video hands the publisher's frames on until the track or ctx ends. A publisher is asked for a key frame at the start, after a loss, and
 // every now and then.
-func (s *server) video(ctx context.Context, pc *webrtc.PeerConnection, track *webrtc.TrackRemote, hub *flv.Hub) error {
-	frames := rtc.NewFrames()
-	var done tampered
+func (c *call) video(ctx context.Context, track *webrtc.TrackRemote) error {
+	s := c.server
+	var frames *rtc.Frames
 	var asked time.Time
 	lost := uint64(0)
 	for ctx.Err() == nil {
@@ -105,22 +154,37 @@ func (s *server) video(ctx context.Context, pc *webrtc.PeerConnection, track *we
 			}
 			return err
 		}
+		if frames == nil {
+			frames = rtc.NewFrames(c.since())
+		}
 		s.bytes.Add(float64(len(p.Payload)))
-		frames.Push(p, func(t flv.Tag) {
-			if changed, ok := done.apply(s.tampers.Now(), t); ok {
-				hub.Publish(changed)
-			} else if t.IsKey() {
-				hub.Forget()
-			}
-		})
+		frames.Push(p, c.publish)
 		if now := time.Now(); now.Sub(asked) > keyFrameEvery || frames.Lost > lost && now.Sub(asked) > keyFrameEvery/4 {
 			asked, lost = now, frames.Lost
-			if err := pc.WriteRTCP([]rtcp.Packet{&rtcp.PictureLossIndication{MediaSSRC: uint32(track.SSRC())}}); err != nil {
+			if err := c.pc.WriteRTCP([]rtcp.Packet{&rtcp.PictureLossIndication{MediaSSRC: uint32(track.SSRC())}}); err != nil {
 				return err
 			}
 		}
 	}
 	return ctx.Err()
+}
+
+// audio hands the publisher's sound on until the track ends. A stream without sound goes on as one.
+func (c *call) audio(track *webrtc.TrackRemote) {
+	var packets *rtc.Packets
+	for {
+		p, _, err := track.ReadRTP()
+		if err != nil {
+			return
+		}
+		if packets == nil {
+			packets = rtc.NewPackets(c.since())
+		}
+		c.server.bytes.Add(float64(len(p.Payload)))
+		if at, ok := packets.Push(p); ok {
+			c.publish(flv.OpusTag(uint32(at/time.Millisecond), p.Payload))
+		}
+	}
 }
 
 // live tells the transcoder of a stream again and again while do lasts, as it may be started anew, and once when it is over.

@@ -10,6 +10,8 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/http/httputil"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -51,13 +53,14 @@ type rendition struct {
 func Serve(ctx context.Context, c target.Config) error {
 	metrics := record.NewMetrics()
 	s := &server{channels: map[string]map[string]*rendition{},
-		requests: metrics.Counters("livedrill_origin_requests_total", "Requests by what was asked for.", "what", "playlist", "segment", "flv"),
+		requests: metrics.Counters("livedrill_origin_requests_total", "Requests by what was asked for.", "what", "playlist", "segment", "flv", "sound"),
 		sent:     metrics.Counter("livedrill_origin_sent_bytes_total", "Segments sent.", nil)}
 	mux := http.NewServeMux()
 	mux.HandleFunc("PUT /live/{channel}/{file}", s.feed)
 	mux.HandleFunc("GET /live/{channel}/index.m3u8", s.master)
 	mux.HandleFunc("GET /live/{channel}/{rendition}/{file}", s.media)
 	mux.HandleFunc("GET /live/{channel}/{file}", s.flv)
+	mux.HandleFunc("GET /live/{channel}/sound.flv", s.sound(c))
 	mux.HandleFunc("GET /health", func(http.ResponseWriter, *http.Request) {})
 	inner := http.NewServeMux()
 	s.spoils.Changed = s.told
@@ -246,4 +249,22 @@ func (s *server) flv(w http.ResponseWriter, req *http.Request) {
 		return
 	}
 	flv.ServeHub(w, req, r.hub)
+}
+
+// sound answers with a stream's sound as Opus, which the transcoder makes while somebody listens.
+func (s *server) sound(c target.Config) http.HandlerFunc {
+	transcoder := &url.URL{Scheme: "http", Host: c.Peer("transcode", target.PortHTTP)}
+	proxy := &httputil.ReverseProxy{FlushInterval: -1, Rewrite: func(r *httputil.ProxyRequest) {
+		r.SetURL(transcoder)
+		r.Out.URL.Path = "/sound/" + r.In.PathValue("channel")
+	}, ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
+		if r.Context().Err() == nil {
+			slog.Info("sound", "channel", r.PathValue("channel"), "err", err)
+		}
+		w.WriteHeader(http.StatusBadGateway)
+	}}
+	return func(w http.ResponseWriter, r *http.Request) {
+		s.requests["sound"].Inc()
+		proxy.ServeHTTP(w, r)
+	}
 }

@@ -72,7 +72,7 @@ func (s *segmenter) put(t flv.Tag) error {
 		s.audio = &audio
 	case t.IsFrame() && s.config.sps != nil:
 		return s.frame(t)
-	case t.Type == flv.Audio && len(t.Data) > 2 && t.Data[0]>>4 == 10 && s.open && s.sound != nil:
+	case t.IsAAC() && s.open && s.sound != nil:
 		return s.writer.WriteMPEG4Audio(s.sound, int64(t.Timestamp)*clock, [][]byte{t.Data[2:]})
 	}
 	return nil

@@ -103,14 +103,14 @@ type Frames struct {
 	configured bool
 	begun      bool
 	before     uint32        // RTP time of the frame before
-	at         time.Duration // media time since the first frame
+	at         time.Duration // moment of the newest frame
 
 	Lost uint64 // packets that never came
 }
 
-// NewFrames begins a stream.
-func NewFrames() *Frames {
-	return &Frames{builder: samplebuilder.New(maxLate, &codecs.H264Packet{IsAVC: true}, H264.ClockRate, samplebuilder.WithMaxTimeDelay(time.Second))}
+// NewFrames begins a stream at a moment.
+func NewFrames(from time.Duration) *Frames {
+	return &Frames{at: from, builder: samplebuilder.New(maxLate, &codecs.H264Packet{IsAVC: true}, H264.ClockRate, samplebuilder.WithMaxTimeDelay(time.Second))}
 }
 
 // Push takes a packet in and hands on every tag that is whole with it.

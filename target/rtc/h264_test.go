@@ -24,7 +24,7 @@ func TestThereAndBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	cutter := rtp.NewPacketizer(1200, 102, 1, &codecs.H264Payloader{}, rtp.NewFixedSequencer(65530), H264.ClockRate)
-	from := NewFrames()
+	from := NewFrames(0)
 	var got []flv.Tag
 	for _, tag := range append(sent, frame(200, 0x27, 0x41, 10)) { // a frame is whole when the next one begins
 		unit, err := to.Frame(tag)
@@ -50,7 +50,7 @@ func FuzzFrames(f *testing.F) {
 	f.Add([]byte{0, 0, 0, 2, 0x65, 1}, []byte{0x17, 0, 0, 0, 0, 1, 0x42, 0xe0, 0x1f, 0xff, 0xe1, 0, 1, 0x67, 1, 0, 1, 0x68})
 	f.Add([]byte{0xff, 0xff, 0xff, 0xff}, []byte{})
 	f.Fuzz(func(_ *testing.T, avcc, config []byte) {
-		frames := NewFrames()
+		frames := NewFrames(0)
 		frames.frame(avcc, 0, func(flv.Tag) {})
 		var a AnnexB
 		_ = a.Configure(flv.Tag{Type: flv.Video, Data: config})

@@ -3,16 +3,11 @@
 package rtc
 
 import (
-	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
 	"errors"
-	"fmt"
-	"io"
 	"net"
-	"net/http"
-	"strings"
 	"sync"
 	"time"
 
@@ -25,6 +20,9 @@ const OfferLimit = 64 << 10
 
 // ConnectLimit is how long ICE and DTLS may take together.
 const ConnectLimit = 5 * time.Second
+
+// tcpPackets is how many packets that came over TCP may wait for one connection.
+const tcpPackets = 64
 
 // ErrRefused is in the chain of an error by which a server turned an offer down.
 var ErrRefused = errors.New("refused by the WebRTC server")
@@ -42,6 +40,9 @@ type Peers struct {
 	api  *webrtc.API
 	cert webrtc.Certificate
 	udp  net.PacketConn
+	tcp  net.Listener
+	// Outside is one more address of a server, over TCP, that clients are told of (RFC 6544, 4.5); empty: none.
+	Outside string
 }
 
 // NewPeers makes a side. A server gets an address for all its media, and answers as ICE lite; a client leaves it empty. One that is
@@ -75,8 +76,13 @@ func NewPeers(listen string, local bool) (*Peers, error) {
 		if p.udp, err = net.ListenPacket("udp4", listen); err != nil {
 			return nil, err
 		}
+		if p.tcp, err = net.Listen("tcp4", listen); err != nil {
+			return nil, errors.Join(err, p.udp.Close())
+		}
 		settings.SetLite(true)
 		settings.SetICEUDPMux(webrtc.NewICEUDPMux(nil, p.udp))
+		settings.SetICETCPMux(webrtc.NewICETCPMux(nil, p.tcp, tcpPackets))
+		settings.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4, webrtc.NetworkTypeTCP4})
 	}
 	// The default interceptors are what a server must do (NACK, reports); a client has them to be one that servers meet.
 	p.api = webrtc.NewAPI(webrtc.WithMediaEngine(media), webrtc.WithSettingEngine(settings))
@@ -86,13 +92,24 @@ func NewPeers(listen string, local bool) (*Peers, error) {
 // Close gives the media address back.
 func (p *Peers) Close() {
 	if p.udp != nil {
-		_ = p.udp.Close() // nothing was written to it that could be lost
+		_ = p.udp.Close() // nothing was written to them that could be lost
+		_ = p.tcp.Close()
 	}
 }
 
 // New makes a connection that is not connected yet.
 func (p *Peers) New() (*webrtc.PeerConnection, error) {
 	return p.api.NewPeerConnection(webrtc.Configuration{Certificates: []webrtc.Certificate{p.cert}})
+}
+
+// Has tells whether both sides agreed on media of a kind.
+func Has(pc *webrtc.PeerConnection, kind webrtc.RTPCodecType) bool {
+	for _, t := range pc.GetTransceivers() {
+		if t.Kind() == kind && t.Mid() != "" && t.Direction() != webrtc.RTPTransceiverDirectionInactive {
+			return true
+		}
+	}
+	return false
 }
 
 // HangUp ends a connection; nothing of the library's runs any more when it returns.
@@ -121,94 +138,5 @@ func OnTrack(pc *webrtc.PeerConnection, do func(*webrtc.TrackRemote)) (wait func
 		over = true
 		mu.Unlock()
 		reading.Wait()
-	}
-}
-
-// Answer is a server's part of the agreement: it reads the offer of a request and answers it with 201 and a location (RFC 9725, 4.2).
-func Answer(w http.ResponseWriter, r *http.Request, pc *webrtc.PeerConnection, location string) error {
-	offer, err := io.ReadAll(http.MaxBytesReader(w, r.Body, OfferLimit))
-	if err == nil {
-		err = pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeOffer, SDP: string(offer)})
-	}
-	if err != nil {
-		http.Error(w, "the offer cannot be read", http.StatusBadRequest)
-		return err
-	}
-	gathered := webrtc.GatheringCompletePromise(pc)
-	answer, err := pc.CreateAnswer(nil)
-	if err == nil {
-		err = pc.SetLocalDescription(answer)
-	}
-	if err != nil {
-		http.Error(w, "the offer cannot be met", http.StatusNotAcceptable)
-		return err
-	}
-	select {
-	case <-gathered:
-	case <-r.Context().Done():
-		return r.Context().Err()
-	}
-	w.Header().Set("Content-Type", "application/sdp")
-	w.Header().Set("Location", location)
-	w.Header().Set("Access-Control-Allow-Origin", "*")
-	w.WriteHeader(http.StatusCreated)
-	_, err = io.WriteString(w, pc.LocalDescription().SDP)
-	return err
-}
-
-// Offer is a client's part: it sends the offer, takes the answer, and waits until the connection stands.
-func Offer(ctx context.Context, client *http.Client, url string, pc *webrtc.PeerConnection) error {
-	ctx, cancel := context.WithTimeout(ctx, ConnectLimit)
-	defer cancel()
-	connected, failed := make(chan struct{}), make(chan struct{})
-	stands, ends := sync.OnceFunc(func() { close(connected) }), sync.OnceFunc(func() { close(failed) }) // states can come again
-	pc.OnConnectionStateChange(func(s webrtc.PeerConnectionState) {
-		switch s {
-		case webrtc.PeerConnectionStateConnected:
-			stands()
-		case webrtc.PeerConnectionStateFailed, webrtc.PeerConnectionStateClosed:
-			ends()
-		}
-	})
-	gathered := webrtc.GatheringCompletePromise(pc)
-	offer, err := pc.CreateOffer(nil)
-	if err == nil {
-		err = pc.SetLocalDescription(offer)
-	}
-	if err != nil {
-		return err
-	}
-	select {
-	case <-gathered:
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, strings.NewReader(pc.LocalDescription().SDP))
-	if err != nil {
-		return err
-	}
-	req.Header.Set("Content-Type", "application/sdp")
-	resp, err := client.Do(req)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusCreated {
-		return fmt.Errorf("%w: %s", ErrRefused, resp.Status)
-	}
-	answer, err := io.ReadAll(io.LimitReader(resp.Body, OfferLimit))
-	if err != nil {
-		return err
-	}
-	if err := pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeAnswer, SDP: string(answer)}); err != nil {
-		return fmt.Errorf("%w: %w", ErrRefused, err)
-	}
-	select {
-	case <-connected:
-		return nil
-	case <-failed:
-		return errors.New("ICE or DTLS failed")
-	case <-ctx.Done():
-		return ctx.Err()
 	}
 }

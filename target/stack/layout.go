@@ -132,7 +132,7 @@ func (o Options) Config(name string) (target.Config, bool) {
 	for _, p := range o.layout() {
 		if p.name == name {
 			c := target.Config{Name: p.name, Kind: p.kind, Region: p.region, Defences: o.Defences, Secrets: o.Secrets,
-				Encoder: o.Encoder, OpenKeys: o.OpenKeys, Edges: namesOf("edge"), Chats: namesOf("danmaku"),
+				Encoder: o.Encoder, OpenKeys: o.OpenKeys, Outside: o.Outside[name], Edges: namesOf("edge"), Chats: namesOf("danmaku"),
 				Ingests: namesOf("ingest")}
 			if name == CanaryName {
 				c.Defences = o.Canary.Defences

@@ -26,10 +26,11 @@ type Options struct {
 	Profile  string
 	Defences target.Defences
 	Secrets  target.Secrets
-	Encoder  string  // of ffmpeg; empty chooses
-	OpenKeys bool    // accept streams without a key
-	LogDir   string  // one file per process
-	Canary   *Canary // nil: none
+	Encoder  string            // of ffmpeg; empty chooses
+	OpenKeys bool              // accept streams without a key
+	Outside  map[string]string // HOST:PORT outside the range at which a component's media can be reached
+	LogDir   string            // one file per process
+	Canary   *Canary           // nil: none
 	Notify   func(kind string, details map[string]any)
 }
 

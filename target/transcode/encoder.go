@@ -89,8 +89,33 @@ func (st *stream) resume() {
 	st.queue = st.beginning()
 }
 
+// soundLimit is how long an encoder waits for AAC to be made of Opus: what is not there when it begins is never there.
+const soundLimit = 2 * time.Second
+
+// hear waits for sound that is being made of Opus, and begins with it.
+func (st *stream) hear(ctx context.Context) {
+	for begun := time.Now(); time.Since(begun) < soundLimit && !st.hears(); {
+		if !target.Wait(ctx, 20*time.Millisecond) {
+			return
+		}
+	}
+	if st.sound.isOpus() && !st.rests() {
+		st.resume()
+	}
+}
+
+func (st *stream) hears() bool {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if st.config[1] == nil { // no picture has come yet: its sound may still be announced
+		return false
+	}
+	return !st.sound.isOpus() || st.config[2] != nil
+}
+
 // encodeOnce runs one ffmpeg on the stream until it or ctx ends, or it falls behind with the defence on.
 func (st *stream) encodeOnce(ctx context.Context) error {
+	st.hear(ctx)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	session, err := st.server.card.take(cancel)

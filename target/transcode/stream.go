@@ -32,6 +32,7 @@ type stream struct {
 	source  string
 	cancel  context.CancelFunc
 	outputs map[string]*flv.Hub
+	sound   *sound
 
 	mu      sync.Mutex
 	pid     int                 // of the encoder, 0 while there is none
@@ -66,6 +67,7 @@ func (c *mediaClock) tick(ts uint32) {
 func newStream(s *server, channel, source string, cancel context.CancelFunc) *stream {
 	st := &stream{server: s, channel: channel, source: source, cancel: cancel, outputs: map[string]*flv.Hub{},
 		seen: map[int64]time.Time{}, wake: make(chan struct{}, 1), passing: map[string]bool{}, done: map[string]uint32{}}
+	st.sound = newSound(st.take)
 	for _, r := range ladder {
 		st.outputs[r.Name] = flv.NewHub()
 	}
@@ -83,6 +85,7 @@ func (st *stream) run(ctx context.Context) {
 		wg.Go(func() { st.push(ctx, name, hub) })
 		defer hub.Close()
 	}
+	wg.Go(func() { st.sound.run(ctx) })
 	wg.Go(func() { st.encode(ctx) })
 	// The ingest says when a stream has ended. Until then a source that breaks off is fetched again; one that stays away for
 	// long is given up.
@@ -122,7 +125,9 @@ func (st *stream) pull(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		st.take(tag)
+		if !st.sound.take(tag) {
+			st.take(tag)
+		}
 	}
 }
 

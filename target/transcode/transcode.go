@@ -63,6 +63,7 @@ func Serve(ctx context.Context, c target.Config) error {
 	mux := http.NewServeMux()
 	mux.HandleFunc("PUT /streams/{channel}", func(w http.ResponseWriter, r *http.Request) { s.add(ctx, w, r) })
 	mux.HandleFunc("DELETE /streams/{channel}", s.remove)
+	mux.HandleFunc("GET /sound/{channel}", s.listen)
 	inner := http.NewServeMux()
 	orders := target.Told[target.Sessions]{Changed: s.card.limit}
 	orders.Handle(inner)
@@ -222,4 +223,16 @@ func (s *server) remove(w http.ResponseWriter, r *http.Request) {
 	if st := s.streams[r.PathValue("channel")]; st != nil {
 		st.cancel()
 	}
+}
+
+// listen answers with a stream's sound as Opus.
+func (s *server) listen(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	st := s.streams[r.PathValue("channel")]
+	s.mu.Unlock()
+	if st == nil {
+		http.NotFound(w, r)
+		return
+	}
+	st.sound.serve(w, r)
 }

@@ -87,18 +87,17 @@ func (a *app) keep(ctx context.Context, order keepOrder, tell *os.File) error {
 	}
 	defer os.RemoveAll(launch.Dir)
 	if err := launch.Keep(order.Name, order.Expose, func(expose func(to string, port int) (string, error)) (map[string]string, error) {
-		endpoints := map[string]string{}
-		for _, e := range exposed {
-			addr, err := expose(e.to, e.port)
-			if err != nil {
+		at := map[string]string{}
+		for _, to := range sortedKeys(usualPorts) {
+			if at[to], err = expose(to, usualPorts[to]); err != nil {
 				return nil, err
 			}
-			endpoints[e.name] = fmt.Sprintf(e.form, addr)
-			if e.name == "hls" {
-				endpoints["flv"] = "http://" + addr + "/live/demo.flv"
-			}
 		}
-		return endpoints, nil
+		all := map[string]string{}
+		for _, e := range endpoints {
+			all[e.name] = fmt.Sprintf(e.form, at[e.to])
+		}
+		return all, nil
 	}); err != nil {
 		return err
 	}

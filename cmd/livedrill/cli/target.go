@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"text/tabwriter"
 	"time"
 
@@ -25,18 +26,28 @@ summary: A platform that stays up for hands-on work.
 load: {nobody: {kind: http}}
 `
 
-// exposed are the endpoints of a kept range: where they lead inside, the usual port outside, and the form of their address.
-// The channel is "demo"; any other name can be published and watched in the same way.
-var exposed = []struct {
-	name, to string
-	port     int
-	form     string
-}{
-	{"rtmp", fmt.Sprintf("ingest-a:%d", target.PortRTMP), 1935, "rtmp://%s/live/demo"},
-	{"hls", fmt.Sprintf("edge-north:%d", target.PortHTTP), 8081, "http://%s/live/demo/index.m3u8"},
-	{"api", fmt.Sprintf("gateway:%d", target.PortHTTP), 8080, "http://%s"},
-	{"danmaku", fmt.Sprintf("danmaku-a:%d", target.PortDanmaku), 8090, "ws://%s/ws?room=demo"},
-	{"metrics", scenarios.MetricsRoute, 9464, "http://%s/metrics"},
+// What of a kept range is exposed, and the usual ports outside.
+var (
+	toRTMP     = net.JoinHostPort("ingest-a", strconv.Itoa(target.PortRTMP))
+	toWHIP     = net.JoinHostPort("ingest-a", strconv.Itoa(target.PortHTTP))
+	toEdge     = net.JoinHostPort("edge-north", strconv.Itoa(target.PortHTTP))
+	toGateway  = net.JoinHostPort("gateway", strconv.Itoa(target.PortHTTP))
+	toDanmaku  = net.JoinHostPort("danmaku-a", strconv.Itoa(target.PortDanmaku))
+	usualPorts = map[string]int{toRTMP: 1935, toWHIP: 8082, toEdge: 8081, toGateway: 8080, toDanmaku: 8090, scenarios.MetricsRoute: 9464,
+		// The media of WebRTC have no endpoint of their own: the answer to an offer names their address.
+		net.JoinHostPort("ingest-a", strconv.Itoa(target.PortMedia)): 8000, net.JoinHostPort("edge-north", strconv.Itoa(target.PortMedia)): 8001}
+)
+
+// endpoints are what clients outside may use. The channel is "demo"; any other name can be published and watched in the same way.
+var endpoints = []struct{ name, to, form string }{
+	{"rtmp", toRTMP, "rtmp://%s/live/demo"},
+	{"whip", toWHIP, "http://%s/whip/demo"},
+	{"hls", toEdge, "http://%s/live/demo/index.m3u8"},
+	{"flv", toEdge, "http://%s/live/demo.flv"},
+	{"whep", toEdge, "http://%s/whep/demo"},
+	{"api", toGateway, "http://%s"},
+	{"danmaku", toDanmaku, "ws://%s/ws?room=demo"},
+	{"metrics", scenarios.MetricsRoute, "http://%s/metrics"},
 }
 
 func (a *app) target() *cobra.Command {
