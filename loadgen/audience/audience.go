@@ -24,6 +24,7 @@ type Settings struct {
 	Streams   int           `json:"streams" help:"number of that load's streams"`
 	Stay      unit.Duration `json:"stay" help:"mean time that a viewer watches"`
 	Stall     unit.Duration `json:"stall" help:"shortest gap that counts as a stall"`
+	Gap       unit.Duration `json:"gap" help:"longest step from one picture's time stamp to the next that is no gap"`
 	Patience  unit.Duration `json:"patience" help:"time without a picture after which a viewer leaves"`
 	URL       string        `json:"url" help:"address on a server of one's own on loopback; empty: the platform's channels"`
 }
@@ -31,7 +32,7 @@ type Settings struct {
 // Usual is ten viewers.
 func Usual() Settings {
 	return Settings{Viewers: 10, Channels: "streamers", Streams: 1, Stay: unit.Duration(20 * time.Second),
-		Stall: unit.Duration(500 * time.Millisecond), Patience: unit.Duration(15 * time.Second)}
+		Stall: unit.Duration(500 * time.Millisecond), Gap: unit.Duration(500 * time.Millisecond), Patience: unit.Duration(15 * time.Second)}
 }
 
 // Check finds settings that cannot work. scheme is what the protocol's addresses begin with.
@@ -82,6 +83,7 @@ type Watch func(ctx context.Context, s *Session) error
 type Session struct {
 	*Player
 	way
+	truth   truth
 	House   *House
 	Channel string
 	Began   time.Time

@@ -8,7 +8,6 @@ import (
 
 	"github.com/livedrill/livedrill/loadgen"
 	"github.com/livedrill/livedrill/reports/record"
-	"github.com/livedrill/livedrill/target/stamp"
 )
 
 // Numbers are the metrics of one worker's viewers.
@@ -22,6 +21,8 @@ type Numbers struct {
 	stalls, ended, hurt      prometheus.Counter
 	watched, stalled         atomic.Int64 // nanoseconds
 	delay                    *record.Histogram
+	skew                     *record.Histogram
+	gaps                     prometheus.Counter
 	bytes, frames, unstamped prometheus.Counter
 }
 
@@ -31,6 +32,8 @@ func newNumbers(m *loadgen.Meter, protocol string) *Numbers {
 		dropped:   m.Counter("livedrill_sessions_dropped_total", "Sessions ended by anything but their own plan.", m.Labels("role", "viewer")),
 		First:     m.Histogram("livedrill_first_frame_seconds", "From before connecting to the end of the first key frame, or of its segment.", m.Labels("protocol", protocol)),
 		delay:     m.Histogram("livedrill_e2e_latency_seconds", "Arrival of a frame at the viewer after the send time in its stamp.", m.Labels("protocol", protocol)),
+		skew:      m.Histogram("livedrill_av_skew_seconds", "How far sound and picture are apart that belong together, by time stamps and send times; either way.", m.Labels("protocol", protocol)),
+		gaps:      m.Counter("livedrill_player_pts_gaps_total", "Steps of the pictures' time stamps, within a connection, that go back or leave a gap.", m.Labels()),
 		bytes:     m.Counter("livedrill_player_received_bytes_total", "Media received.", m.Labels()),
 		stalls:    m.Counter("livedrill_player_stalls_total", "Gaps that count as a stall.", m.Labels()),
 		ended:     m.Counter("livedrill_viewings_total", "Viewers' sessions that ended.", m.Labels()),
@@ -51,13 +54,3 @@ func newNumbers(m *loadgen.Meter, protocol string) *Numbers {
 
 // Received counts media.
 func (n *Numbers) Received(bytes int) { n.bytes.Add(float64(bytes)) }
-
-// Frame reads the send time in a video frame that arrived at a time.
-func (n *Numbers) Frame(data []byte, now time.Time) {
-	n.frames.Inc()
-	if at, ok := stamp.Find(data); ok {
-		n.delay.Observe(now.Sub(at).Seconds())
-	} else {
-		n.unstamped.Inc()
-	}
-}

@@ -3,7 +3,9 @@ package flv
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"sync"
 	"time"
@@ -26,12 +28,31 @@ func (l *Load) Validate() error { return l.Check("http") }
 // Run is part of loadgen.Generator.
 func (l *Load) Run(ctx context.Context, on target.Platform, m *loadgen.Meter) error {
 	return l.Fill(ctx, on, m, "flv", func(*audience.House) audience.Watch {
-		return func(ctx context.Context, s *audience.Session) error {
-			v := &viewer{Session: s, client: &http.Client{CheckRedirect: loadgen.Stay, Transport: &http.Transport{DisableCompression: true}}}
-			defer v.client.CloseIdleConnections()
-			return v.watch(ctx)
-		}
+		return Watch(func(s *audience.Session) (Open, func()) {
+			client := &http.Client{CheckRedirect: loadgen.Stay, Transport: &http.Transport{DisableCompression: true}}
+			return func(ctx context.Context, edge string) (Source, error) { return open(ctx, client, s, edge) }, client.CloseIdleConnections
+		})
 	})
+}
+
+// Source is a stream that a viewer reads, tag by tag.
+type Source interface {
+	Next() (flv.Tag, error)
+	Close() error
+}
+
+// Open connects a viewer to its channel at an edge; empty: at the address that it was given. What it opens ends with ctx.
+type Open func(ctx context.Context, edge string) (Source, error)
+
+// Watch is how a session goes whose media come as tags, by whatever protocol. with gives a session's Open, and what ends it.
+func Watch(with func(*audience.Session) (Open, func())) audience.Watch {
+	return func(ctx context.Context, s *audience.Session) error {
+		v := &viewer{Session: s}
+		var end func()
+		v.open, end = with(s)
+		defer end()
+		return v.watch(ctx)
+	}
 }
 
 const (
@@ -43,7 +64,7 @@ const (
 // viewer is one session.
 type viewer struct {
 	*audience.Session
-	client *http.Client
+	open   Open
 	newest uint32 // time stamp of the newest frame, over connections
 	have   bool
 
@@ -88,38 +109,53 @@ func (v *viewer) connect(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	edge := v.Edge(cancel)
-	address := v.House.URL
-	if address == "" {
-		if edge == "" {
-			return fmt.Errorf("%s: no edge", v.Channel)
-		}
-		var err error
-		if address, err = loadgen.URL(v.House.On, edge, "http", "/live/"+v.Channel+".flv"); err != nil {
-			return err
-		}
+	if edge == "" && v.House.URL == "" {
+		return fmt.Errorf("%s: no edge", v.Channel)
 	}
 	v.Reached(audience.Dispatched)
 	slow := time.AfterFunc(answer, cancel)
 	defer slow.Stop()
-	req, err := http.NewRequestWithContext(v.Traced(ctx), http.MethodGet, address, nil)
+	in, err := v.open(ctx, edge)
 	if err != nil {
 		return err
 	}
-	resp, err := v.client.Do(req)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s: %s", address, resp.Status)
-	}
+	defer in.Close()
 	slow.Stop()
-	return v.read(flv.NewReader(bufio.NewReaderSize(resp.Body, 16<<10)))
+	return v.read(in)
+}
+
+// open asks for the stream by HTTP.
+func open(ctx context.Context, client *http.Client, s *audience.Session, edge string) (Source, error) {
+	address := s.House.URL
+	if address == "" {
+		var err error
+		if address, err = loadgen.URL(s.House.On, edge, "http", "/live/"+s.Channel+".flv"); err != nil {
+			return nil, err
+		}
+	}
+	req, err := http.NewRequestWithContext(s.Traced(ctx), http.MethodGet, address, nil)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	if resp.StatusCode != http.StatusOK {
+		return nil, errors.Join(fmt.Errorf("%s: %s", address, resp.Status), resp.Body.Close())
+	}
+	return &answered{flv.NewReader(bufio.NewReaderSize(resp.Body, 16<<10)), resp.Body}, nil
+}
+
+// answered is a stream in the body of an answer.
+type answered struct {
+	*flv.Reader
+	io.Closer
 }
 
 // read takes the stream apart. Media count from the first key frame of the connection.
-func (v *viewer) read(in *flv.Reader) error {
-	n := v.House.N
+func (v *viewer) read(in Source) error {
+	v.Connected()
 	begun, before := false, uint32(0)
 	for {
 		t, err := in.Next()
@@ -127,10 +163,13 @@ func (v *viewer) read(in *flv.Reader) error {
 			return err
 		}
 		now := time.Now()
-		n.Received(len(t.Data))
+		v.House.N.Received(len(t.Data))
 		v.mu.Lock()
 		v.last = now
 		v.mu.Unlock()
+		if t.IsAAC() {
+			v.Sound(time.Duration(t.Timestamp)*time.Millisecond, t.Data)
+		}
 		if !t.IsFrame() || !begun && !t.IsKey() {
 			continue
 		}
@@ -145,6 +184,6 @@ func (v *viewer) read(in *flv.Reader) error {
 		begun, before = true, t.Timestamp
 		v.newest, v.have = t.Timestamp, true
 		v.Arrived(now, media)
-		n.Frame(t.Data, now)
+		v.Picture(time.Duration(int64(t.Timestamp)+int64(t.CompositionTime()))*time.Millisecond, t.Data, now)
 	}
 }

@@ -1,16 +1,31 @@
 package hls
 
+import "time"
+
 // packetSize and syncByte are those of MPEG-TS (ISO/IEC 13818-1, 2.4.3).
 const (
 	packetSize = 188
 	syncByte   = 0x47
 )
 
-// videoFrames hands each video access unit of a segment to do, in the order of sending. It looks at no more than that
-// needs; what is no MPEG-TS gives no frames. The number of packets out of sync is returned.
-func videoFrames(ts []byte, do func(frame []byte)) (broken int) {
-	pid := -1
-	var frame []byte
+// access is one access unit of a segment: a picture, or some frames of sound.
+type access struct {
+	pid   int
+	video bool
+	at    time.Duration // presentation time stamp, which counts from anywhere
+	data  []byte
+}
+
+// accessUnits hands each access unit of a segment to do, in the order of sending. It looks at no more than that needs; what is no MPEG-TS gives
+// none. The number of packets out of sync is returned.
+func accessUnits(ts []byte, do func(access)) (broken int) {
+	var open [2]access // sound and picture
+	end := func(u *access) {
+		if len(u.data) > 0 {
+			do(*u)
+		}
+		u.data = u.data[:0]
+	}
 	for ; len(ts) >= packetSize; ts = ts[packetSize:] {
 		p := ts[:packetSize]
 		if p[0] != syncByte {
@@ -27,19 +42,39 @@ func videoFrames(ts []byte, do func(frame []byte)) (broken int) {
 			continue
 		}
 		payload := p[at:]
-		if start && len(payload) > 9 && payload[0] == 0 && payload[1] == 0 && payload[2] == 1 && payload[3]&0xf0 == 0xe0 {
-			if len(frame) > 0 {
-				do(frame)
+		if !start {
+			for i := range open {
+				if u := &open[i]; u.pid == id && len(u.data) > 0 {
+					u.data = append(u.data, payload...)
+				}
 			}
-			pid, frame = id, frame[:0]
-			header := 9 + int(payload[8]) // 2.4.3.6
-			frame = append(frame, payload[min(header, len(payload)):]...)
-		} else if id == pid && !start {
-			frame = append(frame, payload...)
+			continue
 		}
+		if len(payload) < 14 || payload[0] != 0 || payload[1] != 0 || payload[2] != 1 || payload[7]&0x80 == 0 {
+			continue
+		}
+		u := &open[0]
+		switch payload[3] & 0xf0 { // stream_id (2.4.3.7)
+		case 0xe0:
+			u = &open[1]
+			u.video = true
+		case 0xc0, 0xd0:
+		default:
+			continue
+		}
+		end(u)
+		u.pid, u.at = id, presentation(payload[9:])
+		header := 9 + int(payload[8]) // 2.4.3.6
+		u.data = append(u.data, payload[min(header, len(payload)):]...)
 	}
-	if len(frame) > 0 {
-		do(frame)
+	for i := range open {
+		end(&open[i])
 	}
 	return broken
+}
+
+// presentation reads the five bytes of a time stamp, in ticks of 90 kHz (2.4.3.7).
+func presentation(b []byte) time.Duration {
+	ticks := int64(b[0]>>1&7)<<30 | int64(b[1])<<22 | int64(b[2]>>1)<<15 | int64(b[3])<<7 | int64(b[4]>>1)
+	return time.Duration(ticks) * time.Second / 90_000
 }

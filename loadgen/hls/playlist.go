@@ -21,6 +21,8 @@ type item struct {
 	number   uint64
 	uri      string
 	duration time.Duration
+
+	discontinuity bool // its time stamps do not follow those of the segment before (4.3.2.3)
 }
 
 var errMalformed = errors.New("malformed playlist")
@@ -58,6 +60,7 @@ func parseMedia(text string) ([]item, error) {
 	var out []item
 	var number uint64
 	var duration time.Duration
+	anew := false
 	err := lines(text, func(line string) (err error) {
 		if v, ok := strings.CutPrefix(line, "#EXT-X-MEDIA-SEQUENCE:"); ok {
 			number, err = strconv.ParseUint(v, 10, 64)
@@ -68,10 +71,12 @@ func parseMedia(text string) ([]item, error) {
 				err = fmt.Errorf("a segment of %v s", s)
 			}
 			duration = time.Duration(s * float64(time.Second))
+		} else if line == "#EXT-X-DISCONTINUITY" {
+			anew = true
 		} else if !strings.HasPrefix(line, "#") && duration > 0 {
-			out = append(out, item{number, line, duration})
+			out = append(out, item{number, line, duration, anew})
 			number++
-			duration = 0
+			duration, anew = 0, false
 		}
 		if err != nil {
 			err = fmt.Errorf("%w: %w", errMalformed, err)

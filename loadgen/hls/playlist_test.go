@@ -12,7 +12,7 @@ func TestPlaylists(t *testing.T) {
 		t.Errorf("%+v (%v)", variants, err)
 	}
 	items, err := parseMedia("#EXTM3U\n#EXT-X-MEDIA-SEQUENCE:7\n#EXTINF:1.000,\n7.ts\n#EXT-X-DISCONTINUITY\n#EXTINF:0.960,\n8.ts\n")
-	if err != nil || len(items) != 2 || items[1] != (item{8, "8.ts", 960 * time.Millisecond}) {
+	if err != nil || len(items) != 2 || items[1] != (item{8, "8.ts", 960 * time.Millisecond, true}) {
 		t.Errorf("%+v (%v)", items, err)
 	}
 	for _, bad := range []string{"", "<html>", "#EXTM3U\n#EXTINF:NaN,\n1.ts\n", "#EXTM3U\n#EXT-X-MEDIA-SEQUENCE:x\n"} {

@@ -36,6 +36,7 @@ type viewer struct {
 	at       string // edge that it is at
 	next     uint64 // number of the next segment
 	have     bool   // next is known
+	jumped   bool   // it does not follow the segment before
 }
 
 func (l *Load) newViewer(s *audience.Session, n numbers) *viewer {
@@ -98,7 +99,7 @@ func (v *viewer) step(ctx context.Context) (got bool, err error) {
 	last := items[len(items)-1].number
 	// A number far beyond the list's end: the stream began anew.
 	if !v.have || v.next+tooFar < last || v.next > last+tooFar || v.next < items[0].number {
-		v.next, v.have = items[max(0, len(items)-holdBack)].number, true
+		v.next, v.have, v.jumped = items[max(0, len(items)-holdBack)].number, true, true
 	}
 	for _, i := range items {
 		if i.number < v.next {
@@ -156,7 +157,17 @@ func (v *viewer) segment(ctx context.Context, uri string, i item) error {
 	v.n.segment.Observe(now.Sub(start).Seconds())
 	v.House.N.Received(len(data))
 	v.Arrived(now, i.duration)
-	broken := videoFrames(data, func(frame []byte) { v.House.N.Frame(frame, now) })
+	if v.jumped || i.discontinuity {
+		v.Connected()
+		v.jumped = false
+	}
+	broken := accessUnits(data, func(u access) {
+		if u.video {
+			v.Picture(u.at, u.data, now)
+		} else {
+			v.Sound(u.at, u.data)
+		}
+	})
 	v.n.broken.Add(float64(broken))
 	return nil
 }

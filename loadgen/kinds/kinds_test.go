@@ -29,7 +29,7 @@ func TestConformance(t *testing.T) {
 				g := k.Default()
 				switch g := g.(type) {
 				case *rtmp.Load:
-					g.Publishers, g.Width, g.Height = 2, 160, 90
+					g.Publishers, g.Viewers, g.Width, g.Height = 2, 3, 160, 90
 				case *flv.Load:
 					g.Viewers = 30
 				case *hls.Load:

@@ -164,3 +164,10 @@ func AppendStamped(dst []byte, frame flv.Tag, at time.Time) []byte {
 	dst = stamp.AppendNAL(dst, at)
 	return append(dst, frame.Data[5:]...)
 }
+
+// AppendStampedSound writes an AAC frame's body with a send time in it behind dst.
+func AppendStampedSound(dst []byte, sound flv.Tag, at time.Time) []byte {
+	dst = append(dst, sound.Data[:2]...)
+	dst = stamp.AppendElement(dst, at)
+	return append(dst, sound.Data[2:]...)
+}

@@ -1,5 +1,5 @@
-// Package rtmp publishes streams as encoders do: real media from the synthetic camera, in real time, every frame stamped
-// with its send time. Each publish is proven by a probe viewer who waits for its first picture at an edge.
+// Package rtmp publishes streams as encoders do: real media from the synthetic camera, in real time, every frame of picture
+// and sound stamped with its send time. Each publish is proven by a probe viewer who waits for its first picture at an edge. Viewers play streams at the edges.
 package rtmp
 
 import (
@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/livedrill/livedrill/loadgen"
+	"github.com/livedrill/livedrill/loadgen/audience"
 	"github.com/livedrill/livedrill/loadgen/flv"
 	"github.com/livedrill/livedrill/loadgen/media"
 	"github.com/livedrill/livedrill/reports/record"
@@ -23,21 +24,29 @@ import (
 	"github.com/livedrill/livedrill/target/unit"
 )
 
-// Load is a number of publishers that stay, and newcomers that publish for a short time.
+// Load is a number of publishers that stay, newcomers that publish for a short time, and viewers.
 type Load struct {
 	Publishers int           `json:"publishers" help:"streams that are published all the time"`
 	Newcomers  loadgen.Shape `json:"newcomers" help:"arrivals of publishers that stay only for a while"`
-	Stay       unit.Duration `json:"stay" help:"how long a newcomer publishes"`
+	Stay       unit.Duration `json:"stay" help:"how long a newcomer publishes, or a viewer watches on the average"`
 	Bitrate    unit.Bitrate  `json:"bitrate" help:"video bit rate of a stream"`
 	FPS        int           `json:"fps" help:"frames per second"`
 	Width      int           `json:"width" help:"picture width"`
 	Height     int           `json:"height" help:"picture height"`
+	Viewers    int           `json:"viewers" help:"viewers by RTMP at once"`
+	Channels   string        `json:"channels" help:"load whose streams they watch"`
+	Streams    int           `json:"streams" help:"number of that load's streams"`
+	Stall      unit.Duration `json:"stall" help:"shortest gap that counts as a stall"`
+	Gap        unit.Duration `json:"gap" help:"longest step from one picture's time stamp to the next that is no gap"`
+	Patience   unit.Duration `json:"patience" help:"time without a picture after which a viewer leaves"`
 	URL        string        `json:"url" help:"rtmp://HOST/APP on loopback: a server of one's own; each publisher has a stream of its own there, and no probe; empty: the platform"`
 }
 
-// Default is one publisher of a small picture.
+// Default is one publisher of a small picture, and nobody who watches.
 func Default() loadgen.Generator {
-	return &Load{Publishers: 1, Stay: unit.Duration(4 * time.Second), Bitrate: 800e3, FPS: 25, Width: 640, Height: 360}
+	usual := audience.Usual()
+	return &Load{Publishers: 1, Stay: unit.Duration(4 * time.Second), Bitrate: 800e3, FPS: 25, Width: 640, Height: 360,
+		Channels: "rtmp", Streams: 1, Stall: usual.Stall, Gap: usual.Gap, Patience: usual.Patience}
 }
 
 // Validate finds settings that cannot work.
@@ -48,12 +57,18 @@ func (l *Load) Validate() error {
 	}
 	if !l.Newcomers.IsZero() {
 		errs = append(errs, l.Newcomers.Validate())
-	} else if l.Publishers == 0 {
-		errs = append(errs, errors.New("publishers: nobody publishes: give publishers or newcomers"))
+	} else if l.Publishers == 0 && l.Viewers == 0 {
+		errs = append(errs, errors.New("publishers: nobody publishes and nobody watches: give publishers, newcomers or viewers"))
+	}
+	if l.Viewers != 0 {
+		errs = append(errs, l.audience().Check("rtmp"))
 	}
 	errs = append(errs, l.Format().Check())
 	if l.URL != "" {
 		errs = append(errs, loadgen.CheckURL(l.URL, "rtmp"))
+	}
+	if l.URL != "" && l.Viewers > 0 {
+		errs = append(errs, errors.New("url: only publishers go to a server of one's own: leave viewers out"))
 	}
 	return errors.Join(errs...)
 }
@@ -68,6 +83,9 @@ func (l *Load) Prepare(ctx context.Context, cache string) error {
 func (l *Load) Format() media.Format {
 	return media.Format{Width: l.Width, Height: l.Height, FPS: l.FPS, Bitrate: l.Bitrate}
 }
+
+// timeout bounds connecting to a server, and every single read and write after that.
+const timeout = 5 * time.Second
 
 // firstPicture is how long a probe viewer waits; it is the limit in the definition of push_success_ratio.
 const firstPicture = 10 * time.Second
@@ -96,7 +114,7 @@ func (l *Load) Run(ctx context.Context, on target.Platform, m *loadgen.Meter) er
 		accepted: map[string]prometheus.Counter{}, push: map[string]prometheus.Counter{},
 		begun:   m.Counter("livedrill_sessions_begun_total", "Sessions that began.", m.Labels("role", "publisher")),
 		dropped: m.Counter("livedrill_sessions_dropped_total", "Sessions ended by anything but their own plan.", m.Labels("role", "publisher")),
-		first:   m.Histogram("livedrill_first_frame_seconds", "From before connecting to the end of the first key frame.", m.Labels("protocol", "probe")),
+		first:   m.Histogram("livedrill_first_frame_seconds", "From before connecting to the end of the first key frame, or of its segment.", m.Labels("protocol", "probe")),
 	}
 	defer r.client.CloseIdleConnections()
 	for _, result := range []string{"accepted", "refused"} {
@@ -105,7 +123,9 @@ func (l *Load) Run(ctx context.Context, on target.Platform, m *loadgen.Meter) er
 	for _, result := range []string{"seen", "unseen"} {
 		r.push[result] = m.Counter("livedrill_push_total", "Publish attempts by whether a probe viewer saw a picture.", m.Labels("result", result))
 	}
-	defer r.wg.Wait()
+	if l.Viewers > 0 {
+		r.wg.Go(func() { err = l.audience().Fill(ctx, on, m, "rtmp", watch) })
+	}
 	for i := range l.Publishers {
 		if m.Slice.Mine(i, l.Publishers) {
 			r.wg.Go(func() { r.stay(ctx, i) })
@@ -129,7 +149,8 @@ func (l *Load) Run(ctx context.Context, on target.Platform, m *loadgen.Meter) er
 			return true
 		})
 	}
-	return nil
+	r.wg.Wait()
+	return err
 }
 
 // ChannelName is the channel of publisher i of a load.
@@ -205,7 +226,7 @@ func (r *run) connect(ctx context.Context, channel string) (*rtmp.Conn, error) {
 }
 
 func dial(ctx context.Context, addr, app, key string) (*rtmp.Conn, error) {
-	conn, err := rtmp.Dial(ctx, addr, app, 5*time.Second)
+	conn, err := rtmp.Dial(ctx, addr, app, timeout)
 	if err != nil {
 		return nil, err
 	}
@@ -226,7 +247,7 @@ func (r *run) send(ctx context.Context, conn *rtmp.Conn, until time.Time) error 
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	var batch []flv.Tag
-	var frame []byte
+	var stamped []byte // what the batch's tags are made in
 	for n := 0; ; n++ {
 		t := r.clip.At(n)
 		batch = append(batch, t)
@@ -248,8 +269,16 @@ func (r *run) send(ctx context.Context, conn *rtmp.Conn, until time.Time) error 
 			due = free
 		}
 		r.m.Late.Observe(now.Sub(due).Seconds())
-		frame = media.AppendStamped(frame[:0], t, now)
-		batch[len(batch)-1].Data = frame
+		stamped = stamped[:0]
+		for i := range batch {
+			b, from := &batch[i], len(stamped)
+			if b.IsAAC() { // its stamp is that of the picture that it belongs to
+				stamped = media.AppendStampedSound(stamped, *b, now.Add(-time.Duration(t.Timestamp-b.Timestamp)*time.Millisecond))
+			} else {
+				stamped = media.AppendStamped(stamped, *b, now)
+			}
+			b.Data = stamped[from:]
+		}
 		if err := conn.WriteTags(batch); err != nil {
 			return err
 		}

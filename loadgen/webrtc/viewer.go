@@ -121,6 +121,7 @@ func (v *viewer) address(ctx context.Context) (string, error) {
 // play takes the stream apart until the connection ends. Media count from the first key frame; after a loss a new one is asked for.
 func (v *viewer) play(pc *webrtc.PeerConnection, track *webrtc.TrackRemote) {
 	n, frames := v.House.N, rtc.NewFrames(0)
+	v.Connected()
 	begun, before, lost := false, uint32(0), uint64(0)
 	gaps := &gaps{}
 	arrived := time.Now() // when the packet before came: a frame is known to be whole only with the first packet of the next one
@@ -146,7 +147,7 @@ func (v *viewer) play(pc *webrtc.PeerConnection, track *webrtc.TrackRemote) {
 			}
 			begun, before = true, t.Timestamp
 			v.Arrived(now, media)
-			n.Frame(t.Data, now)
+			v.Picture(time.Duration(t.Timestamp)*time.Millisecond, t.Data, now)
 			if gap, freeze := gaps.next(now); freeze {
 				v.freezes.Inc()
 				v.frozen.Add(gap.Seconds())

@@ -55,7 +55,7 @@ var words = map[string]string{
 	"Viewers: end-to-end delay over time": "端到端延迟热力图", "delay p95": "延迟 p95", "backlog": "积压", "due": "应发", "accepted": "已接收", "refused or unsent": "被拒或未发", "good": "成功",
 	"errors": "错误", "good p50": "成功 p50", "good p99": "成功 p99", "failed p50": "失败 p50", "failed p99": "失败 p99", "encoders": "编码器",
 	// SLIs and their definitions.
-	"push_success_ratio": "推流成功率", "publish_accept_ratio": "推流接受率", "stall_ratio": "卡顿率", "stalled_session_ratio": "卡顿会话占比", "session_drop_ratio": "掉线率", "first_frame_seconds": "首屏时间",
+	"push_success_ratio": "推流成功率", "publish_accept_ratio": "推流接受率", "stall_ratio": "卡顿率", "stalled_session_ratio": "卡顿会话占比", "session_drop_ratio": "掉线率", "av_skew_seconds": "音画不同步", "pts_gap_ratio": "时间戳跳变率", "first_frame_seconds": "首屏时间",
 	"fast_start_ratio": "秒开率", "e2e_latency_seconds": "端到端延迟", "danmaku_delivery_ratio": "弹幕到达率", "danmaku_accept_ratio": "弹幕接收率",
 	"danmaku_delivery_seconds": "弹幕送达延迟", "danmaku_ack_seconds": "弹幕确认延迟", "api_error_ratio": "接口错误率", "api_latency_seconds": "接口延迟",
 	"payment_success_ratio": "支付成功率", "ledger_mismatches": "账务差异", "transcode_delay_seconds": "转码延迟", "cache_hit_ratio": "缓存命中率", "availability_ratio": "可用率", "journey_success_ratio": "完整旅程成功率",

@@ -1,5 +1,5 @@
 // Package edge is the CDN node of a region: nginx as the caching proxy for HLS, and beside it a relay that pulls each FLV
-// stream once and fans it out. What nginx answered from its cache is counted from its own access log.
+// stream once and fans it out, as HTTP-FLV, RTMP and WebRTC. What nginx answered from its cache is counted from its own access log.
 package edge
 
 import (
@@ -19,6 +19,7 @@ import (
 	"github.com/livedrill/livedrill/reports/record"
 	"github.com/livedrill/livedrill/target"
 	"github.com/livedrill/livedrill/target/rtc"
+	"github.com/livedrill/livedrill/target/rtmp"
 )
 
 // logPort is where the access log goes, on the edge's own loopback.
@@ -56,7 +57,12 @@ func Serve(ctx context.Context, c target.Config) error {
 	if err != nil {
 		return err
 	}
+	players, err := c.Open(target.PortRTMP)
+	if err != nil {
+		return err
+	}
 	return target.Together(ctx,
+		func(ctx context.Context) error { return rtmp.Serve(ctx, players, rtmpLimit, relay.rtmp) },
 		func(ctx context.Context) error {
 			return nginx.Keep(ctx, func(err error) {
 				slog.Error("nginx ended", "err", err)

@@ -30,6 +30,7 @@ type relay struct {
 	calls   sync.WaitGroup // WebRTC viewers
 	talks   rtc.Sessions   // of theirs
 	rtc     prometheus.Gauge
+	players prometheus.Gauge
 	viewers prometheus.Gauge
 	count   prometheus.Counter
 }
@@ -45,11 +46,21 @@ type pull struct {
 func newRelay(c target.Config, m *record.Metrics, peers *rtc.Peers) *relay {
 	return &relay{config: c, client: &http.Client{}, pulls: map[string]*pull{}, peers: peers,
 		rtc:     m.Gauge("livedrill_edge_rtc_viewers", "Viewers by WebRTC now.", nil),
+		players: m.Gauge("livedrill_edge_rtmp_viewers", "Viewers by RTMP now.", nil),
 		viewers: m.Gauge("livedrill_edge_flv_viewers", "Viewers of HTTP-FLV now.", nil),
 		count:   m.Counter("livedrill_edge_flv_pulls_total", "FLV streams pulled from the origin.", nil)}
 }
 
-var flvPath = regexp.MustCompile(`^/live/([^/]+)(?:/(main|low))?\.flv$`)
+var flvPath = regexp.MustCompile(`^/live/([^/?]+)(?:/(main|low))?\.flv$`)
+
+// streamKey is what a stream is called at the origin: the first rendition, unless another was asked for.
+func streamKey(match []string) string {
+	rendition := match[2]
+	if rendition == "" {
+		rendition = "main"
+	}
+	return "/live/" + match[1] + "/" + rendition + ".flv"
+}
 
 // handler answers what nginx passes on, until ctx ends.
 func (r *relay) handler(ctx context.Context) http.Handler {
@@ -77,11 +88,7 @@ func (r *relay) flv(w http.ResponseWriter, req *http.Request) {
 		http.NotFound(w, req)
 		return
 	}
-	rendition := match[2]
-	if rendition == "" {
-		rendition = "main"
-	}
-	key := "/live/" + match[1] + "/" + rendition + ".flv"
+	key := streamKey(match)
 	p := r.join(req.Context(), key, flv.NewHub)
 	defer r.leave(key, p)
 	select {

@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -61,9 +60,9 @@ func Serve(ctx context.Context, c target.Config) error {
 		defer s.mu.Unlock()
 		return float64(len(s.streams))
 	})
-	l, err := net.Listen("tcp", c.Bind(target.PortRTMP))
+	l, err := c.Open(target.PortRTMP)
 	if err != nil {
-		return fmt.Errorf("%s: %w", c.Name, err)
+		return err
 	}
 	if s.peers, err = rtc.NewPeers(c.Bind(target.PortMedia), false); err != nil {
 		return fmt.Errorf("%s: %w", c.Name, err)
@@ -90,38 +89,10 @@ func Serve(ctx context.Context, c target.Config) error {
 			return metrics.Serve(ctx, c.Socket, inner, func(context.Context) error { return nil })
 		},
 		func(ctx context.Context) error { return record.ServeHTTP(ctx, front, mux) },
-		func(ctx context.Context) error { return s.accept(ctx, l) })
+		func(ctx context.Context) error { return rtmp.Serve(ctx, l, idle, s.handle) })
 }
 
-func (s *server) accept(ctx context.Context, l net.Listener) error {
-	stop := context.AfterFunc(ctx, func() { l.Close() })
-	defer stop()
-	var wg sync.WaitGroup
-	defer wg.Wait()
-	for {
-		nc, err := l.Accept()
-		if ctx.Err() != nil {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		wg.Go(func() {
-			stop := context.AfterFunc(ctx, func() { nc.Close() })
-			defer stop()
-			defer nc.Close()
-			if err := s.handle(ctx, nc); err != nil && !rtmp.IsEnd(err) && ctx.Err() == nil {
-				slog.Info("rtmp client", "from", nc.RemoteAddr(), "err", err)
-			}
-		})
-	}
-}
-
-func (s *server) handle(ctx context.Context, nc net.Conn) error {
-	conn, req, err := rtmp.Accept(nc, idle)
-	if err != nil {
-		return err
-	}
+func (s *server) handle(ctx context.Context, conn *rtmp.Conn, req rtmp.Request) error {
 	if !req.Publish {
 		return s.play(ctx, conn, req)
 	}
@@ -254,17 +225,7 @@ func (s *server) play(ctx context.Context, conn *rtmp.Conn, req rtmp.Request) er
 	if err := conn.Approve(req); err != nil {
 		return err
 	}
-	sub := hub.Subscribe()
-	defer sub.Close()
-	for {
-		tags := sub.Next(ctx)
-		if tags == nil {
-			return conn.Unpublished()
-		}
-		if err := conn.WriteTags(tags); err != nil {
-			return err
-		}
-	}
+	return conn.PlayHub(ctx, hub)
 }
 
 // pull serves a stream as HTTP-FLV, to the transcoder.

@@ -1,13 +1,18 @@
 package rtmp
 
 import (
+	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"strings"
+	"sync"
 	"time"
+
+	"github.com/livedrill/livedrill/target/flv"
 )
 
 // Request is what a client asks of a server.
@@ -59,6 +64,51 @@ func Accept(nc net.Conn, timeout time.Duration) (*Conn, Request, error) {
 		}
 	}
 	return nil, Request{}, fmt.Errorf("%w: no publish and no play after 32 commands", ErrMalformed)
+}
+
+// Serve accepts clients until ctx ends, and has do serve each of them. timeout bounds every single read and write. It returns when every client
+// has gone.
+func Serve(ctx context.Context, l net.Listener, timeout time.Duration, do func(context.Context, *Conn, Request) error) error {
+	stop := context.AfterFunc(ctx, func() { l.Close() })
+	defer stop()
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	for {
+		nc, err := l.Accept()
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		wg.Go(func() {
+			stop := context.AfterFunc(ctx, func() { nc.Close() })
+			defer stop()
+			defer nc.Close()
+			conn, req, err := Accept(nc, timeout)
+			if err == nil {
+				err = do(ctx, conn, req)
+			}
+			if err != nil && !IsEnd(err) && ctx.Err() == nil {
+				slog.Info("rtmp client", "from", nc.RemoteAddr(), "err", err)
+			}
+		})
+	}
+}
+
+// PlayHub sends a stream to a player until the stream or ctx ends.
+func (c *Conn) PlayHub(ctx context.Context, hub *flv.Hub) error {
+	sub := hub.Subscribe()
+	defer sub.Close()
+	for {
+		tags := sub.Next(ctx)
+		if tags == nil {
+			return c.Unpublished()
+		}
+		if err := c.WriteTags(tags); err != nil {
+			return err
+		}
+	}
 }
 
 func (c *Conn) greetClient() error {

@@ -37,11 +37,11 @@ var Kinds = []Kind{
 	{"mariadb", "the real MariaDB server", []string{"mariadbd", "mariadb-install-db"}, map[string]int{"mysql": target.PortMariaDB},
 		mariadb.Conf, mariadb.Serve},
 	{"gateway", "API gateway: log-in, rooms, gifts, dispatch", nil, map[string]int{"http": target.PortHTTP}, nil, gateway.Serve},
-	{"ingest", "RTMP publish and play", nil, map[string]int{"rtmp": target.PortRTMP, "http": target.PortHTTP}, nil, ingest.Serve},
+	{"ingest", "RTMP publish and play, WHIP", nil, map[string]int{"rtmp": target.PortRTMP, "http": target.PortHTTP}, nil, ingest.Serve},
 	{"transcode", "one ffmpeg per stream, two renditions", []string{"ffmpeg"}, map[string]int{"http": target.PortHTTP},
 		func(c target.Config) string { return transcode.Conf(c.Encoder) }, transcode.Serve},
 	{"origin", "HLS and HTTP-FLV of every stream", nil, map[string]int{"http": target.PortHTTP}, nil, origin.Serve},
-	{"edge", "CDN edge: nginx for HLS, a relay for HTTP-FLV", []string{"nginx"}, map[string]int{"http": target.PortHTTP},
+	{"edge", "CDN edge: nginx for HLS, a relay for HTTP-FLV, RTMP and WHEP", []string{"nginx"}, map[string]int{"http": target.PortHTTP, "rtmp": target.PortRTMP},
 		edge.Conf, edge.Serve},
 	{"danmaku", "bullet chat over WebSocket", nil, map[string]int{"ws": target.PortDanmaku}, nil, danmaku.Serve},
 }
