@@ -71,6 +71,7 @@ func NewPeers(listen string, local bool) (*Peers, error) {
 	if local {
 		settings.SetIPFilter(net.IP.IsLoopback)
 		settings.SetRemoteIPFilter(net.IP.IsLoopback)
+		settings.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4, webrtc.NetworkTypeTCP4}) // a range is reached over TCP alone
 	}
 	if listen != "" {
 		if p.udp, err = net.ListenPacket("udp4", listen); err != nil {

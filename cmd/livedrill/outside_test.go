@@ -1,0 +1,119 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"os"
+	"os/exec"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/pion/webrtc/v4"
+
+	"github.com/livedrill/livedrill/target"
+	"github.com/livedrill/livedrill/target/rtc"
+)
+
+// TestClientsOutside has clients outside use a kept range: one publishes by WHIP, ffprobe finds picture and sound of it in HLS and FLV, and
+// a viewer who joins by WHEP gets both, too.
+func TestClientsOutside(t *testing.T) {
+	needRange(t)
+	state := "XDG_STATE_HOME=" + t.TempDir()
+	livedrill := func(args ...string) *exec.Cmd {
+		cmd := exec.CommandContext(t.Context(), binary, args...)
+		cmd.Env = append(os.Environ(), state)
+		return cmd
+	}
+	out, err := livedrill("target", "up", "--name", "outside", "--expose", "127.0.0.1", "--json").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	down := livedrill("target", "down", "--name", "outside")
+	t.Cleanup(func() {
+		cmd := exec.Command(down.Path, down.Args[1:]...) // the test's context has ended
+		cmd.Env = down.Env
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("%v: %s", err, out)
+		}
+	})
+	var up struct{ Endpoints map[string]string }
+	if err := json.Unmarshal(out, &up); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"rtmp", "whip", "whep", "hls", "flv", "api", "danmaku", "metrics"} {
+		if up.Endpoints[name] == "" {
+			t.Errorf("there is no endpoint %s", name)
+		}
+	}
+	publisher := livedrill("load", "webrtc", "--url", up.Endpoints["whip"], "--for", "60s", "--out", t.TempDir()+"/run")
+	if err := publisher.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = publisher.Process.Signal(os.Interrupt) // it may have ended
+		_ = publisher.Wait()                       // whatever it thinks of its end
+	})
+
+	ready := false
+	for range 100 { // HLS is there when the first segments are
+		if resp, err := http.Get(up.Endpoints["hls"]); err == nil {
+			ready = resp.StatusCode == http.StatusOK
+			resp.Body.Close()
+		}
+		if ready || !target.Wait(t.Context(), 200*time.Millisecond) {
+			break
+		}
+	}
+	for _, url := range []string{up.Endpoints["hls"], up.Endpoints["flv"]} {
+		probe := exec.CommandContext(t.Context(), "ffprobe", "-v", "error", "-show_entries", "stream=codec_name", "-of", "csv=p=0", url)
+		found, err := probe.Output()
+		if text := string(found); err != nil || !strings.Contains(text, "h264") || !strings.Contains(text, "aac") {
+			t.Errorf("ffprobe finds %q at %s (%v)", text, url, err)
+		}
+	}
+	if pictures, packets := watch(t, up.Endpoints["whep"]); pictures < 25 || packets < 50 {
+		t.Errorf("a viewer by WHEP got %d packets of pictures and %d of sound in 4 s", pictures, packets)
+	}
+}
+
+// watch joins by WHEP for 4 s, and counts the packets.
+func watch(t *testing.T, url string) (pictures, sound int64) {
+	t.Helper()
+	peers, err := rtc.NewPeers("", true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer peers.Close()
+	pc, err := peers.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var counts [3]atomic.Int64
+	wait := rtc.OnTrack(pc, func(track *webrtc.TrackRemote) {
+		for {
+			if _, _, err := track.ReadRTP(); err != nil {
+				return
+			}
+			counts[track.Kind()].Add(1)
+		}
+	})
+	for _, kind := range []webrtc.RTPCodecType{webrtc.RTPCodecTypeVideo, webrtc.RTPCodecTypeAudio} {
+		if _, err := pc.AddTransceiverFromKind(kind, webrtc.RTPTransceiverInit{Direction: webrtc.RTPTransceiverDirectionRecvonly}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	leave, err := rtc.Offer(ctx, http.DefaultClient, url, pc)
+	if err != nil {
+		t.Error(err)
+	} else {
+		target.Wait(ctx, 4*time.Second)
+	}
+	leave()
+	wait()
+	return counts[webrtc.RTPCodecTypeVideo].Load(), counts[webrtc.RTPCodecTypeAudio].Load()
+}
