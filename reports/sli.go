@@ -47,7 +47,7 @@ var SLIs = []SLI{
 		Definition: "how far sound and picture are apart that belong together, either way: time stamp − send time of the one, by the stamp in its AAC, against the other's; RTMP, FLV and HLS viewers, of streams whose sound is not encoded anew",
 		Histogram:  `livedrill_av_skew_seconds`},
 	{Name: "pts_gap_ratio", Unit: "ratio",
-		Definition: "pictures whose time stamp goes back, or leaves a gap of over 500 ms, after the one before ÷ pictures that came to viewers",
+		Definition: "pictures whose time stamp goes back, or leaves a gap of over 500 ms (a setting: gap), after the one before ÷ pictures that came to viewers",
 		Good:       `livedrill_player_pts_gaps_total`, Total: `livedrill_player_frames_total`},
 	{Name: "session_drop_ratio", Unit: "ratio",
 		Definition: "sessions ended by anything but their own plan ÷ sessions begun",

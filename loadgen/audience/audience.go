@@ -52,6 +52,9 @@ func (s *Settings) Check(scheme string) error {
 	if time.Duration(s.Stay) < time.Second {
 		errs = append(errs, fmt.Errorf("stay: %s is below 1s", s.Stay))
 	}
+	if s.Gap <= 0 {
+		errs = append(errs, errors.New("gap: more than nothing"))
+	}
 	if s.URL != "" {
 		errs = append(errs, loadgen.CheckURL(s.URL, scheme))
 	}

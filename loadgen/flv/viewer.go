@@ -184,6 +184,7 @@ func (v *viewer) read(in Source) error {
 		begun, before = true, t.Timestamp
 		v.newest, v.have = t.Timestamp, true
 		v.Arrived(now, media)
-		v.Picture(time.Duration(int64(t.Timestamp)+int64(t.CompositionTime()))*time.Millisecond, t.Data, now)
+		decoded := time.Duration(t.Timestamp) * time.Millisecond
+		v.Picture(decoded, decoded+time.Duration(t.CompositionTime())*time.Millisecond, t.Data, now)
 	}
 }

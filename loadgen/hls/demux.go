@@ -12,11 +12,12 @@ const (
 type access struct {
 	pid   int
 	video bool
-	at    time.Duration // presentation time stamp, which counts from anywhere
 	data  []byte
+
+	at, decoded time.Duration // presentation and decoding time stamp, which count from anywhere
 }
 
-// accessUnits hands each access unit of a segment to do, in the order of sending. It looks at no more than that needs; what is no MPEG-TS gives
+// accessUnits hands each access unit of a segment to do, in the order in which they end. It looks at no more than that needs; what is no MPEG-TS gives
 // none. The number of packets out of sync is returned.
 func accessUnits(ts []byte, do func(access)) (broken int) {
 	var open [2]access // sound and picture
@@ -63,7 +64,10 @@ func accessUnits(ts []byte, do func(access)) (broken int) {
 			continue
 		}
 		end(u)
-		u.pid, u.at = id, presentation(payload[9:])
+		u.pid, u.at = id, timeStamp(payload[9:])
+		if u.decoded = u.at; payload[7]&0x40 != 0 && len(payload) >= 19 {
+			u.decoded = timeStamp(payload[14:])
+		}
 		header := 9 + int(payload[8]) // 2.4.3.6
 		u.data = append(u.data, payload[min(header, len(payload)):]...)
 	}
@@ -73,8 +77,8 @@ func accessUnits(ts []byte, do func(access)) (broken int) {
 	return broken
 }
 
-// presentation reads the five bytes of a time stamp, in ticks of 90 kHz (2.4.3.7).
-func presentation(b []byte) time.Duration {
+// timeStamp reads the five bytes of a time stamp, in ticks of 90 kHz (2.4.3.7).
+func timeStamp(b []byte) time.Duration {
 	ticks := int64(b[0]>>1&7)<<30 | int64(b[1])<<22 | int64(b[2]>>1)<<15 | int64(b[3])<<7 | int64(b[4]>>1)
 	return time.Duration(ticks) * time.Second / 90_000
 }

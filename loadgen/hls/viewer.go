@@ -163,7 +163,7 @@ func (v *viewer) segment(ctx context.Context, uri string, i item) error {
 	}
 	broken := accessUnits(data, func(u access) {
 		if u.video {
-			v.Picture(u.at, u.data, now)
+			v.Picture(u.decoded, u.at, u.data, now)
 		} else {
 			v.Sound(u.at, u.data)
 		}

@@ -252,6 +252,15 @@ func BenchmarkHeld(b *testing.B) {
 		b.ReportMetric(1000*l.CPU/60_000, "ms/stream-second")
 		b.ReportMetric(1000*(ingestCPU()-before)/(1000*(warmUp+60)), "ingest-ms/stream-second")
 	})
+	b.Run("webrtc", func(b *testing.B) {
+		ingestCPU := server(b, "rtmp", target.PortHTTP)
+		before := ingestCPU()
+		l, _ := load(b, "webrtc", "--url", fmt.Sprintf("http://%s:%d/whip/bench", listen, target.PortHTTP), "--publishers", "300", "--bitrate", "500k", "--with", "sound=false", "--for", "60s")
+		b.ReportMetric(l.Failed, "failed")
+		b.ReportMetric(l.LateP99, "late-p99-ms")
+		b.ReportMetric(1000*l.CPU/18_000, "ms/stream-second")
+		b.ReportMetric(1000*(ingestCPU()-before)/(300*(warmUp+60)), "ingest-ms/stream-second")
+	})
 	b.Run("danmaku", func(b *testing.B) {
 		l, slis := load(b, "danmaku", "--connections", "1000", "--rate", "50000/s", "--room-size", "20", "--for", "60s")
 		b.ReportMetric(l.RateAchieved, "messages/s")

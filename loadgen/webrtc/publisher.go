@@ -3,6 +3,7 @@ package webrtc
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"sync"
 	"time"
@@ -26,14 +27,19 @@ type publishers struct {
 	sound             media.Sound
 	peers             *rtc.Peers
 	client            *http.Client
+	gate              chan struct{} // publishers who are connecting now
 	accepted, refused prometheus.Counter
 	begun, dropped    prometheus.Counter
 	askedForKey       prometheus.Counter
 }
 
+// atOnce is how many publishers connect at once: each handshake costs both sides some milliseconds of a processor, and one that takes too long
+// has to be made anew.
+const atOnce = 8
+
 // publish keeps every stream of this worker up until the load's plan or ctx ends.
 func (l *Load) publish(ctx context.Context, on target.Platform, m *loadgen.Meter, clip *media.Clip, sound media.Sound, peers *rtc.Peers) {
-	p := &publishers{Load: l, on: on, m: m, clip: clip, sound: sound, peers: peers, client: &http.Client{CheckRedirect: loadgen.Stay, Transport: &http.Transport{MaxIdleConnsPerHost: 4}},
+	p := &publishers{Load: l, on: on, m: m, clip: clip, sound: sound, peers: peers, gate: make(chan struct{}, atOnce), client: &http.Client{CheckRedirect: loadgen.Stay, Transport: &http.Transport{MaxIdleConnsPerHost: 4}},
 		accepted:    m.Counter("livedrill_publish_total", "Publish attempts by the server's answer.", m.Labels("result", "accepted")),
 		refused:     m.Counter("livedrill_publish_total", "Publish attempts by the server's answer.", m.Labels("result", "refused")),
 		begun:       m.Counter("livedrill_sessions_begun_total", "Sessions that began.", m.Labels("role", "publisher")),
@@ -56,7 +62,7 @@ func (p *publishers) stay(ctx context.Context, i int) {
 	for target.Wait(ctx, time.Until(due)) && time.Now().Before(p.m.End()) {
 		p.m.Offered.Inc()
 		p.m.Achieved.Inc()
-		if p.stream(ctx, rtmp.ChannelName(p.m.Name, i)) == nil {
+		if p.stream(ctx, i) == nil {
 			return // the plan is over
 		}
 		p.m.Failed.Inc()
@@ -65,7 +71,7 @@ func (p *publishers) stay(ctx context.Context, i int) {
 }
 
 // stream publishes until the plan is over. An error is what the publisher would complain about.
-func (p *publishers) stream(ctx context.Context, channel string) error {
+func (p *publishers) stream(ctx context.Context, i int) error {
 	pc, err := p.peers.New()
 	if err != nil {
 		return err
@@ -80,9 +86,15 @@ func (p *publishers) stream(ctx context.Context, channel string) error {
 	if err != nil {
 		return err
 	}
-	url, err := p.address(ctx, channel)
+	url, err := p.address(ctx, i)
 	if err == nil {
+		select {
+		case p.gate <- struct{}{}:
+		case <-ctx.Done():
+			return nil
+		}
 		hangUp, err = rtc.Offer(ctx, p.client, url, pc)
+		<-p.gate
 	}
 	if err != nil {
 		if ctx.Err() != nil {
@@ -113,16 +125,19 @@ func (p *publishers) track(pc *webrtc.PeerConnection, newTrack func() (*rtc.Trac
 	return track, err
 }
 
-// address is where WHIP goes, as the platform's dispatch says.
-func (p *publishers) address(ctx context.Context, channel string) (string, error) {
-	if p.URL != "" {
+// address is where WHIP goes, as the platform's dispatch says. On a server of one's own each publisher beyond the first has an address of its own.
+func (p *publishers) address(ctx context.Context, i int) (string, error) {
+	switch {
+	case p.URL != "" && i > 0:
+		return fmt.Sprintf("%s-%d", p.URL, i), nil
+	case p.URL != "":
 		return p.URL, nil
 	}
 	assigned, err := loadgen.Dispatch(ctx, p.client, p.on, p.m.Region)
 	if err != nil {
 		return "", err
 	}
-	return loadgen.URL(p.on, assigned.Ingest, "http", "/whip/"+p.on.Secrets.StreamKey(channel))
+	return loadgen.URL(p.on, assigned.Ingest, "http", "/whip/"+p.on.Secrets.StreamKey(rtmp.ChannelName(p.m.Name, i)))
 }
 
 // listen hears what the server says of the stream. The film has a key frame every second: a request for one needs no other answer.

@@ -147,7 +147,8 @@ func (v *viewer) play(pc *webrtc.PeerConnection, track *webrtc.TrackRemote) {
 			}
 			begun, before = true, t.Timestamp
 			v.Arrived(now, media)
-			v.Picture(time.Duration(t.Timestamp)*time.Millisecond, t.Data, now)
+			at := time.Duration(t.Timestamp) * time.Millisecond // RTP has no other time, and H.264 no picture out of turn here
+			v.Picture(at, at, t.Data, now)
 			if gap, freeze := gaps.next(now); freeze {
 				v.freezes.Inc()
 				v.frozen.Add(gap.Seconds())

@@ -51,7 +51,7 @@ func newRelay(c target.Config, m *record.Metrics, peers *rtc.Peers) *relay {
 		count:   m.Counter("livedrill_edge_flv_pulls_total", "FLV streams pulled from the origin.", nil)}
 }
 
-var flvPath = regexp.MustCompile(`^/live/([^/?]+)(?:/(main|low))?\.flv$`)
+var flvPath = regexp.MustCompile(`^/live/([^/]+)(?:/(main|low))?\.flv$`)
 
 // streamKey is what a stream is called at the origin: the first rendition, unless another was asked for.
 func streamKey(match []string) string {
@@ -74,7 +74,7 @@ func (r *relay) handler(ctx context.Context) http.Handler {
 		case req.Method == http.MethodOptions:
 			rtc.Preflight(w)
 		case req.Method == http.MethodDelete && match[2] != "":
-			r.talks.Delete(w, match[2])
+			r.talks.Delete(w, req, match[2])
 		default:
 			http.Error(w, "a viewer sends an offer with POST, and says goodbye with DELETE", http.StatusMethodNotAllowed)
 		}
@@ -135,6 +135,9 @@ func (r *relay) leave(key string, p *pull) {
 		defer r.mu.Unlock()
 		if p.users == 0 {
 			p.cancel()
+			if r.pulls[key] == p { // nobody may join it any more
+				delete(r.pulls, key)
+			}
 		}
 	})
 }

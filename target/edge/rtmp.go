@@ -3,6 +3,7 @@ package edge
 import (
 	"context"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/livedrill/livedrill/target/flv"
@@ -14,7 +15,8 @@ const rtmpLimit = 10 * time.Second
 
 // rtmp lets RTMP players watch rtmp://EDGE/live/CHANNEL, or CHANNEL/low. Nobody publishes at an edge.
 func (r *relay) rtmp(ctx context.Context, conn *rtmp.Conn, req rtmp.Request) error {
-	match := flvPath.FindStringSubmatch("/live/" + req.Stream + ".flv")
+	stream, _, _ := strings.Cut(req.Stream, "?")
+	match := flvPath.FindStringSubmatch("/live/" + stream + ".flv")
 	if req.Publish || match == nil {
 		return conn.Refuse(req, "an edge has streams to play: /live/CHANNEL")
 	}

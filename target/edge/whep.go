@@ -21,6 +21,7 @@ var whepPath = regexp.MustCompile(`^/whep/([^/]+)(?:/([A-Z0-9]+))?$`)
 
 // whep lets a WebRTC viewer watch: POST /whep/CHANNEL. The picture is the first rendition's, the sound is what the transcoder makes of it.
 func (r *relay) whep(serving context.Context, w http.ResponseWriter, req *http.Request, channel string) {
+	rtc.Allow(w)
 	key := "/live/" + channel + "/main.flv"
 	p := r.join(req.Context(), key, flv.NewHub)
 	select {
@@ -44,6 +45,7 @@ func (r *relay) whep(serving context.Context, w http.ResponseWriter, req *http.R
 func (r *relay) call(serving context.Context, w http.ResponseWriter, req *http.Request, channel string, p *pull, leave func()) error {
 	pc, err := r.peers.New()
 	if err != nil {
+		http.Error(w, "there is no connection to be had", http.StatusInternalServerError)
 		return err
 	}
 	ctx, end := context.WithCancel(serving)
@@ -69,6 +71,9 @@ func (r *relay) call(serving context.Context, w http.ResponseWriter, req *http.R
 	if err == nil {
 		sound, err = r.offer(pc, rtc.NewSound)
 	}
+	if err != nil && ok {
+		http.Error(w, "there is nothing to send", http.StatusInternalServerError)
+	}
 	if err == nil {
 		err = r.peers.Answer(w, req, pc, req.URL.Path+"/"+id)
 	}
@@ -80,8 +85,8 @@ func (r *relay) call(serving context.Context, w http.ResponseWriter, req *http.R
 	}
 	r.calls.Go(func() {
 		defer leave()
-		defer rtc.HangUp(pc)
 		defer r.talks.Remove(id)
+		defer rtc.HangUp(pc)
 		defer end()
 		limit := time.AfterFunc(rtc.ConnectLimit, end)
 		select {

@@ -75,7 +75,7 @@ func Serve(ctx context.Context, c target.Config) error {
 	mux.HandleFunc("POST /whip/{key}", func(w http.ResponseWriter, r *http.Request) { s.whip(ctx, w, r) })
 	mux.HandleFunc("OPTIONS /whip/{key}", func(w http.ResponseWriter, _ *http.Request) { rtc.Preflight(w) })
 	mux.HandleFunc("OPTIONS /whip/{key}/{id}", func(w http.ResponseWriter, _ *http.Request) { rtc.Preflight(w) })
-	mux.HandleFunc("DELETE /whip/{key}/{id}", func(w http.ResponseWriter, r *http.Request) { s.sessions.Delete(w, r.PathValue("id")) })
+	mux.HandleFunc("DELETE /whip/{key}/{id}", func(w http.ResponseWriter, r *http.Request) { s.sessions.Delete(w, r, r.PathValue("id")) })
 	inner := http.NewServeMux() // on the component's own socket: nobody on the network reaches it
 	s.tampers.Changed = s.told
 	s.tampers.Handle(inner)

@@ -3,7 +3,6 @@ package ingest
 import (
 	"context"
 	"errors"
-	"io"
 	"log/slog"
 	"net/http"
 	"sync"
@@ -22,6 +21,7 @@ const keyFrameEvery = time.Second
 
 // whip takes a WebRTC publisher in: POST /whip/KEY (RFC 9725).
 func (s *server) whip(serving context.Context, w http.ResponseWriter, r *http.Request) {
+	rtc.Allow(w)
 	channel, err := s.authorise(r.Context(), r.PathValue("key"))
 	if err != nil {
 		s.refused.Inc()
@@ -35,7 +35,9 @@ func (s *server) whip(serving context.Context, w http.ResponseWriter, r *http.Re
 		return
 	}
 	pc, err := s.peers.New()
-	if err == nil {
+	if err != nil {
+		http.Error(w, "there is no connection to be had", http.StatusInternalServerError)
+	} else {
 		err = s.receive(serving, w, r, pc, channel, hub)
 	}
 	if err != nil {
@@ -47,6 +49,9 @@ func (s *server) whip(serving context.Context, w http.ResponseWriter, r *http.Re
 		}
 	}
 }
+
+// errGoodbye ends a connection whose publisher asked for that.
+var errGoodbye = errors.New("the publisher said goodbye")
 
 // call is a publisher by WebRTC.
 type call struct {
@@ -86,7 +91,7 @@ func (s *server) receive(serving context.Context, w http.ResponseWriter, r *http
 			}
 		}
 	})
-	id, ok := s.sessions.Add(func() { end(errors.New("the publisher said goodbye")) })
+	id, ok := s.sessions.Add(func() { end(errGoodbye) })
 	if !ok {
 		err := errors.New("there are too many connections")
 		http.Error(w, err.Error(), http.StatusServiceUnavailable)
@@ -102,15 +107,18 @@ func (s *server) receive(serving context.Context, w http.ResponseWriter, r *http
 		hub.Publish(flv.OpusHeader) // before the first picture: who reads the stream knows what to wait for
 	}
 	s.calls.Go(func() {
+		defer s.sessions.Remove(id)
 		defer s.close(channel, hub)
 		defer wait()
 		defer rtc.HangUp(pc)
-		defer s.sessions.Remove(id)
 		defer silent.Stop()
 		_ = s.live(ctx, channel, func(ctx context.Context) error {
 			<-ctx.Done()
 			return ctx.Err() // said where the connection ended
 		})
+		if serving.Err() == nil && !errors.Is(context.Cause(ctx), errGoodbye) {
+			s.broken.Inc()
+		}
 	})
 	return nil
 }
@@ -139,7 +147,6 @@ func (c *call) publish(t flv.Tag) {
 // video hands the publisher's frames on until the track or ctx ends. A publisher is asked for a key frame at the start, after a loss, and
 // every now and then.
 func (c *call) video(ctx context.Context, track *webrtc.TrackRemote) error {
-	s := c.server
 	var frames *rtc.Frames
 	var asked time.Time
 	lost := uint64(0)
@@ -149,15 +156,12 @@ func (c *call) video(ctx context.Context, track *webrtc.TrackRemote) error {
 		}
 		p, _, err := track.ReadRTP()
 		if err != nil {
-			if !errors.Is(err, io.EOF) && ctx.Err() == nil {
-				s.broken.Inc()
-			}
 			return err
 		}
 		if frames == nil {
 			frames = rtc.NewFrames(c.since())
 		}
-		s.bytes.Add(float64(len(p.Payload)))
+		c.server.bytes.Add(float64(len(p.Payload)))
 		frames.Push(p, c.publish)
 		if now := time.Now(); now.Sub(asked) > keyFrameEvery || frames.Lost > lost && now.Sub(asked) > keyFrameEvery/4 {
 			asked, lost = now, frames.Lost

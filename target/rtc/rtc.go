@@ -8,10 +8,12 @@ import (
 	"crypto/rand"
 	"errors"
 	"net"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/pion/ice/v4"
+	"github.com/pion/interceptor"
 	"github.com/pion/webrtc/v4"
 )
 
@@ -21,8 +23,10 @@ const OfferLimit = 64 << 10
 // ConnectLimit is how long ICE and DTLS may take together.
 const ConnectLimit = 5 * time.Second
 
-// tcpPackets is how many packets that came over TCP may wait for one connection.
-const tcpPackets = 64
+const (
+	tcpPackets = 64        // that came over TCP and may wait for one connection
+	tcpUnread  = 256 << 10 // bytes that a client over TCP may leave unread; what is beyond is lost, as on any other way
+)
 
 // ErrRefused is in the chain of an error by which a server turned an offer down.
 var ErrRefused = errors.New("refused by the WebRTC server")
@@ -40,7 +44,7 @@ type Peers struct {
 	api  *webrtc.API
 	cert webrtc.Certificate
 	udp  net.PacketConn
-	tcp  net.Listener
+	tcp  *ice.TCPMuxDefault
 	// Outside is one more address of a server, over TCP, that clients are told of (RFC 6544, 4.5); empty: none.
 	Outside string
 }
@@ -77,16 +81,27 @@ func NewPeers(listen string, local bool) (*Peers, error) {
 		if p.udp, err = net.ListenPacket("udp4", listen); err != nil {
 			return nil, err
 		}
-		if p.tcp, err = net.Listen("tcp4", listen); err != nil {
+		l, err := net.Listen("tcp4", listen)
+		if err != nil {
 			return nil, errors.Join(err, p.udp.Close())
 		}
 		settings.SetLite(true)
 		settings.SetICEUDPMux(webrtc.NewICEUDPMux(nil, p.udp))
-		settings.SetICETCPMux(webrtc.NewICETCPMux(nil, p.tcp, tcpPackets))
+		p.tcp = ice.NewTCPMuxDefault(ice.TCPMuxParams{Listener: l, ReadBufferSize: tcpPackets, WriteBufferSize: tcpUnread})
+		settings.SetICETCPMux(p.tcp)
 		settings.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4, webrtc.NetworkTypeTCP4})
 	}
-	// The default interceptors are what a server must do (NACK, reports); a client has them to be one that servers meet.
-	p.api = webrtc.NewAPI(webrtc.WithMediaEngine(media), webrtc.WithSettingEngine(settings))
+	all := &interceptor.Registry{}
+	err = errors.Join(webrtc.ConfigureNack(media, all), webrtc.ConfigureRTCPReports(all)) // what a lossy way needs
+	if listen != "" {
+		// By this feedback browsers find out how much they may send. Clients of ours send what they were told to, and do not ask for it.
+		err = errors.Join(err, webrtc.ConfigureTWCCSender(media, all))
+	}
+	if err != nil {
+		p.Close()
+		return nil, err
+	}
+	p.api = webrtc.NewAPI(webrtc.WithMediaEngine(media), webrtc.WithSettingEngine(settings), webrtc.WithInterceptorRegistry(all))
 	return p, nil
 }
 
@@ -105,8 +120,12 @@ func (p *Peers) New() (*webrtc.PeerConnection, error) {
 
 // Has tells whether both sides agreed on media of a kind.
 func Has(pc *webrtc.PeerConnection, kind webrtc.RTPCodecType) bool {
-	for _, t := range pc.GetTransceivers() {
-		if t.Kind() == kind && t.Mid() != "" && t.Direction() != webrtc.RTPTransceiverDirectionInactive {
+	agreed := pc.LocalDescription()
+	if agreed == nil {
+		return false
+	}
+	for line := range strings.Lines(agreed.SDP) { // one that is refused has port 0 (RFC 3264, 6)
+		if rest, ok := strings.CutPrefix(line, "m="+kind.String()+" "); ok && !strings.HasPrefix(rest, "0 ") {
 			return true
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/pion/webrtc/v4"
 )
@@ -16,67 +17,94 @@ const Most = 4096
 
 // Sessions are a server's connections, by their addresses.
 type Sessions struct {
-	mu  sync.Mutex
-	end map[string]func()
+	mu   sync.Mutex
+	open map[string]session
 }
+
+type session struct {
+	end  func()
+	done chan struct{}
+}
+
+// goodbyeLimit is how long a client that says goodbye waits for its connection to be gone.
+const goodbyeLimit = 2 * time.Second
 
 // Add keeps a connection that end can end, and gives the last part of its address. There is none when the house is full.
 func (s *Sessions) Add(end func()) (id string, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.end == nil {
-		s.end = map[string]func(){}
+	if s.open == nil {
+		s.open = map[string]session{}
 	}
-	if len(s.end) >= Most {
+	if len(s.open) >= Most {
 		return "", false
 	}
 	id = rand.Text()
-	s.end[id] = end
+	s.open[id] = session{end, make(chan struct{})}
 	return id, true
 }
 
-// Remove forgets a connection.
+// Remove forgets a connection that has ended.
 func (s *Sessions) Remove(id string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.end, id)
+	if o, ok := s.open[id]; ok {
+		close(o.done)
+		delete(s.open, id)
+	}
 }
 
-// Delete ends a connection as its client asks (RFC 9725, 4.2).
-func (s *Sessions) Delete(w http.ResponseWriter, id string) {
+// Delete ends a connection as its client asks (RFC 9725, 4.2), and answers when it is gone.
+func (s *Sessions) Delete(w http.ResponseWriter, r *http.Request, id string) {
 	s.mu.Lock()
-	end := s.end[id]
+	o, ok := s.open[id]
 	s.mu.Unlock()
-	allow(w)
-	if end == nil {
+	Allow(w)
+	if !ok {
 		http.Error(w, "there is no such connection", http.StatusNotFound)
 		return
 	}
-	end()
+	o.end()
+	late := time.NewTimer(goodbyeLimit)
+	defer late.Stop()
+	select {
+	case <-o.done:
+	case <-late.C:
+		w.WriteHeader(http.StatusAccepted)
+	case <-r.Context().Done():
+	}
 }
 
 // Preflight answers a browser that asks whether a page from elsewhere may connect (RFC 9725, 4.2).
 func Preflight(w http.ResponseWriter) {
-	allow(w)
+	Allow(w)
 	w.Header().Set("Access-Control-Allow-Methods", "POST, DELETE, OPTIONS")
 	w.Header().Set("Access-Control-Allow-Headers", "Content-Type, Authorization")
 	w.WriteHeader(http.StatusNoContent)
 }
 
-func allow(w http.ResponseWriter) {
+// Allow lets pages from elsewhere read an answer, whatever it says.
+func Allow(w http.ResponseWriter) {
 	w.Header().Set("Access-Control-Allow-Origin", "*")
 	w.Header().Set("Access-Control-Expose-Headers", "Location")
 }
 
 // Answer is a server's part of the agreement: it reads the offer of a request and answers it with 201 and a location (RFC 9725, 4.2).
 func (p *Peers) Answer(w http.ResponseWriter, r *http.Request, pc *webrtc.PeerConnection, location string) error {
-	allow(w)
+	control := http.NewResponseController(w)
+	if err := control.SetReadDeadline(time.Now().Add(ConnectLimit)); err != nil {
+		http.Error(w, "the offer cannot be read", http.StatusInternalServerError)
+		return err
+	}
 	offer, err := io.ReadAll(http.MaxBytesReader(w, r.Body, OfferLimit))
 	if err == nil {
 		err = pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeOffer, SDP: string(offer)})
 	}
 	if err != nil {
 		http.Error(w, "the offer cannot be read", http.StatusBadRequest)
+		return err
+	}
+	if err := control.SetReadDeadline(time.Time{}); err != nil {
 		return err
 	}
 	gathered := webrtc.GatheringCompletePromise(pc)

@@ -70,5 +70,7 @@ func (o *Packets) Push(p *rtp.Packet) (at time.Duration, ok bool) {
 		o.ticks += int64(int32(p.Timestamp - o.before))
 	}
 	o.begun, o.sequence, o.before = true, p.SequenceNumber, p.Timestamp
-	return max(0, o.from+time.Duration(o.ticks)*time.Second/time.Duration(Opus.ClockRate)), len(p.Payload) > 0
+	rate := int64(Opus.ClockRate)
+	since := time.Duration(o.ticks/rate)*time.Second + time.Duration(o.ticks%rate)*time.Second/time.Duration(rate)
+	return max(0, o.from+since), len(p.Payload) > 0
 }

@@ -51,13 +51,17 @@ func TestOutside(t *testing.T) {
 func TestSessions(t *testing.T) {
 	var s Sessions
 	ended := 0
-	id, ok := s.Add(func() { ended++ })
+	id := ""
+	id, ok := s.Add(func() {
+		ended++
+		s.Remove(id)
+	})
 	if !ok {
 		t.Fatal("the house is full")
 	}
 	status := func(id string) int {
 		w := httptest.NewRecorder()
-		s.Delete(w, id)
+		s.Delete(w, httptest.NewRequest(http.MethodDelete, "/", nil), id)
 		return w.Code
 	}
 	if got := status("another"); got != http.StatusNotFound || ended != 0 {

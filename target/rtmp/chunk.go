@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"slices"
 )
 
 // message is one RTMP message (RTMP 1.0, section 5.3).
@@ -20,7 +21,9 @@ const (
 	ourChunk     = 64 << 10
 	maxChunk     = 16 << 20
 	maxMessage   = 8 << 20
-	maxStreams   = 64 // chunk streams of one connection
+	maxCommand   = 64 << 10 // a message of somebody who has not said yet what it wants
+	atOnce       = 64 << 10 // that a message grows by, whatever size it claims
+	maxStreams   = 64       // chunk streams of one connection
 	extended     = 0xffffff
 )
 
@@ -28,6 +31,7 @@ const (
 type chunkReader struct {
 	in      *bufio.Reader
 	size    int
+	most    int // size of a message
 	streams map[uint32]*chunkStream
 	read    uint32 // bytes so far, for acknowledgements; wraps as the protocol's own counter does
 }
@@ -41,7 +45,7 @@ type chunkStream struct {
 }
 
 func newChunkReader(in *bufio.Reader) *chunkReader {
-	return &chunkReader{in: in, size: defaultChunk, streams: map[uint32]*chunkStream{}}
+	return &chunkReader{in: in, size: defaultChunk, most: maxMessage, streams: map[uint32]*chunkStream{}}
 }
 
 func (r *chunkReader) bytes(n int) ([]byte, error) {
@@ -63,13 +67,15 @@ func (r *chunkReader) next() (message, error) {
 		if err != nil {
 			return message{}, err
 		}
-		n := min(s.length-len(s.body), r.size)
-		from := len(s.body)
-		s.body = s.body[:from+n]
-		if _, err := io.ReadFull(r.in, s.body[from:]); err != nil {
-			return message{}, err
+		for rest := min(s.length-len(s.body), r.size); rest > 0; {
+			from, n := len(s.body), min(rest, atOnce)
+			s.body = slices.Grow(s.body, n)[:from+n]
+			if _, err := io.ReadFull(r.in, s.body[from:]); err != nil {
+				return message{}, err
+			}
+			r.read += uint32(n)
+			rest -= n
 		}
-		r.read += uint32(n)
 		if len(s.body) == s.length {
 			out := s.message
 			s.body, s.begun = nil, false
@@ -130,7 +136,7 @@ func (r *chunkReader) messageHeader(s *chunkStream, format byte) error {
 	if format == 0 {
 		s.stream = binary.LittleEndian.Uint32(b[7:])
 	}
-	if s.length > maxMessage {
+	if s.length > r.most {
 		return fmt.Errorf("%w: message of %d bytes", ErrMalformed, s.length)
 	}
 	if s.extended { // repeated in chunks of type 3 (5.3.1.3)
@@ -149,7 +155,7 @@ func (r *chunkReader) messageHeader(s *chunkStream, format byte) error {
 		s.timestamp += s.delta
 	}
 	s.begun = true
-	s.body = make([]byte, 0, s.length)
+	s.body = make([]byte, 0, min(s.length, atOnce))
 	return nil
 }
 

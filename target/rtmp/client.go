@@ -28,7 +28,9 @@ func Dial(ctx context.Context, addr, app string, timeout time.Duration) (*Conn, 
 }
 
 func (c *Conn) open(addr, app string) error {
-	if err := c.net.SetDeadline(time.Now().Add(c.timeout)); err != nil {
+	c.until = time.Now().Add(c.timeout)
+	defer func() { c.until = time.Time{} }()
+	if err := c.net.SetDeadline(c.until); err != nil {
 		return err
 	}
 	if err := c.greetServer(); err != nil {
@@ -106,6 +108,8 @@ func (c *Conn) Play(stream string) error {
 }
 
 func (c *Conn) begin(want string, values ...any) error {
+	c.until = time.Now().Add(c.timeout)
+	defer func() { c.until = time.Time{} }()
 	c.command(c.stream, values...)
 	if err := c.flush(); err != nil {
 		return err

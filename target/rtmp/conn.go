@@ -55,6 +55,7 @@ type Conn struct {
 	acked   uint32
 	number  float64 // of the last command
 	stream  uint32
+	until   time.Time // when the other side must have said what it wants; zero: it has
 }
 
 // newConn wraps a connection. timeout bounds every single read and write.
@@ -131,7 +132,7 @@ func (c *Conn) WriteTags(tags []flv.Tag) error {
 // read returns the next message that is not about the connection itself.
 func (c *Conn) read() (message, error) {
 	for {
-		if err := c.net.SetReadDeadline(time.Now().Add(c.timeout)); err != nil {
+		if err := c.net.SetReadDeadline(c.deadline()); err != nil {
 			return message{}, err
 		}
 		m, err := c.chunks.next()
@@ -155,7 +156,7 @@ func (c *Conn) read() (message, error) {
 		case userControl:
 			if len(m.body) >= 6 && binary.BigEndian.Uint16(m.body) == pingRequest {
 				pong := append([]byte{0, pingResponse}, m.body[2:6]...)
-				if _, err := c.net.Write(appendMessage(nil, onControl, message{kind: userControl, body: pong}, c.chunk)); err != nil {
+				if err := c.answer(message{kind: userControl, body: pong}); err != nil {
 					return message{}, err
 				}
 			}
@@ -177,8 +178,25 @@ func (c *Conn) acknowledge() error {
 		return nil
 	}
 	c.acked = c.chunks.read
-	_, err := c.net.Write(appendMessage(nil, onControl, control(acknowledge, c.acked), c.chunk))
+	return c.answer(control(acknowledge, c.acked))
+}
+
+// answer sends a message from the side that reads.
+func (c *Conn) answer(m message) error {
+	if err := c.net.SetWriteDeadline(c.deadline()); err != nil {
+		return err
+	}
+	_, err := c.net.Write(appendMessage(nil, onControl, m, c.chunk))
 	return err
+}
+
+// deadline is when a read or write that begins now must be over.
+func (c *Conn) deadline() time.Time {
+	at := time.Now().Add(c.timeout)
+	if !c.until.IsZero() && c.until.Before(at) {
+		return c.until
+	}
+	return at
 }
 
 func control(kind byte, v uint32) message {
@@ -193,7 +211,7 @@ func (c *Conn) command(stream uint32, values ...any) {
 }
 
 func (c *Conn) flush() error {
-	if err := c.net.SetWriteDeadline(time.Now().Add(c.timeout)); err != nil {
+	if err := c.net.SetWriteDeadline(c.deadline()); err != nil {
 		return err
 	}
 	_, err := c.net.Write(c.out)

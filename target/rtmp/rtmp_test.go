@@ -3,11 +3,16 @@ package rtmp
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"errors"
+	"io"
 	"net"
 	"reflect"
+	"sync"
 	"testing"
 	"time"
+
+	"go.uber.org/goleak"
 
 	"github.com/livedrill/livedrill/target/flv"
 )
@@ -162,4 +167,87 @@ func FuzzChunks(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestLongPlay plays more than the five megabytes after which a player has to acknowledge, over more time than one write may take.
+func TestLongPlay(t *testing.T) {
+	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const limit, tags, size = 200 * time.Millisecond, 100, 100_000
+	ctx, cancel := context.WithCancel(t.Context())
+	hub := flv.NewSoundHub()
+	done := make(chan error, 1)
+	go func() {
+		done <- Serve(ctx, l, limit, func(ctx context.Context, c *Conn, r Request) error {
+			if err := c.Approve(r); err != nil {
+				return err
+			}
+			return c.PlayHub(ctx, hub)
+		})
+	}()
+	defer func() { <-done }()
+	defer cancel()
+	c, err := Dial(ctx, l.Addr().String(), "live", limit)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if err := c.Play("x"); err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel()
+	wg.Go(func() {
+		tick := time.NewTicker(5 * time.Millisecond)
+		defer tick.Stop()
+		for ctx.Err() == nil {
+			hub.Publish(flv.Tag{Type: flv.Audio, Data: make([]byte, size)})
+			<-tick.C
+		}
+	})
+	for n := 0; n < tags; {
+		tag, err := c.ReadTag()
+		if err != nil {
+			t.Fatalf("after %d tags: %v", n, err)
+		}
+		if tag.Type == flv.Audio { // and not what a server says of its stream
+			n++
+		}
+	}
+}
+
+// TestPatience has a server wait for a client that never says what it wants, and for one that claims a message of eight megabytes, no longer
+// than it has to.
+func TestPatience(t *testing.T) {
+	for name, send := range map[string][]byte{
+		"says nothing of use": appendMessage(nil, onControl, control(acknowledge, 1), defaultChunk),
+		"claims much":         {3, 0, 0, 0, 0x7f, 0xff, 0xff, commandAMF0, 0, 0, 0, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			client, server := net.Pipe()
+			defer client.Close()
+			defer server.Close()
+			const limit = 300 * time.Millisecond
+			go func() {
+				hello := append([]byte{3}, make([]byte, handshakeSize)...)
+				_, _ = client.Write(hello)
+				_, _ = io.ReadFull(client, make([]byte, 1+2*handshakeSize))
+				_, _ = client.Write(hello[1:])
+				for { // until the server has enough
+					if _, err := client.Write(send); err != nil {
+						return
+					}
+				}
+			}()
+			start := time.Now()
+			_, _, err := Accept(server, limit)
+			if took := time.Since(start); err == nil || took > 5*limit {
+				t.Errorf("%v after %s", err, took)
+			}
+		})
+	}
 }

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/livedrill/livedrill/target"
 	"github.com/livedrill/livedrill/target/flv"
 )
 
@@ -25,10 +26,11 @@ type Request struct {
 const handshakeSize = 1536
 
 // Accept shakes hands with a client and reads its commands until it wants to publish or play (RTMP 1.0, 5.2 and 7.2).
-// The caller then answers with Approve or Refuse.
+// The caller then answers with Approve or Refuse. timeout bounds the whole of Accept, and every later read and write.
 func Accept(nc net.Conn, timeout time.Duration) (*Conn, Request, error) {
 	c := newConn(nc, timeout)
-	if err := nc.SetDeadline(time.Now().Add(timeout)); err != nil {
+	c.until, c.chunks.most = time.Now().Add(timeout), maxCommand
+	if err := nc.SetDeadline(c.until); err != nil {
 		return nil, Request{}, err
 	}
 	if err := c.greetClient(); err != nil {
@@ -59,7 +61,7 @@ func Accept(nc net.Conn, timeout time.Duration) (*Conn, Request, error) {
 				return nil, Request{}, fmt.Errorf("%w: %v without a name", ErrMalformed, args[0])
 			}
 			req.Publish = args[0] == "publish"
-			c.stream = stream
+			c.stream, c.until, c.chunks.most = stream, time.Time{}, maxMessage
 			return c, req, nil
 		}
 	}
@@ -78,8 +80,13 @@ func Serve(ctx context.Context, l net.Listener, timeout time.Duration, do func(c
 		if ctx.Err() != nil {
 			return nil
 		}
-		if err != nil {
+		if errors.Is(err, net.ErrClosed) {
 			return err
+		}
+		if err != nil { // too many files are open, or the like: those who are here may go on
+			slog.Warn("rtmp", "err", err)
+			target.Wait(ctx, 100*time.Millisecond)
+			continue
 		}
 		wg.Go(func() {
 			stop := context.AfterFunc(ctx, func() { nc.Close() })

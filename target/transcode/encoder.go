@@ -87,6 +87,11 @@ func (st *stream) resume() {
 	defer st.mu.Unlock()
 	st.resting = false
 	st.queue = st.beginning()
+	clear(st.seen)
+	if len(st.group) > 0 { // what came before that does not come out any more
+		at := st.group[0].Timestamp
+		st.output = mediaClock{true, at, st.input.total - time.Duration(st.input.last-at)*time.Millisecond}
+	}
 }
 
 // soundLimit is how long an encoder waits for AAC to be made of Opus: what is not there when it begins is never there.

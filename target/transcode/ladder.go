@@ -37,6 +37,7 @@ func Args(encoder string) []string {
 		args = append(args, "-b:v", r.Rate, "-maxrate", r.Rate, "-bufsize", r.Rate, "-bf", "0", "-g", "250",
 			"-force_key_frames", "expr:if(isnan(prev_forced_t),1,gte(t,prev_forced_t+1))",
 			"-udu_sei", "1", "-vsync", "passthrough", "-c:a", "copy", "-flush_packets", "1",
+			"-max_interleave_delta", "300000", // µs: sound that stops does not hold the picture back for longer
 			"-flvflags", "no_duration_filesize", "-f", "flv", fmt.Sprintf("pipe:%d", 3+i))
 	}
 	return args

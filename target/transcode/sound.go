@@ -34,6 +34,7 @@ type sound struct {
 
 	mu        sync.Mutex
 	came      *flv.Hub // what comes in; nil: nothing yet
+	newest    uint32   // its newest time stamp
 	listeners int
 	changed   chan struct{}
 }
@@ -56,6 +57,7 @@ func (s *sound) take(t flv.Tag) bool {
 		s.came = hub
 		s.signal()
 	}
+	s.newest = t.Timestamp
 	s.mu.Unlock()
 	hub.Publish(t)
 	return hub == s.opus
@@ -66,6 +68,20 @@ func (s *sound) signal() {
 	case s.changed <- struct{}{}:
 	default:
 	}
+}
+
+// turn is where the time stamps of MPEG-TS begin anew, after 26 hours (ISO/IEC 13818-1, 2.4.3.7).
+const turn = 1 << 33
+
+// stamp gives the time stamp of the stream, in milliseconds, for one of MPEG-TS that is near to what came in last.
+func (s *sound) stamp(at int64) uint32 {
+	s.mu.Lock()
+	near := int64(s.newest) * ticks
+	s.mu.Unlock()
+	if off := near - at; off > 0 {
+		at += (off + turn/2) / turn * turn
+	}
+	return uint32(at / ticks)
 }
 
 // isOpus tells whether what comes in is Opus.
@@ -94,8 +110,8 @@ func (s *sound) run(ctx context.Context) {
 		}
 		if err := s.while(ctx, bridge); err != nil && ctx.Err() == nil {
 			slog.Error("sound", "err", err)
-			target.Wait(ctx, 200*time.Millisecond)
 		}
+		target.Wait(ctx, 200*time.Millisecond) // whatever a publisher does, ffmpeg is not started again and again
 	}
 }
 
@@ -165,6 +181,7 @@ func (s *sound) toAAC(ctx context.Context) error {
 				return err
 			}
 			if t.IsAudioHeader() || t.IsAAC() {
+				t.Timestamp = s.stamp(int64(t.Timestamp) * ticks)
 				s.made(t)
 			}
 		}
@@ -175,7 +192,9 @@ func (s *sound) toAAC(ctx context.Context) error {
 func (s *sound) toOpus(ctx context.Context) error {
 	return s.convert(ctx, s.aac, []string{"-f", "flv", "-i", "pipe:0", "-c:a", "libopus", "-b:a", "64k", "-ar", "48000", "-ac", "2",
 		"-frame_duration", "20", "-f", "mpegts", "-mpegts_copyts", "1", "-pes_payload_size", "0", "-muxdelay", "0", "-muxpreload", "0"},
-		writeFLV, func(in io.Reader) error { return readOpus(in, s.opus.Publish) })
+		writeFLV, func(in io.Reader) error {
+			return readOpus(in, func(at int64, packet []byte) { s.opus.Publish(flv.OpusTag(s.stamp(at), packet)) })
+		})
 }
 
 // convert runs ffmpeg on what comes out of a hub until one of them or ctx ends. Time stamps stay as they are.
@@ -263,7 +282,7 @@ const opusPacket = 20 * ticks
 
 // readOpus reads Opus from MPEG-TS. Its packets follow each other without a gap, as they are heard: time stamps that came from whole
 // milliseconds are off by a bit, which receivers would conceal.
-func readOpus(in io.Reader, do func(flv.Tag)) error {
+func readOpus(in io.Reader, do func(at int64, packet []byte)) error {
 	r := &mpegts.Reader{R: in}
 	if err := r.Initialize(); err != nil {
 		return err
@@ -278,13 +297,12 @@ func readOpus(in io.Reader, do func(flv.Tag)) error {
 				next = pts
 			}
 			for _, p := range packets {
-				do(flv.OpusTag(uint32(next/ticks), p))
+				do(next, p)
 				next += opusPacket
 			}
 			return nil
 		})
 	}
-	do(flv.OpusHeader)
 	for {
 		if err := r.Read(); err != nil {
 			return err
