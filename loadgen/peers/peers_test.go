@@ -32,6 +32,7 @@ const listen = "127.0.0.9"
 const (
 	webPort     = 8181
 	gatewayPort = 8182
+	chatPort    = 8183
 	rounds      = 3 // of each tool, in turns
 	warmUp      = 3 // seconds that livedrill load begins with; its own account is of the time behind it
 )
@@ -40,7 +41,7 @@ const (
 const serverKey = "LIVEDRILL_BENCH_SERVER"
 
 func TestMain(m *testing.M) {
-	serve, ok := map[string]func() error{"http": serveHTTP, "rtmp": serveRTMP}[os.Getenv(serverKey)]
+	serve, ok := map[string]func() error{"http": serveHTTP, "rtmp": serveRTMP, "chat": serveChat, "bare": bareLoop}[os.Getenv(serverKey)]
 	if !ok {
 		os.Exit(m.Run())
 	}
@@ -136,6 +137,63 @@ func spent(b *testing.B, in io.Reader, name string, args ...string) (float64, st
 	return (cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()).Seconds(), out.String()
 }
 
+// spentAs runs the test binary as something else.
+func spentAs(b *testing.B, what string) (float64, string) {
+	b.Helper()
+	b.Setenv(serverKey, what)
+	defer os.Unsetenv(serverKey) //nolint:errcheck // it is there
+	return spent(b, nil, "/proc/self/exe")
+}
+
+// count reads how much a server of ours has been asked.
+func count(port int) func() float64 {
+	return func() float64 {
+		resp, err := http.Get(fmt.Sprintf("http://%s:%d/count", listen, port))
+		if err != nil {
+			return 0
+		}
+		defer resp.Body.Close()
+		text, err := io.ReadAll(resp.Body)
+		n, parseErr := strconv.ParseFloat(string(text), 64)
+		if err != nil || parseErr != nil {
+			return 0
+		}
+		return n
+	}
+}
+
+// sampled runs a program for a time, and gives the CPU time that it took and how much it asked of a server behind its start: its first half.
+func sampled(b *testing.B, asked func() float64, d time.Duration, name string, args ...string) (cpu, n float64) {
+	b.Helper()
+	cmd := exec.CommandContext(b.Context(), name, args...)
+	if err := cmd.Start(); err != nil {
+		b.Fatal(err)
+	}
+	defer func() {
+		_ = cmd.Process.Kill() // it would go on
+		_ = cmd.Wait()
+	}()
+	p, err := process.NewProcess(int32(cmd.Process.Pid))
+	if err != nil {
+		b.Fatal(err)
+	}
+	reading := func() (float64, float64) {
+		t, err := p.Times()
+		if err != nil {
+			b.Fatal(err)
+		}
+		return t.User + t.System, asked()
+	}
+	target.Wait(b.Context(), d)
+	cpu, n = reading()
+	target.Wait(b.Context(), d)
+	after, all := reading()
+	if all == n {
+		b.Fatalf("%s asks for nothing", filepath.Base(name))
+	}
+	return after - cpu, all - n
+}
+
 // account is what livedrill says of a load that it made.
 type account struct {
 	Kind                      string
@@ -165,24 +223,24 @@ func load(b *testing.B, args ...string) (account, map[string]map[string]*float64
 	return account{}, nil
 }
 
-// BenchmarkHTTP holds the pool against wrk, which asks as fast as it is answered, and vegeta's attacker: CPU time of a request.
+// webScript has k6 ask as often as it can hold on two cores.
+const webScript = `
+import http from "k6/http";
+export const options = { discardResponseBodies: true,
+  scenarios: { s: { executor: "constant-arrival-rate", rate: 8000, timeUnit: "1s", duration: "60s", preAllocatedVUs: 64 } } };
+export default function () { http.get("%s"); }
+`
+
+// BenchmarkHTTP holds the pool against wrk, which asks as fast as it is answered, vegeta's attacker and k6: CPU time of a request.
 func BenchmarkHTTP(b *testing.B) {
 	server(b, "http", webPort)
-	wrk, vegeta := need(b, "wrk"), need(b, "vegeta")
+	wrk, vegeta, k6 := need(b, "wrk"), need(b, "vegeta"), need(b, "k6")
 	url := fmt.Sprintf("http://%s:%d/", listen, webPort)
-	count := func() float64 {
-		resp, err := http.Get(url + "count")
-		if err != nil {
-			b.Fatal(err)
-		}
-		defer resp.Body.Close()
-		text, err := io.ReadAll(resp.Body)
-		n, parseErr := strconv.ParseFloat(string(text), 64)
-		if err != nil || parseErr != nil {
-			b.Fatal(err, parseErr)
-		}
-		return n
+	script := filepath.Join(b.TempDir(), "http.js")
+	if err := os.WriteFile(script, fmt.Appendf(nil, webScript, url), 0o644); err != nil {
+		b.Fatal(err)
 	}
+	asked := count(webPort)
 	sum := map[string]struct{ cpu, n float64 }{}
 	add := func(who string, cpu, n float64) {
 		s := sum[who]
@@ -194,12 +252,14 @@ func BenchmarkHTTP(b *testing.B) {
 		ours, _ := load(b, "http", "--url", url, "--rate", "50000/s", "--for", "6s")
 		add("livedrill", ours.CPU, ours.Achieved)
 		late, achieved = max(late, ours.LateP99), achieved+ours.RateAchieved/rounds
-		before := count()
+		before := asked()
 		cpu, _ := spent(b, nil, wrk, "-t1", "-c64", "-d6s", url)
-		add("wrk", cpu, count()-before)
-		before = count()
+		add("wrk", cpu, asked()-before)
+		before = asked()
 		cpu, _ = spent(b, strings.NewReader("GET "+url+"\n"), vegeta, "attack", "-rate=15000", "-duration=6s", "-max-workers=128", "-connections=128", "-output=/dev/null")
-		add("vegeta", cpu, count()-before)
+		add("vegeta", cpu, asked()-before)
+		cpu, n := sampled(b, asked, 4*time.Second, k6, "run", "--quiet", "--no-usage-report", script)
+		add("k6", cpu, n)
 	}
 	each := func(who string) float64 { return 1e6 * sum[who].cpu / sum[who].n }
 	b.ReportMetric(achieved, "achieved/s")
@@ -207,6 +267,7 @@ func BenchmarkHTTP(b *testing.B) {
 	b.ReportMetric(each("livedrill"), "us/request")
 	b.ReportMetric(each("livedrill")/each("wrk"), "of-wrk")
 	b.ReportMetric(each("livedrill")/each("vegeta"), "of-vegeta")
+	b.ReportMetric(each("livedrill")/each("k6"), "of-k6")
 }
 
 // BenchmarkRTMP holds publishers against ffmpeg -c copy, both into the bundled ingest at 1 Mbit/s and 25 frames a second: CPU time of a
