@@ -247,7 +247,6 @@ func (r *run) send(ctx context.Context, conn *rtmp.Conn, until time.Time) error 
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	var batch []flv.Tag
-	var stamped []byte // what the batch's tags are made in
 	for n := 0; ; n++ {
 		t := r.clip.At(n)
 		batch = append(batch, t)
@@ -269,22 +268,33 @@ func (r *run) send(ctx context.Context, conn *rtmp.Conn, until time.Time) error 
 			due = free
 		}
 		r.m.Late.Observe(now.Sub(due).Seconds())
-		stamped = stamped[:0]
-		for i := range batch {
-			b, from := &batch[i], len(stamped)
-			if b.IsAAC() { // its stamp is that of the picture that it belongs to
-				stamped = media.AppendStampedSound(stamped, *b, now.Add(-time.Duration(t.Timestamp-b.Timestamp)*time.Millisecond))
-			} else {
-				stamped = media.AppendStamped(stamped, *b, now)
-			}
-			b.Data = stamped[from:]
-		}
-		if err := conn.WriteTags(batch); err != nil {
+		if err := write(conn, batch, now); err != nil {
 			return err
 		}
 		free = time.Now()
 		batch = batch[:0]
 	}
+}
+
+// stamped are buffers in which tags are stamped: of many publishers only a few send at the same moment.
+var stamped = sync.Pool{New: func() any { return new([]byte) }}
+
+// write stamps a picture, which is the last of the tags, and the sound before it, and sends them.
+func write(conn *rtmp.Conn, batch []flv.Tag, now time.Time) error {
+	buf := stamped.Get().(*[]byte)
+	defer stamped.Put(buf)
+	out, newest := (*buf)[:0], batch[len(batch)-1].Timestamp
+	for i := range batch {
+		b, from := &batch[i], len(out)
+		if b.IsAAC() { // it belongs to an earlier moment than the picture
+			out = media.AppendStampedSound(out, *b, now.Add(-time.Duration(newest-b.Timestamp)*time.Millisecond))
+		} else {
+			out = media.AppendStamped(out, *b, now)
+		}
+		b.Data = out[from:]
+	}
+	*buf = out
+	return conn.WriteTags(batch)
 }
 
 // probe is the viewer who proves that a publish succeeded.

@@ -1,6 +1,7 @@
 package rtmp
 
 import (
+	"bufio"
 	"context"
 	"crypto/rand"
 	"fmt"
@@ -19,7 +20,7 @@ func Dial(ctx context.Context, addr, app string, timeout time.Duration) (*Conn, 
 	}
 	stop := context.AfterFunc(ctx, func() { nc.Close() })
 	defer stop()
-	c := newConn(nc, timeout)
+	c := newConn(nc, timeout, commandBuffer)
 	if err := c.open(addr, app); err != nil {
 		nc.Close()
 		return nil, err
@@ -104,6 +105,7 @@ func (c *Conn) Publish(stream string) error {
 
 // Play begins to receive a stream; media comes in with ReadTag.
 func (c *Conn) Play(stream string) error {
+	c.chunks.in = bufio.NewReaderSize(c.chunks.in, mediaBuffer)
 	return c.begin("NetStream.Play.Start", "play", float64(0), nil, stream)
 }
 

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"sync"
 	"time"
 
 	"github.com/livedrill/livedrill/target/flv"
@@ -58,9 +59,14 @@ type Conn struct {
 	until   time.Time // when the other side must have said what it wants; zero: it has
 }
 
+const (
+	mediaBuffer   = 32 << 10 // of one to whom media come
+	commandBuffer = 2 << 10  // of one who hears commands alone: a publisher should not cost more than its frames
+)
+
 // newConn wraps a connection. timeout bounds every single read and write.
-func newConn(nc net.Conn, timeout time.Duration) *Conn {
-	return &Conn{net: nc, chunks: newChunkReader(bufio.NewReaderSize(nc, 32<<10)), timeout: timeout, chunk: defaultChunk,
+func newConn(nc net.Conn, timeout time.Duration, buffer int) *Conn {
+	return &Conn{net: nc, chunks: newChunkReader(bufio.NewReaderSize(nc, buffer)), timeout: timeout, chunk: defaultChunk,
 		stream: 1}
 }
 
@@ -116,17 +122,23 @@ func withoutSetDataFrame(body []byte) []byte {
 	return body
 }
 
+// batches are buffers for WriteTags: of many connections only a few write at the same moment.
+var batches = sync.Pool{New: func() any { return new([]byte) }}
+
 // WriteTags sends media in one write.
 func (c *Conn) WriteTags(tags []flv.Tag) error {
-	c.out = c.out[:0]
+	buf := batches.Get().(*[]byte)
+	defer batches.Put(buf)
+	out := (*buf)[:0]
 	for _, t := range tags {
 		on := byte(onVideo)
 		if t.Type == flv.Audio {
 			on = onAudio
 		}
-		c.out = appendMessage(c.out, on, message{t.Type, t.Timestamp, c.stream, t.Data}, c.chunk)
+		out = appendMessage(out, on, message{t.Type, t.Timestamp, c.stream, t.Data}, c.chunk)
 	}
-	return c.flush()
+	*buf = out
+	return c.write(out)
 }
 
 // read returns the next message that is not about the connection itself.
@@ -183,10 +195,14 @@ func (c *Conn) acknowledge() error {
 
 // answer sends a message from the side that reads.
 func (c *Conn) answer(m message) error {
+	return c.write(appendMessage(nil, onControl, m, c.chunk))
+}
+
+func (c *Conn) write(b []byte) error {
 	if err := c.net.SetWriteDeadline(c.deadline()); err != nil {
 		return err
 	}
-	_, err := c.net.Write(appendMessage(nil, onControl, m, c.chunk))
+	_, err := c.net.Write(b)
 	return err
 }
 
@@ -211,10 +227,7 @@ func (c *Conn) command(stream uint32, values ...any) {
 }
 
 func (c *Conn) flush() error {
-	if err := c.net.SetWriteDeadline(c.deadline()); err != nil {
-		return err
-	}
-	_, err := c.net.Write(c.out)
+	err := c.write(c.out)
 	c.out = c.out[:0]
 	return err
 }

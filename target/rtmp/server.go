@@ -28,7 +28,7 @@ const handshakeSize = 1536
 // Accept shakes hands with a client and reads its commands until it wants to publish or play (RTMP 1.0, 5.2 and 7.2).
 // The caller then answers with Approve or Refuse. timeout bounds the whole of Accept, and every later read and write.
 func Accept(nc net.Conn, timeout time.Duration) (*Conn, Request, error) {
-	c := newConn(nc, timeout)
+	c := newConn(nc, timeout, mediaBuffer)
 	c.until, c.chunks.most = time.Now().Add(timeout), maxCommand
 	if err := nc.SetDeadline(c.until); err != nil {
 		return nil, Request{}, err
