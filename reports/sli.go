@@ -26,7 +26,7 @@ var SLIs = []SLI{
 		Definition: "streams whose first frame a probe viewer saw at an edge within 10 s ÷ publish attempts",
 		Good:       `livedrill_push_total{result="seen"}`, Total: `livedrill_push_total`},
 	{Name: "publish_accept_ratio", Unit: "ratio",
-		Definition: "publishes accepted (RTMP NetStream.Publish.Start) ÷ attempts",
+		Definition: "publishes accepted (RTMP NetStream.Publish.Start; WHIP 201, ICE and DTLS) ÷ attempts",
 		Good:       `livedrill_publish_total{result="accepted"}`, Total: `livedrill_publish_total`},
 	{Name: "first_frame_seconds", Unit: "seconds",
 		Definition: "viewer: from before connecting to the last byte of the first decodable IDR; by HLS, of the segment with it",

@@ -119,7 +119,7 @@ func (v *viewer) connect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer in.Close()
+	defer func() { _ = in.Close() }() // it was only read
 	slow.Stop()
 	return v.read(in)
 }

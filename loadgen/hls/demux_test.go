@@ -39,7 +39,7 @@ func segment(t testing.TB) []byte {
 	t.Helper()
 	var out bytes.Buffer
 	video := &mpegts.Track{Codec: &codecs.H264{}}
-	sound := &mpegts.Track{Codec: &codecs.MPEG4Audio{Config: mpeg4audio.AudioSpecificConfig{Type: 2, SampleRate: 44100, ChannelCount: 1, ChannelConfig: 1}}}
+	sound := &mpegts.Track{Codec: &codecs.MPEG4Audio{Config: mpeg4audio.AudioSpecificConfig{Type: 2, SampleRate: 44100, ChannelConfig: 1}}}
 	w := &mpegts.Writer{W: &out, Tracks: []*mpegts.Track{video, sound}}
 	err := w.Initialize()
 	for i := range 2 {

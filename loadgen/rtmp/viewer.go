@@ -2,6 +2,7 @@ package rtmp
 
 import (
 	"context"
+	"errors"
 
 	"github.com/livedrill/livedrill/loadgen/audience"
 	"github.com/livedrill/livedrill/loadgen/flv"
@@ -36,8 +37,7 @@ func play(ctx context.Context, s *audience.Session, edge string) (flv.Source, er
 	s.Reached(audience.Connected)
 	p := &player{Conn: conn, stop: context.AfterFunc(ctx, func() { conn.Close() })}
 	if err := conn.Play(s.Channel); err != nil {
-		p.Close()
-		return nil, err
+		return nil, errors.Join(err, p.Close())
 	}
 	s.Reached(audience.Agreed)
 	return p, nil

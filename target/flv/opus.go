@@ -3,7 +3,7 @@ package flv
 // Opus, the sound of WebRTC, goes through the platform as Enhanced RTMP has it (Veovera, enhanced-rtmp-v2, "Enhanced Audio"): a head
 // that says what kind of packet it is, a four-letter name, and then the packet.
 const (
-	opusStart = 9<<4 | 0
+	opusStart = 9 << 4
 	opusCoded = 9<<4 | 1
 	opusName  = "Opus"
 )

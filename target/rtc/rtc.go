@@ -1,5 +1,5 @@
 // Package rtc is the WebRTC of the platform and of its load: connections that are agreed on by one HTTP request (WHIP, RFC 9725; WHEP),
-// and H.264 on its way between RTP and FLV.
+// and H.264 and Opus on their way between RTP and FLV.
 package rtc
 
 import (

@@ -15,7 +15,7 @@ const mtu = 1200
 type Track struct {
 	*webrtc.TrackLocalStaticRTP
 	packets rtp.Packetizer
-	rate    time.Duration // ticks in a second
+	rate    int64 // ticks in a second
 }
 
 // NewPicture makes a track of H.264.
@@ -30,12 +30,13 @@ func newTrack(codec webrtc.RTPCodecCapability, id string, payload uint8, cut rtp
 		return nil, err
 	}
 	// The connection puts its own payload type and SSRC in.
-	return &Track{t, rtp.NewPacketizer(mtu, payload, 0, cut, rtp.NewRandomSequencer(), codec.ClockRate), time.Duration(codec.ClockRate)}, nil
+	return &Track{t, rtp.NewPacketizer(mtu, payload, 0, cut, rtp.NewRandomSequencer(), codec.ClockRate), int64(codec.ClockRate)}, nil
 }
 
 // Write sends a frame of the moment at.
 func (t *Track) Write(frame []byte, at time.Duration) error {
-	stamp := uint32(at/time.Millisecond*t.rate/1000 + at%time.Millisecond*t.rate/time.Second)
+	ms, rest := at.Milliseconds(), int64(at%time.Millisecond)
+	stamp := uint32(ms*t.rate/1000 + rest*t.rate/int64(time.Second))
 	for _, p := range t.packets.Packetize(frame, 0) {
 		p.Timestamp = stamp
 		if err := t.WriteRTP(p); err != nil {
