@@ -3,6 +3,7 @@ package scenarios
 import (
 	"bufio"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 	"sync"
@@ -34,12 +35,22 @@ func watchMachine(m *record.Metrics, all []*hosts.Host) error {
 		port := h.Network().Port
 		m.CounterFunc("livedrill_host_sent_bytes_total", "Bytes that the host sent over its link.", labels, func() float64 { return ports.read(port).fromHost })
 		m.CounterFunc("livedrill_host_received_bytes_total", "Bytes that came to the host over its link.", labels, func() float64 { return ports.read(port).toHost })
-		// The file belongs to the network namespace that it was opened in: reading it again needs no way back there.
-		var sockets *os.File
-		if err := h.Do(func() (err error) { sockets, err = os.Open("/proc/thread-self/net/sockstat"); return err }); err != nil {
+		// The files belong to the network namespace that they were opened in: reading them again needs no way back there.
+		var sockets, counters *os.File
+		err := h.Do(func() (err error) {
+			if sockets, err = os.Open("/proc/thread-self/net/sockstat"); err == nil {
+				counters, err = os.Open("/proc/thread-self/net/snmp")
+			}
+			return err
+		})
+		if err != nil {
 			return fmt.Errorf("watch %s: %w", h.Name, err)
 		}
 		m.GaugeFunc("livedrill_host_tcp_connections", "TCP sockets in use on the host, listening ones included.", labels, func() float64 { return tcpInUse(sockets) })
+		m.CounterFunc("livedrill_host_tcp_retransmits_total", "TCP segments that the host sent again.", labels, func() float64 {
+			n, _ := hosts.CounterOf(io.NewSectionReader(counters, 0, 1<<16), "Tcp", "RetransSegs") // every kernel has it
+			return n
+		})
 	}
 	return nil
 }

@@ -41,6 +41,7 @@ type Orders struct {
 	Terminal  bool        `json:"terminal"` // progress may move
 	Keep      bool        `json:"keep"`     // no timeline: the platform stays until it is told to end
 	Try       bool        `json:"try"`      // only say what can be done here
+	Capture   bool        `json:"capture"`  // record the packets around each fault
 	Exposed   []Exposed   `json:"exposed"`  // what the listeners behind the control socket lead to
 
 	outside string // directory of sockets of a run without a range
@@ -81,6 +82,7 @@ type drill struct {
 	blind    chan error // says so when nothing is recorded any more; it has room for that
 	stack    *stack.Stack
 	runner   *injectors.Runner
+	captures *captures // nil: nobody asked for any
 	audit    *record.Audit
 	start    time.Time
 	wg       sync.WaitGroup
@@ -183,6 +185,7 @@ func (d *drill) note(kind string, details map[string]any) {
 		}
 	case "fault.inject", "fault.clean", "fault.not-restored":
 		at := d.boundary()
+		d.packets(id, kind == "fault.inject")
 		d.mu.Lock()
 		defer d.mu.Unlock()
 		w, begun := d.facts.Windows[id]
@@ -242,6 +245,11 @@ func (d *drill) up(ctx, background context.Context) error {
 		return err
 	}
 	d.facts.Ready = time.Since(d.Ordered).Seconds()
+	if d.Capture {
+		if err := d.capture(background, d.stack.Hosts()); err != nil {
+			return err
+		}
+	}
 	d.note("platform.ready", map[string]any{"profile": d.story.Target.Profile, "after_s": d.facts.Ready})
 	d.wg.Go(func() { d.stack.Keep(background) })
 	for _, c := range d.stack.Platform().Components {

@@ -53,6 +53,7 @@ var Catalogue = []Metric{
 	{"livedrill_host_received_bytes_total", "counter", "host", "Bytes that came to the host over its link."},
 	{"livedrill_host_sent_bytes_total", "counter", "host", "Bytes that the host sent over its link."},
 	{"livedrill_host_tcp_connections", "gauge", "host", "TCP sockets in use on the host, listening ones included."},
+	{"livedrill_host_tcp_retransmits_total", "counter", "host", "TCP segments that the host sent again."},
 	{"livedrill_ingest_broken_total", "counter", "", "Streams that ended without a goodbye."},
 	{"livedrill_ingest_publishes_total", "counter", "result", "Publishers by what became of them."},
 	{"livedrill_ingest_received_bytes_total", "counter", "", "Media received."},

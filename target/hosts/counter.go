@@ -1,7 +1,9 @@
 package hosts
 
 import (
+	"bufio"
 	"fmt"
+	"io"
 	"os"
 	"strconv"
 	"strings"
@@ -10,13 +12,20 @@ import (
 // Counter reads one of the kernel's network counters from a file of pairs of lines, names above values, as /proc/net/snmp and
 // /proc/net/netstat are.
 func Counter(file, group, name string) (float64, error) {
-	text, err := os.ReadFile(file)
+	f, err := os.Open(file)
 	if err != nil {
 		return 0, err
 	}
+	defer f.Close()
+	return CounterOf(f, group, name)
+}
+
+// CounterOf reads it from such a file that is open.
+func CounterOf(file io.Reader, group, name string) (float64, error) {
 	var names []string
-	for line := range strings.Lines(string(text)) {
-		fields := strings.Fields(line)
+	lines := bufio.NewScanner(file)
+	for lines.Scan() {
+		fields := strings.Fields(lines.Text())
 		if len(fields) == 0 || fields[0] != group+":" {
 			continue
 		}
@@ -30,5 +39,8 @@ func Counter(file, group, name string) (float64, error) {
 			}
 		}
 	}
-	return 0, fmt.Errorf("%s has no %s %s", file, group, name)
+	if err := lines.Err(); err != nil {
+		return 0, err
+	}
+	return 0, fmt.Errorf("there is no counter %s %s", group, name)
 }

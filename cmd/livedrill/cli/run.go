@@ -22,6 +22,7 @@ type runFlags struct {
 	profile   string
 	timeScale float64
 	noFaults  bool
+	capture   bool
 	json      bool
 }
 
@@ -50,6 +51,7 @@ be proven restored, 130 interrupted.`,
 	c.Flags().StringVar(&f.profile, "profile", "", "weak or hardened (default: the scenario's)")
 	c.Flags().Float64Var(&f.timeScale, "time-scale", 1, "stretch (2) or shorten (0.5) the timeline")
 	c.Flags().BoolVar(&f.noFaults, "no-faults", false, "leave the faults out: the same load for the same time, as a control")
+	c.Flags().BoolVar(&f.capture, "capture", false, "keep the heads of all packets around each fault, a pcap file for each host in DIR/captures")
 	c.Flags().BoolVar(&f.json, "json", false, "print result.json on stdout")
 	return c
 }
@@ -63,7 +65,7 @@ func (f runFlags) orders(name string, seeded bool) (scenarios.Orders, error) {
 	if !(f.timeScale >= 0.05 && f.timeScale <= 100) {
 		return scenarios.Orders{}, fmt.Errorf("--time-scale %g: is not between 0.05 and 100", f.timeScale)
 	}
-	o := scenarios.Orders{File: file, Text: text, Sets: f.sets, Profile: f.profile, TimeScale: f.timeScale, NoFaults: f.noFaults, Ordered: time.Now(),
+	o := scenarios.Orders{File: file, Text: text, Sets: f.sets, Profile: f.profile, TimeScale: f.timeScale, NoFaults: f.noFaults, Capture: f.capture, Ordered: time.Now(),
 		Version: version(), Dir: f.out}
 	if seeded {
 		o.Seed = &f.seed
