@@ -111,6 +111,16 @@ func TestMachinesReadThem(t *testing.T) {
 	if !strings.HasSuffix(text, "# EOF\n") {
 		t.Error("openmetrics does not end with # EOF")
 	}
+	reading := regexp.MustCompile(`^"livedrill-known" "livedrill\.(curve|sli|objective|exit)\[(\\"[^"\\]+\\",?)*\]" 17955\d{5} [-+0-9.e]+$`)
+	lines := strings.Split(strings.TrimSuffix(string(written(t, d, "zabbix")), "\n"), "\n")
+	for _, line := range lines {
+		if !reading.MatchString(line) {
+			t.Errorf("zabbix: %q is no reading", line)
+		}
+	}
+	if last := lines[len(lines)-1]; len(lines) < 500 || !strings.HasSuffix(last, " 3") {
+		t.Errorf("zabbix: %d readings, the last is %q", len(lines), last)
+	}
 }
 
 // TestPage holds the page to its promises: one file, no network, no slip of a verb, and small.

@@ -52,6 +52,7 @@ var Formats = []Format{
 	{"postmortem", "a draft with every section of a post-mortem, in Markdown", "", plain(writePostMortem)},
 	{"grafana", "a Grafana dashboard (JSON) of the run's figures", "", plain(writeGrafana)},
 	{"openslo", "an OpenSLO document (YAML) of the same objectives", "", plain(writeOpenSLO)},
+	{"zabbix", "the run's readings and result as input of zabbix_sender -T", "", plain(writeZabbix)},
 	{"pdf", "the HTML report as PDF, printed by chromium", "", writePDF},
 }
 
