@@ -10,6 +10,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 	"unsafe"
 
@@ -22,7 +23,8 @@ const (
 	captureHead    = 128             // bytes kept of each packet: every header, and a little of what is in it
 	captureBefore  = 5 * time.Second // kept from before a recording begins
 	captureSlots   = 1 << 15         // packets kept for that, at most
-	captureSocket  = 4 << 20         // bytes that may wait in the kernel
+	captureBlock   = 1 << 17         // bytes of packets that the kernel hands over together
+	captureBlocks  = 16              // of such that it has
 	recordingBytes = 64 << 20        // of one recording, at most
 )
 
@@ -30,6 +32,7 @@ const (
 // recordings that are open.
 type Capture struct {
 	socket *os.File
+	shared []byte // blocks of packets, written by the kernel
 	mu     sync.Mutex
 	ring   []packet
 	next   int
@@ -53,7 +56,8 @@ type Recording struct {
 	missed  int
 }
 
-// Capture opens the host's link for captures.
+// Capture opens the host's link for captures. The kernel puts packets into memory that both see, and says so ten times a second: a
+// system call for each would cost more than all else in a drill.
 func (h *Host) Capture() (*Capture, error) {
 	c := &Capture{}
 	err := h.Do(func() error {
@@ -66,15 +70,22 @@ func (h *Host) Capture() (*Capture, error) {
 		if err != nil {
 			return err
 		}
-		return errors.Join(
-			unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1),
-			unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, captureSocket), // as much of it as the machine allows
-			unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: networkOrder(unix.ETH_P_ALL), Ifindex: link.Attrs().Index}))
+		head := unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: captureHead} // take as much of every packet
+		err = errors.Join(
+			unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: 1, Filter: &head}),
+			unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_VERSION, unix.TPACKET_V3),
+			unix.SetsockoptTpacketReq3(fd, unix.SOL_PACKET, unix.PACKET_RX_RING, &unix.TpacketReq3{Block_size: captureBlock, Block_nr: captureBlocks,
+				Frame_size: 1 << 11, Frame_nr: captureBlock * captureBlocks >> 11, Retire_blk_tov: 100}))
+		if err != nil {
+			return err
+		}
+		if c.shared, err = unix.Mmap(fd, 0, captureBlock*captureBlocks, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED); err != nil {
+			return err
+		}
+		return unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: networkOrder(unix.ETH_P_ALL), Ifindex: link.Attrs().Index})
 	})
 	if err != nil {
-		if c.socket != nil {
-			_ = c.socket.Close() // nothing came of it
-		}
+		c.close()
 		return nil, fmt.Errorf("capture on %s: %w", h.Name, err)
 	}
 	return c, nil
@@ -84,54 +95,54 @@ func networkOrder(v uint16) uint16 {
 	return binary.NativeEndian.Uint16(binary.BigEndian.AppendUint16(nil, v))
 }
 
+func (c *Capture) close() {
+	if c.shared != nil {
+		_ = unix.Munmap(c.shared) // it was mapped
+	}
+	if c.socket != nil {
+		_ = c.socket.Close() // nothing is written to it
+	}
+}
+
 // Run takes packets until ctx ends, and closes the link.
 func (c *Capture) Run(ctx context.Context) error {
-	defer c.socket.Close() // nothing is written to it
+	defer c.close()
 	stop := context.AfterFunc(ctx, func() { _ = c.socket.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
 	raw, err := c.socket.SyscallConn()
 	if err != nil {
 		return err
 	}
-	var p packet
-	var control [64]byte
-	for {
-		var failed error
-		err := raw.Read(func(fd uintptr) bool {
-			var n, size int
-			n, size, _, _, failed = unix.Recvmsg(int(fd), p.head[:], control[:], unix.MSG_TRUNC)
-			if errors.Is(failed, unix.EAGAIN) || errors.Is(failed, unix.EINTR) {
-				return false
-			}
-			p.length, p.kept, p.at = n, min(n, captureHead), stamped(control[:size])
-			return true
-		})
-		switch {
-		case ctx.Err() != nil:
+	for n := 0; ; n = (n + 1) % captureBlocks {
+		block := c.shared[n*captureBlock:][:captureBlock]
+		header := (*unix.TpacketHdrV1)(unsafe.Pointer(&block[unsafe.Offsetof(unix.TpacketBlockDesc{}.Hdr)]))
+		err := raw.Read(func(uintptr) bool { return atomic.LoadUint32(&header.Block_status)&unix.TP_STATUS_USER != 0 })
+		if ctx.Err() != nil {
 			return nil
-		case errors.Is(failed, unix.ENETDOWN): // a fault took the link down: it comes back
-		case err != nil || failed != nil:
-			return fmt.Errorf("capture: %w", errors.Join(err, failed))
-		default:
-			c.take(&p)
 		}
+		if err != nil {
+			return fmt.Errorf("capture: %w", err)
+		}
+		c.take(block, header)
+		atomic.StoreUint32(&header.Block_status, unix.TP_STATUS_KERNEL)
 	}
 }
 
-// stamped reads the kernel's time of arrival; without one it is now.
-func stamped(control []byte) time.Time {
-	messages, _ := unix.ParseSocketControlMessage(control) // the kernel's own form
-	for _, m := range messages {
-		if m.Header.Level == unix.SOL_SOCKET && m.Header.Type == unix.SO_TIMESTAMPNS && len(m.Data) >= int(unsafe.Sizeof(unix.Timespec{})) {
-			return time.Unix((*unix.Timespec)(unsafe.Pointer(&m.Data[0])).Unix())
-		}
-	}
-	return time.Now()
-}
-
-func (c *Capture) take(p *packet) {
+// take keeps and writes the packets of a block (packet(7), tpacket_v3).
+func (c *Capture) take(block []byte, header *unix.TpacketHdrV1) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	at := block[header.Offset_to_first_pkt:]
+	for range header.Num_pkts {
+		h := (*unix.Tpacket3Hdr)(unsafe.Pointer(&at[0]))
+		p := packet{at: time.Unix(int64(h.Sec), int64(h.Nsec)), length: int(h.Len)}
+		p.kept = copy(p.head[:], at[h.Mac:][:h.Snaplen])
+		c.keep(&p)
+		at = at[h.Next_offset:]
+	}
+}
+
+func (c *Capture) keep(p *packet) {
 	if len(c.ring) < captureSlots {
 		c.ring = append(c.ring, *p)
 	} else {
@@ -176,7 +187,7 @@ func (c *Capture) count() {
 		return // closed: nothing comes any more
 	}
 	_ = raw.Control(func(fd uintptr) {
-		if s, err := unix.GetsockoptTpacketStats(int(fd), unix.SOL_PACKET, unix.PACKET_STATISTICS); err == nil {
+		if s, err := unix.GetsockoptTpacketStatsV3(int(fd), unix.SOL_PACKET, unix.PACKET_STATISTICS); err == nil {
 			for _, r := range c.open {
 				r.missed += int(s.Drops)
 			}
