@@ -73,6 +73,7 @@ type form struct {
 	Phases     Phases   `json:"phases"`
 	Load       later    `json:"load"`
 	Faults     later    `json:"faults"`
+	Surprise   later    `json:"surprise"`
 	Objectives later    `json:"objectives"`
 	Verify     []string `json:"verify"`
 	Alerts     later    `json:"alerts"`
@@ -124,7 +125,7 @@ func (d *decoder) scenario(root *yaml.Node) Scenario {
 		top.Content = nil
 		for i := 0; i+1 < len(root.Content); i += 2 {
 			key := root.Content[i].Value
-			if slices.Contains([]string{"load", "faults", "objectives", "alerts", "incidents"}, key) && parts[key] == nil {
+			if slices.Contains([]string{"load", "faults", "surprise", "objectives", "alerts", "incidents"}, key) && parts[key] == nil {
 				parts[key] = root.Content[i+1]
 				continue
 			}
@@ -165,6 +166,9 @@ func (d *decoder) scenario(root *yaml.Node) Scenario {
 	}
 	s.Load = d.load(parts["load"], root)
 	s.Faults = d.faults(parts["faults"])
+	var drawn []Fault
+	s.Surprise, drawn = d.surprise(parts["surprise"], s.Seed, s.FaultTime())
+	s.Faults = append(s.Faults, drawn...)
 	s.Objectives = d.objectives(parts["objectives"], s)
 	s.Alerts = d.alerts(parts["alerts"])
 	s.Incidents = d.incidents(parts["incidents"])

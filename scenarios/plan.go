@@ -71,7 +71,11 @@ func (s Scenario) WritePlan(w io.Writer) error {
 			fmt.Fprintf(t, "  %s\t  %s %s on %s for %s %s\n", clock(s.FaultsFrom()+f.At), f.ID, f.Kind, f.On, f.For, flat(f.Fault))
 		}
 	}
-	fmt.Fprintf(t, "  %s\tend\n\nload\t\n", clock(s.Length()))
+	fmt.Fprintf(t, "  %s\tend\n", clock(s.Length()))
+	if len(s.Surprise.Of) > 0 {
+		fmt.Fprintf(t, "  drawn by the seed\t%s\n", s.Surprise)
+	}
+	fmt.Fprint(t, "\nload\t\n")
 	for _, l := range s.Load {
 		fmt.Fprintf(t, "  %s\t%s %s; regions %s\n", l.Name, l.Kind, flat(l.Generator), flat(l.Regions))
 	}

@@ -49,15 +49,16 @@ type Orders struct {
 
 // Resolve reads the scenario as it will be run.
 func (o Orders) Resolve() (Scenario, error) {
-	s, err := Parse(o.File, o.Text, o.Sets)
+	sets := o.Sets
+	if o.Seed != nil { // before anything is drawn by it
+		sets = append(slices.Clone(sets), fmt.Sprintf("seed=%d", *o.Seed))
+	}
+	s, err := Parse(o.File, o.Text, sets)
 	if err != nil {
 		return s, err
 	}
 	if o.Profile != "" {
 		s.Target.Profile = o.Profile
-	}
-	if o.Seed != nil {
-		s.Seed = *o.Seed
 	}
 	if _, err := target.ProfileDefences(s.Target.Profile, s.Target.Defences); err != nil {
 		return s, err

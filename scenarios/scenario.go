@@ -22,6 +22,7 @@ type Scenario struct {
 	Phases     Phases
 	Load       []Workload
 	Faults     []Fault
+	Surprise   Surprise // what some of them were drawn from; they stand among them
 	Objectives []reports.Objective
 	Verify     []string
 	Alerts     reports.AlertRules

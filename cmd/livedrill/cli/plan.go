@@ -34,6 +34,7 @@ func (a *app) plan() *cobra.Command {
 			}
 			return nil
 		}}
+	c.Flags().Uint64Var(&f.seed, "seed", 0, "seed of everything random (default: the scenario's)")
 	c.Flags().StringArrayVar(&f.sets, "set", nil, "change a value of the scenario, as in load.chat.rate=100/s")
 	c.Flags().StringVar(&f.profile, "profile", "", "weak or hardened (default: the scenario's)")
 	c.Flags().Float64Var(&f.timeScale, "time-scale", 1, "stretch (2) or shorten (0.5) the timeline")
