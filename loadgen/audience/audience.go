@@ -160,7 +160,9 @@ func (h *House) sit(ctx context.Context, s seat) error {
 	h.mu.Unlock()
 	h.N.begun.Inc()
 	planned, cancel := context.WithTimeout(ctx, stay)
+	stop := context.AfterFunc(planned, func() { h.leave(v) }) // a goodbye that takes time is no time of watching
 	err := h.watch(planned, v)
+	stop()
 	cancel()
 	if err != nil {
 		h.N.dropped.Inc()
@@ -172,14 +174,23 @@ func (h *House) sit(ctx context.Context, s seat) error {
 			h.M.Failed.Inc()
 		}
 	}
+	h.leave(v)
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.count(v, time.Now())
-	delete(h.watching, v)
 	if h.N.ended.Inc(); v.stalls > 0 {
 		h.N.hurt.Inc()
 	}
 	return err
+}
+
+// leave settles a viewer's account, once.
+func (h *House) leave(v *Session) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if _, here := h.watching[v]; here {
+		h.count(v, time.Now())
+		delete(h.watching, v)
+	}
 }
 
 // Arrived puts media into the player's buffer; what comes first is the first picture.

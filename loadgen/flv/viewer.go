@@ -14,6 +14,7 @@ import (
 	"github.com/livedrill/livedrill/loadgen/audience"
 	"github.com/livedrill/livedrill/target"
 	"github.com/livedrill/livedrill/target/flv"
+	"github.com/livedrill/livedrill/target/stamp"
 )
 
 // Load is an audience.
@@ -65,7 +66,8 @@ const (
 type viewer struct {
 	*audience.Session
 	open   Open
-	newest uint32 // time stamp of the newest frame, over connections
+	newest uint32    // time stamp of the newest frame, over connections
+	sent   time.Time // and its send time, if it had one
 	have   bool
 
 	mu   sync.Mutex
@@ -157,6 +159,7 @@ type answered struct {
 func (v *viewer) read(in Source) error {
 	v.Connected()
 	begun, before := false, uint32(0)
+	fresh := !v.have // an edge begins with what it has: a viewer who comes again has seen the first of it
 	for {
 		t, err := in.Next()
 		if err != nil {
@@ -173,18 +176,30 @@ func (v *viewer) read(in Source) error {
 		if !t.IsFrame() || !begun && !t.IsKey() {
 			continue
 		}
-		if behind := int32(t.Timestamp - v.newest); v.have && behind <= 0 && behind > -60_000 {
+		sent, stamped := stamp.Find(t.Data)
+		if !fresh && v.repeats(t, sent, stamped) {
 			begun, before = true, t.Timestamp
-			continue // an edge begins with what it has, and the viewer has seen that
+			continue
 		}
+		fresh = true
 		media := time.Duration(t.Timestamp-before) * time.Millisecond
 		if !begun || media > longest {
 			media = 0
 		}
 		begun, before = true, t.Timestamp
-		v.newest, v.have = t.Timestamp, true
+		v.newest, v.sent, v.have = t.Timestamp, sent, true
 		v.Arrived(now, media)
 		decoded := time.Duration(t.Timestamp) * time.Millisecond
 		v.Picture(decoded, decoded+time.Duration(t.CompositionTime())*time.Millisecond, t.Data, now)
 	}
+}
+
+// repeats tells whether the viewer has seen a frame. Its send time says so: time stamps begin anew with a publisher who comes again. Of a
+// server of one's own whose frames have none, time stamps of a minute back count as seen.
+func (v *viewer) repeats(t flv.Tag, sent time.Time, stamped bool) bool {
+	if stamped && !v.sent.IsZero() {
+		return !sent.After(v.sent)
+	}
+	behind := int32(t.Timestamp - v.newest)
+	return behind <= 0 && behind > -60_000
 }

@@ -12,6 +12,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -45,7 +46,7 @@ const length = 8 * time.Second
 // Clip is the camera's film. It is read-only and may be shared.
 type Clip struct {
 	Config []flv.Tag // decoder configurations
-	Tags   []flv.Tag // media in order, time stamps from 0
+	Tags   []flv.Tag // media in order
 	Length time.Duration
 }
 
@@ -105,7 +106,7 @@ func render(ctx context.Context, args func(out string) []string, path string) ([
 func parse(data []byte) (*Clip, error) {
 	c := &Clip{}
 	r := flv.NewReader(bytes.NewReader(data))
-	var last uint32
+	var first, last uint32
 	frames := 0
 	for {
 		t, err := r.Next()
@@ -121,7 +122,9 @@ func parse(data []byte) (*Clip, error) {
 		case t.IsFrame() || t.Type == flv.Audio && len(t.Data) > 2:
 			c.Tags = append(c.Tags, t)
 			if t.IsFrame() {
-				frames++
+				if frames++; frames == 1 {
+					first = t.Timestamp
+				}
 				last = t.Timestamp
 			}
 		}
@@ -129,7 +132,10 @@ func parse(data []byte) (*Clip, error) {
 	if frames < 2 || !firstFrame(c.Tags).IsKey() {
 		return nil, errors.New("synthetic camera: the clip does not begin with a key frame")
 	}
-	c.Length = time.Duration(float64(last)*float64(frames)/float64(frames-1)+0.5) * time.Millisecond
+	whole := uint32(float64(last-first)*float64(frames)/float64(frames-1) + 0.5)
+	c.Length = time.Duration(whole) * time.Millisecond
+	begin := c.Tags[0].Timestamp // sound that lies behind the end would come after that of the next turn
+	c.Tags = slices.DeleteFunc(c.Tags, func(t flv.Tag) bool { return !t.IsFrame() && t.Timestamp >= begin+whole })
 	return c, nil
 }
 

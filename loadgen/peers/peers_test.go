@@ -132,7 +132,7 @@ func spent(b *testing.B, in io.Reader, name string, args ...string) (float64, st
 	var out, errs bytes.Buffer
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = in, &out, &errs
 	if err := cmd.Run(); err != nil {
-		b.Logf("%s: %v: %s", filepath.Base(name), err, errs.String())
+		b.Errorf("%s: %v: %s", filepath.Base(name), err, errs.String())
 	}
 	return (cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()).Seconds(), out.String()
 }
@@ -283,6 +283,9 @@ func BenchmarkRTMP(b *testing.B) {
 	for range rounds {
 		before := ingestCPU()
 		l, _ := load(b, "rtmp", "--url", "rtmp://"+listen+"/live", "--publishers", strconv.Itoa(many), "--bitrate", "1M", "--fps", "25", "--for", fmt.Sprintf("%ds", seconds))
+		if l.Failed > 0 {
+			b.Fatalf("%g publishers failed: their processor time says nothing", l.Failed)
+		}
 		ours += l.CPU / (many * seconds) / rounds
 		ingest += (ingestCPU() - before) / (many * (warmUp + seconds)) / rounds
 		done := make(chan float64, few)

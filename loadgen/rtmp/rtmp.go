@@ -175,14 +175,21 @@ func (r *run) stay(ctx context.Context, i int) {
 
 // publish sends one stream until its time is over. An error is what the publisher would complain about.
 func (r *run) publish(ctx context.Context, channel string, until time.Time) error {
+	refuse := func(error) {}
 	if r.URL == "" {
-		r.wg.Go(func() { r.probe(ctx, channel) })
+		proof, cancel := context.WithCancelCause(ctx)
+		r.wg.Go(func() { r.probe(proof, channel); cancel(nil) })
+		refuse = cancel
 	}
 	conn, err := r.connect(ctx, channel)
 	if ctx.Err() != nil {
+		if err == nil {
+			_ = conn.Close() // nothing was sent
+		}
 		return nil
 	}
 	if err != nil {
+		refuse(errRefused) // what the probe sees from now on is not this attempt's
 		r.accepted["refused"].Inc()
 		return err
 	}
@@ -230,11 +237,16 @@ func dial(ctx context.Context, addr, app, key string) (*rtmp.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
+	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	defer stop()
 	if err := conn.Publish(key); err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
 	return conn, nil
 }
+
+// errRefused is why a probe has nothing to wait for.
+var errRefused = errors.New("the publish was refused")
 
 // send plays the film in real time. What lies between two frames goes out with the second one, in one write: it is how muxers send, and a
 // write costs more than all the rest. A frame's lateness is its send time after its time stamp's moment.
@@ -313,7 +325,7 @@ func (r *run) probe(ctx context.Context, channel string) {
 			break
 		}
 	}
-	if errors.Is(ctx.Err(), context.DeadlineExceeded) { // else the drill has ended: neither seen nor unseen
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) || errors.Is(context.Cause(ctx), errRefused) { // else the drill has ended: neither seen nor unseen
 		r.push["unseen"].Inc()
 	}
 }

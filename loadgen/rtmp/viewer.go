@@ -34,12 +34,12 @@ func play(ctx context.Context, s *audience.Session, edge string) (flv.Source, er
 	if err != nil {
 		return nil, err
 	}
-	s.Reached(audience.Connected)
+	s.Reached(audience.Agreed)
 	p := &player{Conn: conn, stop: context.AfterFunc(ctx, func() { conn.Close() })}
 	if err := conn.Play(s.Channel); err != nil {
 		return nil, errors.Join(err, p.Close())
 	}
-	s.Reached(audience.Agreed)
+	s.Reached(audience.Answered)
 	return p, nil
 }
 

@@ -61,8 +61,7 @@ func (p *publishers) stay(ctx context.Context, i int) {
 	due := p.m.Start.Add(time.Duration(i%20) * 50 * time.Millisecond)
 	for target.Wait(ctx, time.Until(due)) && time.Now().Before(p.m.End()) {
 		p.m.Offered.Inc()
-		p.m.Achieved.Inc()
-		if p.stream(ctx, i) == nil {
+		if p.stream(ctx, i, due) == nil {
 			return // the plan is over
 		}
 		p.m.Failed.Inc()
@@ -71,31 +70,30 @@ func (p *publishers) stay(ctx context.Context, i int) {
 }
 
 // stream publishes until the plan is over. An error is what the publisher would complain about.
-func (p *publishers) stream(ctx context.Context, i int) error {
+func (p *publishers) stream(ctx context.Context, i int, due time.Time) error {
 	pc, err := p.peers.New()
 	if err != nil {
 		return err
 	}
 	hangUp := func() { rtc.HangUp(pc) }
-	defer func() { hangUp() }()
-	picture, err := p.track(pc, rtc.NewPicture)
+	var listening sync.WaitGroup
+	defer func() { hangUp(); listening.Wait() }()
+	picture, err := p.track(pc, rtc.NewPicture, &listening)
 	var sound *rtc.Track
 	if err == nil && len(p.sound) > 0 {
-		sound, err = p.track(pc, rtc.NewSound)
+		sound, err = p.track(pc, rtc.NewSound, &listening)
 	}
 	if err != nil {
 		return err
 	}
+	if !p.enter(ctx, due) {
+		return nil
+	}
 	url, err := p.address(ctx, i)
 	if err == nil {
-		select {
-		case p.gate <- struct{}{}:
-		case <-ctx.Done():
-			return nil
-		}
 		hangUp, err = rtc.Offer(ctx, p.client, url, pc)
-		<-p.gate
 	}
+	<-p.gate
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil
@@ -112,15 +110,28 @@ func (p *publishers) stream(ctx context.Context, i int) error {
 	return nil
 }
 
-// track adds a track to a connection, and listens to what the server says of it.
-func (p *publishers) track(pc *webrtc.PeerConnection, newTrack func() (*rtc.Track, error)) (*rtc.Track, error) {
+// enter waits at the gate, which makes an attempt late, and is false when the plan ends before.
+func (p *publishers) enter(ctx context.Context, due time.Time) bool {
+	ctx, cancel := context.WithDeadline(ctx, p.m.End())
+	defer cancel()
+	select {
+	case p.gate <- struct{}{}:
+		p.m.Carried(due, time.Now())
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// track adds a track to a connection, and listens to what the server says of it until the connection ends.
+func (p *publishers) track(pc *webrtc.PeerConnection, newTrack func() (*rtc.Track, error), listening *sync.WaitGroup) (*rtc.Track, error) {
 	track, err := newTrack()
 	if err != nil {
 		return nil, err
 	}
 	sender, err := pc.AddTrack(track)
 	if err == nil {
-		go p.listen(sender) // ends with the connection
+		listening.Go(func() { p.listen(sender) })
 	}
 	return track, err
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/livedrill/livedrill/target/flv"
@@ -20,6 +21,11 @@ func (r *relay) rtmp(ctx context.Context, conn *rtmp.Conn, req rtmp.Request) err
 	if req.Publish || match == nil {
 		return conn.Refuse(req, "an edge has streams to play: /live/CHANNEL")
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	var reading sync.WaitGroup
+	defer reading.Wait()
+	defer conn.Close()
+	reading.Go(func() { defer cancel(); _ = conn.Gone() }) // why is nothing to an edge
 	key := streamKey(match)
 	p := r.join(ctx, key, flv.NewHub)
 	defer r.leave(key, p)

@@ -2,6 +2,7 @@ package flv
 
 import (
 	"context"
+	"slices"
 	"sync"
 )
 
@@ -30,7 +31,7 @@ type Subscription struct {
 	hub     *Hub
 	mu      sync.Mutex
 	queue   []Tag
-	waiting bool // a key frame is needed before anything more is queued
+	waiting bool // a key frame is needed before anything but configurations is queued
 	dropped uint64
 	wake    chan struct{}
 	ended   bool
@@ -68,18 +69,24 @@ func (h *Hub) Subscribe() *Subscription {
 	s := &Subscription{hub: h, wake: make(chan struct{}, 1)}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for _, t := range []*Tag{h.script, h.video, h.audio} {
-		if t != nil {
-			s.queue = append(s.queue, *t)
-		}
-	}
-	s.queue = append(s.queue, h.group...)
+	s.queue = append(h.configuration(), h.group...)
 	s.waiting = len(h.group) == 0 && !h.sound
 	s.ended = h.closed
 	if !h.closed {
 		h.subs[s] = struct{}{}
 	}
 	return s
+}
+
+// configuration is what a reader needs before the first picture. Sound comes first: who has seen the picture's knows whether there is any.
+// h.mu is held.
+func (h *Hub) configuration() (out []Tag) {
+	for _, t := range []*Tag{h.script, h.audio, h.video} {
+		if t != nil {
+			out = append(out, *t)
+		}
+	}
+	return out
 }
 
 // Forget drops the group that is kept for newcomers: they get a picture with the next key frame.
@@ -106,7 +113,7 @@ func (s *Subscription) push(t Tag) {
 	config := t.Type == Script || t.IsVideoHeader() || t.IsAudioHeader()
 	if len(s.queue) >= queueLimit && !s.waiting {
 		s.dropped += uint64(len(s.queue))
-		s.queue = s.queue[:0:0]
+		s.queue = s.hub.configuration() // the newest: what is thrown away may have held it
 		s.waiting = !s.hub.sound
 	}
 	if s.waiting && t.IsKey() {
@@ -115,6 +122,9 @@ func (s *Subscription) push(t Tag) {
 	if s.waiting && !config {
 		s.dropped++
 		return
+	}
+	if s.waiting { // nothing but configurations waits: the newest of each is enough
+		s.queue = slices.DeleteFunc(s.queue, func(old Tag) bool { return old.Type == t.Type })
 	}
 	s.queue = append(s.queue, t)
 	s.signal()

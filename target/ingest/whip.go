@@ -116,7 +116,7 @@ func (s *server) receive(serving context.Context, w http.ResponseWriter, r *http
 			<-ctx.Done()
 			return ctx.Err() // said where the connection ended
 		})
-		if serving.Err() == nil && !errors.Is(context.Cause(ctx), errGoodbye) {
+		if serving.Err() == nil && video.Load() && !errors.Is(context.Cause(ctx), errGoodbye) { // without a picture it never was a stream
 			s.broken.Inc()
 		}
 	})

@@ -176,7 +176,7 @@ func TestLongPlay(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const limit, tags, size = 200 * time.Millisecond, 100, 100_000
+	const limit, tags, size = time.Second, 300, 20_000
 	ctx, cancel := context.WithCancel(t.Context())
 	hub := flv.NewSoundHub()
 	done := make(chan error, 1)

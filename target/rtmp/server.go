@@ -3,6 +3,7 @@ package rtmp
 import (
 	"context"
 	"crypto/rand"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -113,6 +114,35 @@ func (c *Conn) PlayHub(ctx context.Context, hub *flv.Hub) error {
 			return c.Unpublished()
 		}
 		if err := c.WriteTags(tags); err != nil {
+			return err
+		}
+	}
+}
+
+// Gone reads what a player says until it leaves, and returns why. It answers nothing: others may be writing. A player may be silent for
+// as long as it likes.
+func (c *Conn) Gone() error {
+	if err := c.net.SetReadDeadline(time.Time{}); err != nil {
+		return err
+	}
+	for {
+		m, err := c.chunks.next()
+		if err != nil {
+			return err
+		}
+		switch {
+		case m.kind == setChunkSize && len(m.body) >= 4:
+			size := binary.BigEndian.Uint32(m.body)
+			if size < 1 || size > maxChunk {
+				return fmt.Errorf("%w: chunks of %d bytes", ErrMalformed, size)
+			}
+			c.chunks.size = int(size)
+		case m.kind == commandAMF3 && len(m.body) > 0:
+			err = ended(m.body[1:])
+		case m.kind == commandAMF0:
+			err = ended(m.body)
+		}
+		if err != nil {
 			return err
 		}
 	}

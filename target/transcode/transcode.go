@@ -27,7 +27,8 @@ type server struct {
 	client  *http.Client // streaming: no time limit of its own
 	mu      sync.Mutex
 	streams map[string]*stream
-	ended   map[string]float64 // media and CPU time of encoders that have ended
+	ended   map[string]float64  // media and CPU time of encoders that have ended
+	most    target.EncoderState // that was ever read
 	card    sessions
 	wg      sync.WaitGroup
 }
@@ -163,6 +164,12 @@ func (s *server) state() target.EncoderState {
 		}
 		out.PIDs = append(out.PIDs, pid)
 		out.CPU += cpuOf(pid)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, v := range []struct{ most, now *float64 }{{&s.most.CPU, &out.CPU}, {&s.most.Media, &out.Media}, {&s.most.Input, &out.Input}} {
+		*v.most = max(*v.most, *v.now) // an encoder that is just ending is in neither sum: a counter never falls
+		*v.now = *v.most
 	}
 	return out
 }
