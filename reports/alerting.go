@@ -42,9 +42,13 @@ func (j *judge) alerts(ctx context.Context, r *Result) error {
 		s := float64(t.UnixMilli())/1000 - j.abs(0)
 		return &s
 	}
-	judged := j.Phases[0].To // nothing is judged in the warm-up
-	if len(j.Phases) == 1 || j.Phases[0].Name != "warm-up" {
+	judged := j.judgedFrom()
+	if len(j.Phases) == 1 {
 		judged = from
+	}
+	recorded, err := j.last(ctx, "count(livedrill_load_offered_total)")
+	if err != nil {
+		return err
 	}
 	fired := map[string]bool{} // by name: several rules may give one alert
 	for _, rule := range found {
@@ -56,7 +60,9 @@ func (j *judge) alerts(ctx context.Context, r *Result) error {
 			}
 		}
 		j.blame(r, &a)
-		a.State, a.Why = j.alertState(r, a, rule)
+		if a.State, a.Why = j.alertState(r, a, rule); recorded == 0 {
+			a.State, a.Why = AlertOpen, "nothing was recorded at the end of the run"
+		}
 		fired[a.Name] = fired[a.Name] || a.State == AlertOK
 		r.Alerts = append(r.Alerts, a)
 	}

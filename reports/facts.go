@@ -79,6 +79,9 @@ func (f Facts) Write(dir string) error {
 // ReadFacts reads them again.
 func ReadFacts(dir string) (Facts, error) {
 	var f Facts
+	if info, err := os.Stat(filepath.Join(dir, FactsFile)); err == nil && !info.Mode().IsRegular() {
+		return f, fmt.Errorf("%s is no file", filepath.Join(dir, FactsFile))
+	}
 	data, err := os.ReadFile(filepath.Join(dir, FactsFile))
 	if err != nil {
 		return f, fmt.Errorf("%s holds no run: %w", dir, err)

@@ -3,6 +3,7 @@ package reports
 import (
 	"context"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/livedrill/livedrill/reports/stats"
@@ -38,12 +39,30 @@ func (j *judge) impact(ctx context.Context) ([]Impact, error) {
 	return out, nil
 }
 
+// settled is how long before an injection an SLI is looked at, to tell what the fault did from what was so before.
+const settled = 10.0
+
+// judgedFrom is the end of the warm-up.
+func (j *judge) judgedFrom() float64 {
+	if p := j.Phases[0]; p.Name == "warm-up" {
+		return p.To
+	}
+	return j.Phases[0].From
+}
+
 // follow reads one SLI window by window after one fault.
 func (j *judge) follow(ctx context.Context, f Fault, o Objective, sli SLI) (im Impact, hurt bool, err error) {
 	im = Impact{Fault: f.ID, Objective: o.Name}
 	values, ends, err := j.moving(ctx, sli, o.Quantile, j.abs(*f.Injected), j.abs(j.until(f)))
 	if err != nil {
 		return im, false, err
+	}
+	before, _, err := j.moving(ctx, sli, o.Quantile, j.abs(max(*f.Injected-settled, j.judgedFrom())), j.abs(*f.Injected))
+	if err != nil {
+		return im, false, err
+	}
+	if n := len(before); n >= inARow && !slices.ContainsFunc(before[n-inARow:], o.Holds) {
+		return im, false, nil // it was as bad already
 	}
 	bad, good := 0, 0
 	worst := math.NaN()

@@ -25,14 +25,28 @@ type Evidence struct {
 	SHA256 string `json:"sha256"`
 }
 
+// unreadable stands in the place of the sum of a file that may not be read.
+const unreadable = "may not be read"
+
 // Sums gives the sum of every file of a run but the manifest, in order of their names.
 func Sums(dir string) ([]Evidence, error) {
 	var out []Evidence
 	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrPermission) && path != dir {
+			return fs.SkipDir
+		}
 		if err != nil || !e.Type().IsRegular() || e.Name() == ManifestFile {
 			return err
 		}
+		rel, err := filepath.Rel(dir, path)
+		if err != nil {
+			return err
+		}
 		f, err := os.Open(path)
+		if errors.Is(err, fs.ErrPermission) {
+			out = append(out, Evidence{filepath.ToSlash(rel), unreadable})
+			return nil
+		}
 		if err != nil {
 			return err
 		}
@@ -41,9 +55,8 @@ func Sums(dir string) ([]Evidence, error) {
 		if _, err := io.Copy(h, f); err != nil {
 			return err
 		}
-		rel, err := filepath.Rel(dir, path)
 		out = append(out, Evidence{filepath.ToSlash(rel), hex.EncodeToString(h.Sum(nil))})
-		return err
+		return nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("manifest: %w", err)
@@ -74,7 +87,7 @@ func partOfRecord(file string) bool {
 // the record that are missing or were changed are problems of the run.
 func checkManifest(dir string) (have []Evidence, problems []string, err error) {
 	text, err := os.ReadFile(filepath.Join(dir, ManifestFile))
-	if errors.Is(err, os.ErrNotExist) {
+	if errors.Is(err, os.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
 		return nil, nil, nil
 	}
 	if err != nil {
@@ -96,6 +109,8 @@ func checkManifest(dir string) (have []Evidence, problems []string, err error) {
 		case !partOfRecord(file):
 		case !there:
 			problems = append(problems, file+" is missing from the record")
+		case is == unreadable:
+			problems = append(problems, file+" may not be read")
 		case is != sum:
 			problems = append(problems, file+" was changed after the run")
 		}

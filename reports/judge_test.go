@@ -343,7 +343,56 @@ func TestDamage(t *testing.T) {
 		if s.Verdict != reports.Inconclusive || !s.Damaged || len(s.Loads) != 1 || s.Loads[0].Offered != 3000 {
 			t.Errorf("%s, damaged %v, loads %+v: %v", s.Verdict, s.Damaged, s.Loads, s.Reasons)
 		}
+		for _, o := range s.Objectives {
+			if o.SLI == "ledger_mismatches" && o.Verdict != reports.NotMeasured {
+				t.Errorf("books that were never settled are %s: %s", o.Verdict, o.Why)
+			}
+		}
+		for _, c := range s.Consistency {
+			if c.OK || !strings.Contains(c.Detail, "died") {
+				t.Errorf("%s: %v, %s", c.Check, c.OK, c.Detail)
+			}
+		}
 	})
+	t.Run("a record with nothing in it", func(t *testing.T) {
+		story := reportstest.Usual()
+		story.Change = func(f *reports.Facts) {
+			f.Verify = reports.CheckNames()
+			f.Alerts = reports.AlertRules{Silent: []string{"Never"}, Files: map[string]string{"r.yaml": "groups: [{name: g, rules: [{alert: Never, expr: 'absent(up) > 2'}]}]"}}
+		}
+		dir := story.Write(t)
+		must(t, os.RemoveAll(filepath.Join(dir, "tsdb", "wal")))
+		s, err := reports.Judge(t.Context(), dir)
+		must(t, err)
+		if s.Verdict != reports.Inconclusive || s.Loads[0].State == "valid" || s.Alerts[0].State != reports.AlertOpen {
+			t.Errorf("it is %s, its load %s, its alert %s", s.Verdict, s.Loads[0].State, s.Alerts[0].State)
+		}
+		for _, c := range s.Consistency {
+			if c.OK {
+				t.Errorf("%s holds: %s", c.Check, c.Detail)
+			}
+		}
+	})
+}
+
+// TestNotTheFaultsDoing judges a limit that did not hold before the fault either: the fault is not blamed for it.
+func TestNotTheFaultsDoing(t *testing.T) {
+	story := reportstest.Usual()
+	story.Change = func(f *reports.Facts) {
+		o, err := reports.ParseObjective("api_latency_seconds p99 <= 1ms")
+		must(t, err)
+		f.Objectives = append(f.Objectives, o)
+	}
+	s := judged(t, story)
+	name := s.Objectives[len(s.Objectives)-1].Name
+	if last := s.Objectives[len(s.Objectives)-1]; last.Verdict != reports.Missed || len(s.Impact) == 0 {
+		t.Fatalf("%s is %s, and %d others are hurt", name, last.Verdict, len(s.Impact))
+	}
+	for _, i := range s.Impact {
+		if i.Objective == name {
+			t.Errorf("%s is said to have hurt it: %+v", i.Fault, i)
+		}
+	}
 }
 
 func must(t *testing.T, err error) {

@@ -46,6 +46,8 @@ func (j *judge) loads(ctx context.Context) ([]Load, error) {
 			}
 			if !math.IsNaN(v) {
 				*part.into = v
+			} else if part.into == &l.Offered {
+				l.State = "suspect" // nothing was recorded of it
 			}
 		}
 		l.LateP99 = late * 1000
@@ -86,11 +88,13 @@ func (j *judge) costs(ctx context.Context) (Costs, error) {
 // consistency proves that numbers which must agree do.
 func (j *judge) consistency(ctx context.Context) ([]Check, error) {
 	end := j.abs(j.Run.Duration)
+	recorded := 0
 	sum := func(selector string) (float64, error) {
 		v, err := j.number(ctx, fmt.Sprintf("sum(%s @ %.3f)", selector, end), end)
 		if math.IsNaN(v) {
-			v = 0
+			return 0, err
 		}
+		recorded++
 		return v, err
 	}
 	out := []Check{}
@@ -100,6 +104,11 @@ func (j *judge) consistency(ctx context.Context) ([]Check, error) {
 			out = append(out, Check{Check: name, Detail: "this version of livedrill knows no such check"})
 			continue
 		}
+		if !j.Finished {
+			out = append(out, Check{Check: name, Detail: "the run died before its books were settled"})
+			continue
+		}
+		recorded = 0
 		values := make([]float64, len(check.selectors))
 		for i, s := range check.selectors {
 			var err error
@@ -108,6 +117,9 @@ func (j *judge) consistency(ctx context.Context) ([]Check, error) {
 			}
 		}
 		good, detail := check.judge(values)
+		if recorded == 0 {
+			good, detail = false, "nothing was recorded of it"
+		}
 		out = append(out, Check{Check: name, OK: good, Detail: detail})
 	}
 	return out, nil

@@ -18,6 +18,10 @@ func (j *judge) objective(ctx context.Context, o Objective) (Judged, error) {
 	if o.Quantile > 0 {
 		out.Quantile = &o.Quantile
 	}
+	if sli.Value != "" && !j.Finished {
+		out.Why = "the run died before its books were settled"
+		return out, nil
+	}
 	w, ok := j.window(o.During)
 	if !ok {
 		out.Why = fmt.Sprintf("the run did not come to %q", o.During)

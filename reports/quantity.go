@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // Quantity prints a value in its unit, as people read it.
@@ -25,6 +26,17 @@ func Quantity(v *float64, unit string) string {
 			return strconv.FormatFloat(*v*1000, 'f', 0, 64) + " ms"
 		}
 		return strconv.FormatFloat(*v, 'f', 2, 64) + " s"
+	case "bytes/s":
+		for i, unit := range []string{"B/s", "kB/s", "MB/s"} {
+			if size := *v / math.Pow(1000, float64(i)); size < 1000 || i == 2 {
+				return strconv.FormatFloat(size, 'g', 3, 64) + " " + unit
+			}
+		}
+	case "count", "": // books, and what has no unit, to the last one
+	default:
+		if math.Abs(*v) < 1000 {
+			return strconv.FormatFloat(*v, 'g', 3, 64)
+		}
 	}
 	return strconv.FormatFloat(*v, 'g', 6, 64)
 }
@@ -77,4 +89,14 @@ func Span(d time.Duration) string {
 		text = cut + "h"
 	}
 	return text
+}
+
+// Visible takes out what would move a terminal: logs and names hold what others wrote.
+func Visible(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) && r != '\n' || r == unicode.ReplacementChar {
+			return -1
+		}
+		return r
+	}, s)
 }

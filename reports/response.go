@@ -157,7 +157,7 @@ func (j *judge) blast(ctx context.Context, f Fault, out *Response) error {
 		b := Blast{Name: region}
 		for _, o := range j.Objectives {
 			sli, ok := FindSLI(o.SLI)
-			if !ok || !slices.Contains(out.Hurt, o.Name) {
+			if !ok || sli.Apart || !slices.Contains(out.Hurt, o.Name) {
 				continue
 			}
 			im, hurt, err := j.follow(ctx, f, o, sli.In("region", region))
@@ -216,7 +216,7 @@ func (j *judge) blast(ctx context.Context, f Fault, out *Response) error {
 }
 
 // lost finds the acknowledged writes that were never seen in the ledger: what more is missing than before the injection, and the
-// ledger has not caught up with before the next fault. Gifts that were committed and not acknowledged would hide as many lost
+// ledger has not caught up with by the end of the run. Gifts that were committed and not acknowledged would hide as many lost
 // ones: with such gifts nothing is claimed.
 func (j *judge) lost(ctx context.Context, f Fault, out *Response) error {
 	if f.Restored == nil {
@@ -226,7 +226,7 @@ func (j *judge) lost(ctx context.Context, f Fault, out *Response) error {
 	if err != nil {
 		return err
 	}
-	unsure, err := j.number(ctx, increase(`livedrill_api_requests_total{route="gift",outcome!="ok"}`, Window{j.abs(*f.Injected), j.abs(j.until(f))}), j.abs(j.until(f)))
+	unsure, err := j.number(ctx, increase(`livedrill_api_requests_total{route="gift",outcome!="ok"}`, Window{j.abs(*f.Injected), j.abs(j.Run.Duration)}), j.abs(j.Run.Duration))
 	if err != nil {
 		return err
 	}
@@ -235,7 +235,7 @@ func (j *judge) lost(ctx context.Context, f Fault, out *Response) error {
 		switch {
 		case p.T <= *f.Injected:
 			before = p.V
-		case p.T >= *f.Restored && p.T <= j.until(f):
+		case p.T >= *f.Restored:
 			least = min(least, p.V)
 		}
 	}

@@ -14,6 +14,8 @@ type SLI struct {
 	Good, Total string
 	// Late ratios count what is good some time after what is due: what is missing now and there later was only late.
 	Late bool
+	// Apart ratios count their two sides in different regions: a message is owed where it is sent, and seen where its readers are.
+	Apart bool
 	// A distribution is the increase of a native histogram over the window; its objectives name a quantile.
 	Histogram string
 	// Any other value is PromQL at the window's end, with N events behind it.
@@ -61,7 +63,7 @@ var SLIs = []SLI{
 		Definition: "from the intended send time to each member of the room", Histogram: `livedrill_danmaku_delivery_seconds`},
 	{Name: "danmaku_delivery_ratio", Unit: "ratio",
 		Definition: "deliveries seen ÷ deliveries owed (accepted × members in the room then); duplicates are counted apart",
-		Late:       true, Good: `livedrill_danmaku_delivered_total`, Total: `livedrill_danmaku_owed_total`},
+		Late:       true, Apart: true, Good: `livedrill_danmaku_delivered_total`, Total: `livedrill_danmaku_owed_total`},
 	{Name: "danmaku_accept_ratio", Unit: "ratio",
 		Definition: "messages acknowledged within 2 s of when they were due ÷ messages of which that is known; refused, unsent and overdue ones are not",
 		Good:       `livedrill_danmaku_judged_total{result="good"}`, Total: `livedrill_danmaku_judged_total`},

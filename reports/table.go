@@ -36,7 +36,7 @@ func (j *judge) table(ctx context.Context, r *Result) error {
 		for _, region := range append([]string{AllRegions}, regions...) {
 			narrowed := sli
 			if region != AllRegions {
-				if narrowed = sli.In("region", region); sli.Value != "" {
+				if narrowed = sli.In("region", region); sli.Value != "" || sli.Apart {
 					continue
 				}
 			}

@@ -105,13 +105,27 @@ func clock(d time.Duration) string {
 	return fmt.Sprintf("%02d:%04.1f", int(d.Minutes()), d.Seconds()-60*float64(int(d.Minutes())))
 }
 
-// flat prints settings as "name value, name value".
-func flat(v any) string {
-	fields := plain(v)
+// flat prints settings as "name value, name value"; what is not set is left out.
+func flat(v any) string { return flatten(plain(v)) }
+
+func flatten(fields map[string]any) string {
 	var parts []string
 	for _, k := range slices.Sorted(maps.Keys(fields)) {
-		text := strings.NewReplacer("map[", "", "]", "").Replace(fmt.Sprint(fields[k]))
-		parts = append(parts, k+" "+text)
+		switch v := fields[k].(type) {
+		case nil:
+		case map[string]any:
+			if inner := flatten(v); inner != "" {
+				parts = append(parts, k+" ("+inner+")")
+			}
+		case []any:
+			if len(v) > 0 {
+				parts = append(parts, fmt.Sprintf("%s %d", k, len(v)))
+			}
+		default:
+			if text := fmt.Sprint(v); text != "" && text != "0s" && text != "0/s" && !(k == "seed" && text == "0") {
+				parts = append(parts, k+" "+text)
+			}
+		}
 	}
 	return strings.Join(parts, ", ")
 }

@@ -30,7 +30,7 @@ func (d *drill) timeline(ctx context.Context) error {
 	group := &injectors.Group{Runner: d.runner}
 	at := d.boundary()
 	for _, p := range d.story.Timeline() {
-		d.note("phase", map[string]any{"name": p.Name})
+		d.note("phase", map[string]any{"name": p.Name, "from_s": at})
 		d.enter(p.Name)
 		if p.Name == "fault" {
 			d.injectAll(ctx, group, begin.Add(p.From))

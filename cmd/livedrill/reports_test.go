@@ -74,3 +74,21 @@ load: {shop: {kind: http, rate: 100/s, users: 100}}
 		t.Errorf("b had %g (%g to %g) of the requests, %d rows", arms.Share.Value, arms.Share.Low, arms.Share.High, len(arms.Rows))
 	}
 }
+
+// TestFullDisk prints onto a full disk: whatever did not get out is no success.
+func TestFullDisk(t *testing.T) {
+	for _, args := range [][]string{{"help"}, {"--version"}, {"list", "faults"}, {"target", "config"}, {"completion", "bash"}, {"history", t.TempDir()}} {
+		full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+		if err != nil {
+			t.Skip(err)
+		}
+		cmd := exec.Command(binary, args...)
+		cmd.Stdout = full
+		err = cmd.Run()
+		_ = full.Close() // nothing got out
+		var exit *exec.ExitError
+		if !errors.As(err, &exit) || exit.ExitCode() != 1 {
+			t.Errorf("%v: %v, want exit code 1", args, err)
+		}
+	}
+}

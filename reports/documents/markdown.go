@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"unicode"
 
 	"github.com/livedrill/livedrill/reports"
 )
@@ -73,15 +72,5 @@ func writeMarkdown(w io.Writer, d Document) error {
 
 // cell keeps a text inside its table cell.
 func cell(s string) string {
-	return strings.NewReplacer("|", "\\|", "\n", " ", "\r", " ", "<", "&lt;", ">", "&gt;", "@", "&#64;", "::", ":&#58;").Replace(visible(s))
-}
-
-// visible takes out what would move a terminal.
-func visible(s string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) && r != '\n' {
-			return -1
-		}
-		return r
-	}, s)
+	return strings.NewReplacer("|", "\\|", "\n", " ", "\r", " ", "<", "&lt;", ">", "&gt;", "@", "&#64;", "::", ":&#58;").Replace(reports.Visible(s))
 }

@@ -62,7 +62,7 @@ func writeOpenMetrics(w io.Writer, d Document) error {
 		}
 	}
 	b.WriteString("# EOF\n")
-	_, err := io.WriteString(w, sortedSamples(b.String()))
+	_, err := io.WriteString(w, reports.Visible(sortedSamples(b.String())))
 	return err
 }
 

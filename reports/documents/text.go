@@ -129,7 +129,7 @@ func availabilityLine(s reports.SLA) string {
 		text += fmt.Sprintf(", %s without the faults", reports.Percent(s.FaultExcluded.Value))
 	}
 	if s.Extrapolated != nil && s.Extrapolated.Value != nil {
-		text += fmt.Sprintf(", %s over a month of such incidents", reports.Percent(*s.Extrapolated.Value))
+		text += fmt.Sprintf(", %s over a month in which nothing but such incidents happens", reports.Percent(*s.Extrapolated.Value))
 	}
 	return text
 }
@@ -143,7 +143,7 @@ type columns struct {
 
 func (c *columns) row(cells ...string) {
 	for i, text := range cells {
-		cells[i] = strings.ReplaceAll(visible(text), "\n", " ")
+		cells[i] = strings.ReplaceAll(reports.Visible(text), "\n", " ")
 	}
 	c.rows = append(c.rows, cells)
 }
@@ -151,7 +151,7 @@ func (c *columns) row(cells ...string) {
 // line ends the table before it and prints a line of its own.
 func (c *columns) line(text string) {
 	c.flush()
-	c.print(strings.ReplaceAll(visible(text), "\n", " ") + "\n")
+	c.print(strings.ReplaceAll(reports.Visible(text), "\n", " ") + "\n")
 }
 
 func (c *columns) print(text string) {

@@ -149,7 +149,7 @@ var sentences = [][2]string{
 	{"it needs %s, and the run had %s s", "需要持续 %s，而演练只有 %s 秒"},
 	{"it was pending for %s of the %s that it needs", "已待触发 %s，需要 %s"},
 	{"it fired at %s s, before anything was broken", "在 %s 秒、注入任何故障之前就已触发"},
-	{"availability: %s in the drill, %s without the faults, %s over a month of such incidents", "可用性：演练期间 %s，剔除故障 %s，按此频率外推一个月 %s"},
+	{"availability: %s in the drill, %s without the faults, %s over a month in which nothing but such incidents happens", "可用性：演练期间 %s，剔除故障 %s，若一个月内只发生这些故障则为 %s"},
 	{"availability: %s in the drill, %s without the faults", "可用性：演练期间 %s，剔除故障 %s"},
 	{"availability: %s in the drill", "可用性：演练期间 %s"},
 	{"%s without the faults", "剔除故障 %s"},

@@ -89,6 +89,9 @@ func Read(ctx context.Context, dir string) (Book, error) {
 		if err == nil && strings.ContainsFunc(r.Run.ID+r.Run.Scenario+r.Run.Profile+r.Verdict.String(), unicode.IsControl) {
 			err = errors.New("its names have control characters in them")
 		}
+		if at := slices.IndexFunc(b.Runs, func(e Entry) bool { return e.ID == r.Run.ID }); err == nil && at >= 0 {
+			err = fmt.Errorf("run %s is here already", r.Run.ID)
+		}
 		if err != nil {
 			b.Skipped = append(b.Skipped, fmt.Sprintf("%s: %v", path, err))
 			continue

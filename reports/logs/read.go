@@ -33,8 +33,8 @@ func Read(dir string, started time.Time) ([]Line, error) {
 	var out []Line
 	for _, path := range files {
 		f, err := os.Open(path)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
+			continue // a verdict does not stand on it
 		}
 		if err != nil {
 			return nil, err

@@ -43,6 +43,11 @@ Exit codes: 0 the same or better, 2 bad usage or runs that say nothing, 3 worse,
 			if err != nil {
 				return stopped(c.Context(), err)
 			}
+			for _, r := range after {
+				if slices.ContainsFunc(before, func(b gate.Run) bool { return b.ID == r.ID }) {
+					return usage(fmt.Errorf("run %s is on both sides: a run held against itself says nothing", r.ID))
+				}
+			}
 			if paired && len(before) != len(after) {
 				return usage(fmt.Errorf("--paired: %d runs against %d are no pairs", len(before), len(after)))
 			}
@@ -76,7 +81,9 @@ func (a *app) verdict(r gate.Result, write []string, asJSON bool) error {
 	if asJSON {
 		err = a.writeJSON(r)
 	} else {
-		err = gate.Formats[0].Write(a.out, r)
+		if err = gate.Formats[0].Write(a.out, r); err != nil {
+			err = internal(err)
+		}
 	}
 	if code := r.ExitCode(); err == nil && code != 0 {
 		return exitError{code, nil}
@@ -88,7 +95,14 @@ func (a *app) verdict(r gate.Result, write []string, asJSON bool) error {
 func parseWrite(order string) (gate.Format, string, error) {
 	name, path, ok := strings.Cut(order, "=")
 	at := slices.IndexFunc(gate.Formats, func(f gate.Format) bool { return f.Name == name })
-	if !ok || at < 0 || path == "" {
+	if ok && at < 0 {
+		var known []string
+		for _, f := range gate.Formats {
+			known = append(known, f.Name)
+		}
+		return gate.Format{}, "", usage(fmt.Errorf("--write %s: no format %q%s: there are %v", order, name, reports.Nearest(name, known), known))
+	}
+	if !ok || path == "" {
 		return gate.Format{}, "", usage(fmt.Errorf("--write %s: write it as FORMAT=FILE", order))
 	}
 	return gate.Formats[at], path, nil

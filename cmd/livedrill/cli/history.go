@@ -23,7 +23,10 @@ and the actions of earlier reports that no later run has proved done.`, Args: co
 			if asJSON {
 				return a.writeJSON(book)
 			}
-			return book.Write(a.out)
+			if err := book.Write(a.out); err != nil {
+				return internal(err)
+			}
+			return nil
 		}}
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return c

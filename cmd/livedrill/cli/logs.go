@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -46,6 +47,19 @@ run's start, whatever form each server gives its own time.`,
 				}
 				return 0
 			})
+			if !(from >= 0 && (to == 0 || to > from)) {
+				return usage(fmt.Errorf("--from %g --to %g: nothing lies between them", from, to))
+			}
+			file = strings.TrimSuffix(file, ".log")
+			var files []string
+			for _, l := range lines {
+				if !slices.Contains(files, l.File) {
+					files = append(files, l.File)
+				}
+			}
+			if file != "" && !slices.Contains(files, file+".log") {
+				return usage(fmt.Errorf("--process %s: there are %s", file, strings.ReplaceAll(strings.Join(files, ", "), ".log", "")))
+			}
 			out := json.NewEncoder(a.out)
 			found := []map[string]any{}
 			for _, l := range lines {
@@ -62,7 +76,7 @@ run's start, whatever form each server gives its own time.`,
 				case asJSON:
 					found = append(found, map[string]any{"t": l.T, "process": l.File, "message": l.Text})
 				default:
-					_, err = fmt.Fprintf(a.out, "%8.3f  %-24s  %s\n", l.T, l.File, l.Text)
+					_, err = fmt.Fprintf(a.out, "%8.3f  %-24s  %s\n", l.T, l.File, reports.Visible(l.Text))
 				}
 				if err != nil {
 					return internal(err)

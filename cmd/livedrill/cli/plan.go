@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -27,7 +28,7 @@ func (a *app) plan() *cobra.Command {
 			}
 			for _, fault := range s.Faults {
 				kind, _ := faultkinds.Find(fault.Kind)
-				fmt.Fprintf(a.out, "%s acts by %v\n", fault.ID, kind.BackEnds)
+				fmt.Fprintf(a.out, "%s acts by %s\n", fault.ID, strings.Join(kind.BackEnds, ", "))
 			}
 			for _, p := range scenarios.MissingPrograms() {
 				fmt.Fprintf(a.out, "missing on this machine: %s\n", p)

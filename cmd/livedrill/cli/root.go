@@ -56,6 +56,10 @@ type app struct {
 
 // Main runs the command line and returns the exit code.
 func Main(ctx context.Context, args []string, in io.Reader, out, errs io.Writer) int {
+	written := &sink{to: out}
+	if _, isTerminal := out.(*os.File); !isTerminal || !terminal(out) {
+		out = written
+	}
 	a := &app{in: in, out: out, err: errs, now: make(chan struct{})}
 	slog.SetDefault(slog.New(slog.NewTextHandler(errs, nil)))
 	// Servers live where ordinary users do not look.
@@ -74,6 +78,9 @@ func Main(ctx context.Context, args []string, in io.Reader, out, errs io.Writer)
 	root.SetOut(out)
 	root.SetErr(errs)
 	err := root.ExecuteContext(ctx)
+	if written.failed != nil { // some of cobra's own do not tell
+		err = internal(written.failed)
+	}
 	if err == nil {
 		return 0
 	}
@@ -85,6 +92,20 @@ func Main(ctx context.Context, args []string, in io.Reader, out, errs io.Writer)
 		fmt.Fprintf(errs, "livedrill: %v\n", known.err)
 	}
 	return known.code
+}
+
+// sink remembers that what was printed did not get out: a full disk behind stdout is no success.
+type sink struct {
+	to     io.Writer
+	failed error
+}
+
+func (s *sink) Write(b []byte) (int, error) {
+	n, err := s.to.Write(b)
+	if s.failed == nil {
+		s.failed = err
+	}
+	return n, err
 }
 
 // signals ends the returned context at the first Ctrl-C or request to end, and closes a.now at the second.
