@@ -7,7 +7,7 @@ var words = map[string]string{
 	"met": "达标", "not-provable": "样本不足以判定", "not-measured": "未测量", "invalid": "无效", "restored": "已恢复", "not-injected": "未生效",
 	"not-restored": "未恢复", "valid": "有效", "suspect": "存疑", "saturated": "压测端饱和", "as-expected": "符合预期", "silent": "未触发",
 	"false-alarm": "误报", "fired": "已触发", "emulated": "模拟", "true": "是", "false": "否", "none": "无", "warm-up": "预热", "steady": "稳态", "recovery": "恢复期",
-	"run": "全程", "all": "全部", "north": "北区", "south": "南区", "mixed": "混合", "surge": "流量突增", "capacity": "资源不足", "network": "网络",
+	"run": "全程", "run id": "运行编号", "all": "全部", "north": "北区", "south": "南区", "mixed": "混合", "surge": "流量突增", "capacity": "资源不足", "network": "网络",
 	"no-failover": "缺少容灾", "abuse": "滥用攻击", "hardware": "硬件", "version 1": "v1", "version 2": "v2",
 	// Heads.
 	"OBJECTIVE": "目标", "LIMIT": "阈值", "MEASURED": "实测", "95% BOUNDS": "95% 置信区间", "N": "样本数", "VERDICT": "结论", "FAULT": "故障", "ON": "对象",
