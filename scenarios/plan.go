@@ -122,7 +122,7 @@ func flatten(fields map[string]any) string {
 				parts = append(parts, fmt.Sprintf("%s %d", k, len(v)))
 			}
 		default:
-			if text := fmt.Sprint(v); text != "" && text != "0s" && text != "0/s" && !(k == "seed" && text == "0") {
+			if text := fmt.Sprint(v); text != "" && text != "0s" && text != "0/s" {
 				parts = append(parts, k+" "+text)
 			}
 		}
