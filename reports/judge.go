@@ -146,7 +146,7 @@ func (j *judge) result(ctx context.Context) (Result, error) {
 	if r.Costs, err = j.costs(ctx); err != nil {
 		return r, err
 	}
-	for _, part := range []func(context.Context, *Result) error{j.responses, j.alerts, j.spans, j.sla, j.table, j.core, j.forecasts, j.logs, j.arms} {
+	for _, part := range []func(context.Context, *Result) error{j.responses, j.alerts, j.spans, j.sla, j.table, j.core, j.health, j.forecasts, j.logs, j.arms} {
 		if err := part(ctx, &r); err != nil {
 			return r, err
 		}

@@ -375,6 +375,29 @@ func TestDamage(t *testing.T) {
 	})
 }
 
+// TestHealth holds the machine's score against what the story says: it is 100 while nothing waits, and every sign that gets worse lowers it.
+func TestHealth(t *testing.T) {
+	for _, c := range []struct{ waited, score float64 }{{0, 100}, {0.02, 84}, {0.05, 60}, {0.1, 20}, {0.3, 20}} {
+		story := reportstest.Usual()
+		story.Waited = c.waited
+		h := judged(t, story).Health
+		if h == nil {
+			t.Fatal("there is none")
+		}
+		near(t, "score", &h.Score, c.score, 0.01)
+		measured := 0
+		for _, s := range h.Signs {
+			if s.Value != nil {
+				measured++
+				near(t, s.Name, s.Value, c.waited, 1e-6)
+			}
+		}
+		if measured != 1 || len(h.Signs) != 8 {
+			t.Errorf("%d of %d signs were measured", measured, len(h.Signs))
+		}
+	}
+}
+
 // TestNotTheFaultsDoing judges a limit that did not hold before the fault either: the fault is not blamed for it.
 func TestNotTheFaultsDoing(t *testing.T) {
 	story := reportstest.Usual()

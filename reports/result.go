@@ -69,6 +69,7 @@ type Result struct {
 	Table       []Cell     `json:"table"`     // every SLI by phase and region
 	Core        []Core     `json:"core"`      // the twelve core metrics
 	Forecasts   []Forecast `json:"forecasts"` // limits that were seen coming
+	Health      *Health    `json:"health"`    // of the machine; null: nothing was read
 	Logs        []Anomaly  `json:"logs"`      // kinds of log lines that came more often
 	Arms        *Arms      `json:"arms"`      // of an A/B run; null: it was none
 	NotMeasured []Unknown  `json:"not_measured"`

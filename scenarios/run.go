@@ -261,6 +261,7 @@ func (d *drill) up(ctx, background context.Context) error {
 	if err := watchMachine(metrics, d.stack.Hosts()); err != nil {
 		return err
 	}
+	watchSensors(metrics)
 	d.wg.Go(func() {
 		if err := metrics.Serve(background, own, http.NewServeMux(), func(context.Context) error { return nil }); err != nil {
 			d.problem("record: %v", err)

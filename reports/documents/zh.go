@@ -7,6 +7,11 @@ var words = map[string]string{
 	"met": "达标", "not-provable": "样本不足以判定", "not-measured": "未测量", "invalid": "无效", "restored": "已恢复", "not-injected": "未生效",
 	"not-restored": "未恢复", "valid": "有效", "suspect": "存疑", "saturated": "压测端饱和", "as-expected": "符合预期", "silent": "未触发",
 	"false-alarm": "误报", "fired": "已触发", "emulated": "模拟", "true": "是", "false": "否", "none": "无", "warm-up": "预热", "steady": "稳态", "recovery": "恢复期",
+	"Health of the machine": "机器健康度", "sign": "征兆", "most are lost at": "扣分上限处", "points lost": "扣分", "the machine does not have it": "本机没有该传感器",
+	"tasks waited for a processor": "任务等待 CPU", "tasks waited for memory": "任务等待内存", "tasks waited for a disk": "任务等待磁盘",
+	"processor time taken by other virtual machines": "被其他虚拟机占用的 CPU 时间", "hottest sensor, of its critical temperature": "最热传感器（占其临界温度）",
+	"cores slowed down by heat": "CPU 核因过热降频", "memory errors, corrected": "内存错误（已纠正）", "memory errors, not corrected": "内存错误（未纠正）",
+	"times/minute": "次/分钟", "errors/minute": "个/分钟",
 	"run": "全程", "run id": "运行编号", "all": "全部", "north": "北区", "south": "南区", "mixed": "混合", "surge": "流量突增", "capacity": "资源不足", "network": "网络",
 	"no-failover": "缺少容灾", "abuse": "滥用攻击", "hardware": "硬件", "version 1": "v1", "version 2": "v2",
 	// Heads.

@@ -35,6 +35,7 @@ type Story struct {
 	Seed      uint64
 	LostGifts float64              // that were acknowledged during the fault and never come to the ledger
 	SlowB     float64              // an A/B run whose b, with 30 % as many requests again, is so many times as slow; 0: none
+	Waited    float64              // share of the time in which tasks waited for memory
 	Series    int                  // more series, to make the record as large as a real one
 	Change    func(*reports.Facts) // at the end
 }
@@ -74,7 +75,8 @@ func (s Story) write(ctx context.Context, dir string) error {
 	gifts := platform.metrics.Gauge("livedrill_ledger_gifts", "x", nil)
 	platform.metrics.Gauge("livedrill_ledger_difference", "x", nil)
 	busy := platform.metrics.Gauge("livedrill_machine_busy_ratio", "x", nil)
-	own := 0.0
+	own, waited := 0.0, 0.0
+	platform.metrics.CounterFunc("livedrill_machine_pressure_seconds_total", "x", prometheus.Labels{"resource": "memory"}, func() float64 { return waited })
 	platform.metrics.CounterFunc("livedrill_story_cpu_seconds_total", "x", nil, func() float64 { return own })
 	var filler []*process
 	for i := range s.Series / 50 {
@@ -92,6 +94,7 @@ func (s Story) write(ctx context.Context, dir string) error {
 			south.second(20, false, s, noise, rng)
 			cores.Add(0.3 * noise())
 			own += s.Cores * noise()
+			waited += s.Waited
 			ledger := north.gifts + south.gifts
 			if at > faultFrom {
 				ledger -= s.LostGifts
