@@ -29,7 +29,8 @@ func (j *judge) loads(ctx context.Context) ([]Load, error) {
 			continue
 		}
 		sel := fmt.Sprintf(`{load=%q}`, load.Name)
-		late := 0.0
+		var p50, late, p999 float64
+		lateness := increase("livedrill_load_lateness_seconds"+sel, w)
 		for _, part := range []struct {
 			into *float64
 			expr string
@@ -38,7 +39,9 @@ func (j *judge) loads(ctx context.Context) ([]Load, error) {
 			{&l.Achieved, increase("livedrill_load_achieved_total"+sel, w)},
 			{&l.Failed, increase("livedrill_load_failed_total"+sel, w)},
 			{&l.CPU, increase(fmt.Sprintf(`process_cpu_seconds_total{instance=~"load-%s-.*"}`, load.Name), w)},
-			{&late, fmt.Sprintf("histogram_quantile(0.99, %s)", increase("livedrill_load_lateness_seconds"+sel, w))},
+			{&p50, fmt.Sprintf("histogram_quantile(0.5, %s)", lateness)},
+			{&late, fmt.Sprintf("histogram_quantile(0.99, %s)", lateness)},
+			{&p999, fmt.Sprintf("histogram_quantile(0.999, %s)", lateness)},
 		} {
 			v, err := j.number(ctx, part.expr, w.To)
 			if err != nil {
@@ -50,7 +53,7 @@ func (j *judge) loads(ctx context.Context) ([]Load, error) {
 				l.State = "suspect" // nothing was recorded of it
 			}
 		}
-		l.LateP99 = late * 1000
+		l.LateP50, l.LateP99, l.LateP999 = p50*1000, late*1000, p999*1000
 		l.RateOffered, l.RateAchieved = l.Offered/(w.To-w.From), l.Achieved/(w.To-w.From)
 		switch {
 		case late > saturatedLate || l.Offered > 100 && l.Achieved < achievedLeast*l.Offered:

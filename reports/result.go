@@ -119,7 +119,9 @@ type Load struct {
 	Failed       float64 `json:"failed"`
 	RateOffered  float64 `json:"rate_offered"`
 	RateAchieved float64 `json:"rate_achieved"`
+	LateP50      float64 `json:"late_p50_ms"`
 	LateP99      float64 `json:"late_p99_ms"`
+	LateP999     float64 `json:"late_p999_ms"`
 	CPU          float64 `json:"cpu_s"`
 	State        string  `json:"state"`
 }

@@ -66,6 +66,7 @@ func writeHTML(w io.Writer, d Document) error {
 		"num":      func(v float64) string { return fmt.Sprintf("%.4g", v) },
 		"plus":     change,
 		"soonest":  soonest,
+		"unmade":   func(l reports.Load) float64 { return max(0, l.Offered-l.Achieved) },
 		"opt": func(form string, v *float64) string {
 			if v == nil {
 				return "-"
