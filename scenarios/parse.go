@@ -143,6 +143,9 @@ func (d *decoder) scenario(root *yaml.Node) Scenario {
 	if _, err := target.ProfileDefences(s.Target.Profile, s.Target.Defences); err != nil {
 		d.problem(at(root, "target"), "target", "%v", err)
 	}
+	if e := s.Target.Encoder; e != "" && !strings.Contains(e, "264") {
+		d.problem(at(root, "target"), "target.encoder", "%q makes no H.264, which is what players here read: libx264, h264_nvenc, ...", e)
+	}
 	if c := s.Target.Canary; c.Share < 0 || c.Share > 0.9 {
 		d.problem(at(root, "target"), "target.canary", "a share of %.3g%% is not between 0%% and 90%%", float64(c.Share)*100)
 	}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"path"
 	"strings"
 	"sync"
 	"time"
@@ -39,7 +40,7 @@ type Load struct {
 	Stall      unit.Duration `json:"stall" help:"shortest gap that counts as a stall"`
 	Gap        unit.Duration `json:"gap" help:"longest step from one picture's time stamp to the next that is no gap"`
 	Patience   unit.Duration `json:"patience" help:"time without a picture after which a viewer leaves"`
-	URL        string        `json:"url" help:"rtmp://HOST/APP on loopback: a server of one's own; each publisher has a stream of its own there, and no probe; empty: the platform"`
+	URL        string        `json:"url" help:"rtmp://HOST/APP on loopback: a server of one's own; each publisher has a stream of its own there (with /STREAM behind it: STREAM, STREAM-1, ...), and no probe; empty: the platform"`
 }
 
 // Default is one publisher of a small picture, and nobody who watches.
@@ -215,7 +216,14 @@ func (r *run) connect(ctx context.Context, channel string) (*rtmp.Conn, error) {
 		if u.Port() == "" {
 			addr += ":1935"
 		}
-		return dial(ctx, addr, strings.Trim(u.Path, "/"), channel)
+		app, stream := path.Split(strings.Trim(u.Path, "/"))
+		if app == "" {
+			return dial(ctx, addr, stream, channel)
+		}
+		if number := strings.TrimPrefix(channel, r.m.Name); number != "-0" { // the first publisher has the address as it stands
+			stream += number
+		}
+		return dial(ctx, addr, strings.Trim(app, "/"), stream)
 	}
 	assigned, err := loadgen.Dispatch(ctx, r.client, r.on, r.m.Region)
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"maps"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -49,11 +50,20 @@ type Firing struct {
 	Labels   string
 }
 
+// place is where Prometheus and its YAML reader say that a mistake is: "5:15: ..." or "line 9: ...", one for each line.
+var place = regexp.MustCompile(`(?m)^(?:\s*line (\d+)|(\d+:\d+)): (.*)$`)
+
 // Check reads a rule file and returns every mistake with its line, in Prometheus' own words.
 func Check(name, text string) error {
-	groups, errs := rulefmt.Parse([]byte(text), false, model.UTF8Validation)
-	for i, err := range errs {
-		errs[i] = fmt.Errorf("%s: %w", name, err)
+	groups, found := rulefmt.Parse([]byte(text), false, model.UTF8Validation)
+	var errs []error
+	for _, err := range found {
+		for _, m := range place.FindAllStringSubmatch(err.Error(), -1) {
+			errs = append(errs, fmt.Errorf("%s:%s: %s", name, m[1]+m[2], m[3]))
+		}
+		if !place.MatchString(err.Error()) {
+			errs = append(errs, fmt.Errorf("%s: %w", name, err))
+		}
 	}
 	if groups != nil {
 		for _, g := range groups.Groups {

@@ -70,9 +70,10 @@ func TestToTheSecond(t *testing.T) {
 // TestMistakesShowTheirPlace reads rule files that do not parse.
 func TestMistakesShowTheirPlace(t *testing.T) {
 	for text, want := range map[string][]string{
-		"groups:\n  - name: g\n    rules:\n      - {alert: A, expr: 'sum(('}\n": {"r.yaml", "4:", "parse error"},
-		"groups:\n  - name: g\n    rulez: []\n":                                 {"r.yaml", "line 3", "rulez"},
-		"groups:\n  - name: g\n  - name: g\n":                                   {"r.yaml", "repeated"},
+		"groups:\n  - name: g\n    rules:\n      - {alert: A, expr: 'sum(('}\n":                                         {"r.yaml:4:", "parse error"},
+		"groups:\n  - name: g\n    rulez: []\n":                                                                         {"r.yaml:3: ", "rulez"},
+		"groups:\n  - name: g\n    rules:\n      - {alert: A, lables: {}, expr: '1'}\n      - {alert: B, exprs: '1'}\n": {"r.yaml:4: ", "lables", "r.yaml:5: ", "exprs"},
+		"groups:\n  - name: g\n  - name: g\n":                                                                           {"repeated"},
 	} {
 		err := alerts.Check("r.yaml", text)
 		for _, part := range want {

@@ -47,7 +47,7 @@ func Serve(ctx context.Context, c target.Config) error {
 	peers.Outside = c.Outside
 	defer peers.Close()
 	relay := newRelay(c, metrics, peers)
-	defer relay.calls.Wait()
+	defer relay.close()
 	nginx := target.Program{Path: "nginx", Args: []string{"-c", filepath.Join(c.Dir, "nginx.conf"), "-p", c.Dir, "-e", "stderr"},
 		Output: os.Stderr, Grace: 2 * time.Second}
 	healthy := func(ctx context.Context) error {

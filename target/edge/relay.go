@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"regexp"
+	"strings"
 	"sync"
 	"time"
 
@@ -115,11 +116,23 @@ func (r *relay) join(ctx context.Context, key string, hub func() *flv.Hub) *pull
 		pullCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 		p = &pull{hub: hub(), cancel: cancel, ready: make(chan struct{})}
 		r.pulls[key] = p
-		r.count.Inc()
-		go r.run(pullCtx, key, p)
+		if !strings.HasSuffix(key, soundFile) {
+			r.count.Inc()
+		}
+		r.calls.Go(func() { r.run(pullCtx, key, p) })
 	}
 	p.users++
 	return p
+}
+
+// close ends every pull, once there are no viewers any more, and waits for them.
+func (r *relay) close() {
+	r.mu.Lock()
+	for _, p := range r.pulls {
+		p.cancel()
+	}
+	r.mu.Unlock()
+	r.calls.Wait()
 }
 
 func (r *relay) leave(key string, p *pull) {

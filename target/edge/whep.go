@@ -158,9 +158,12 @@ func show(ctx context.Context, hub *flv.Hub, track *rtc.Track) error {
 	return nil
 }
 
+// soundFile ends the address of a channel's sound for WebRTC.
+const soundFile = "/sound.flv"
+
 // hear sends the channel's sound until ctx ends. A stream without sound has none here either.
 func (r *relay) hear(ctx context.Context, channel string, track *rtc.Track) {
-	key := "/live/" + channel + "/sound.flv"
+	key := "/live/" + channel + soundFile
 	for again := true; again; again = target.Wait(ctx, time.Second) {
 		p := r.join(ctx, key, flv.NewSoundHub)
 		sub := p.hub.Subscribe()
