@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/pion/webrtc/v4"
 
+	"github.com/livedrill/livedrill/reports"
 	"github.com/livedrill/livedrill/target"
 	"github.com/livedrill/livedrill/target/rtc"
 )
@@ -116,4 +118,33 @@ func watch(t *testing.T, url string) (pictures, sound int64) {
 	leave()
 	wait()
 	return counts[webrtc.RTPCodecTypeVideo].Load(), counts[webrtc.RTPCodecTypeAudio].Load()
+}
+
+// TestPublisherComesBack kills an ingest with a stream on it: its publisher comes again with time stamps from 0, long before the old ones are
+// reached, and viewers see it at once.
+func TestPublisherComesBack(t *testing.T) {
+	needRange(t)
+	file := filepath.Join(t.TempDir(), "back.yaml")
+	if err := os.WriteFile(file, []byte(`name: back
+phases: {warm-up: 3s, steady: 12s, recovery: 6s}
+load:
+  streamers: {kind: rtmp, publishers: 1, bitrate: 400k, viewers: 2, channels: streamers}
+  viewers:   {kind: flv, viewers: 2, channels: streamers, streams: 1}
+faults:
+  - {at: 0s, for: 3s, inject: process.kill, on: ingest-a}
+objectives:
+  - stall_ratio <= 50% during recovery
+`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(binary, "run", file, "--json", "--out", filepath.Join(t.TempDir(), "run"))
+	cmd.Env = append(os.Environ(), "XDG_STATE_HOME="+t.TempDir())
+	out, _ := cmd.Output() // what came of it is in the result
+	var r reports.Result
+	if err := json.Unmarshal(out, &r); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if o := r.Objectives[0]; o.Measured == nil || *o.Measured > 0.5 || r.Faults[0].State != "restored" {
+		t.Errorf("%s: %s (%s); the fault is %s %s", o.Name, reports.Quantity(o.Measured, o.Unit), o.Why, r.Faults[0].State, r.Faults[0].Error)
+	}
 }

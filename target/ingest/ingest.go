@@ -157,10 +157,10 @@ func (s *server) authorise(ctx context.Context, key string) (string, error) {
 	return answer.Channel, err
 }
 
-// tell lets the transcoder know that a stream has begun or ended.
-func (s *server) tell(ctx context.Context, method, channel string) error {
+// tell lets the transcoder know that a publication of a channel has begun or ended.
+func (s *server) tell(ctx context.Context, method, channel, publication string) error {
 	body, err := json.Marshal(map[string]string{
-		"source": "http://" + s.config.Peer(s.config.Name, target.PortHTTP) + "/live/" + channel + ".flv"})
+		"source": "http://" + s.config.Peer(s.config.Name, target.PortHTTP) + "/live/" + channel + ".flv?publication=" + publication})
 	if err != nil {
 		return err
 	}
@@ -180,10 +180,10 @@ func (s *server) tell(ctx context.Context, method, channel string) error {
 	return nil
 }
 
-func (s *server) keepTelling(ctx context.Context, channel string) {
+func (s *server) keepTelling(ctx context.Context, channel, publication string) {
 	for ctx.Err() == nil {
 		wait := tellEvery
-		if err := s.tell(ctx, http.MethodPut, channel); err != nil && ctx.Err() == nil {
+		if err := s.tell(ctx, http.MethodPut, channel, publication); err != nil && ctx.Err() == nil {
 			slog.Warn("transcoder", "channel", channel, "err", err)
 			wait = 250 * time.Millisecond
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -191,20 +192,23 @@ func (c *call) audio(track *webrtc.TrackRemote) {
 	}
 }
 
-// live tells the transcoder of a stream again and again while do lasts, as it may be started anew, and once when it is over.
+// live tells the transcoder of a stream again and again while do lasts, as it may be started anew, and once when it is over. A publisher who
+// comes again makes another publication, whose time stamps begin anew: also when this ingest has been killed and never said that the one before
+// was over.
 func (s *server) live(ctx context.Context, channel string, do func(context.Context) error) error {
+	publication := strconv.FormatInt(time.Now().UnixNano(), 36)
 	telling, end := context.WithCancel(ctx)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		s.keepTelling(telling, channel)
+		s.keepTelling(telling, channel, publication)
 	}()
 	defer func() {
 		end()
 		<-done
 		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 		defer cancel()
-		if err := s.tell(last, http.MethodDelete, channel); err != nil {
+		if err := s.tell(last, http.MethodDelete, channel, publication); err != nil {
 			slog.Warn("transcoder", "channel", channel, "err", err)
 		}
 	}()

@@ -194,22 +194,21 @@ func (s *server) retire(key string, seconds float64) {
 }
 
 func (s *server) add(ctx context.Context, w http.ResponseWriter, r *http.Request) {
-	var order struct{ Source string }
-	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 4096)).Decode(&order); err != nil {
-		http.Error(w, err.Error(), http.StatusBadRequest)
+	source, ok := named(w, r)
+	if !ok {
 		return
 	}
 	channel := r.PathValue("channel")
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if old := s.streams[channel]; old != nil {
-		if old.source == order.Source { // it is known already
+		if old.source == source { // it is known already
 			return
 		}
 		old.cancel()
 	}
 	streamCtx, cancel := context.WithCancel(ctx)
-	st := newStream(s, channel, order.Source, cancel)
+	st := newStream(s, channel, source, cancel)
 	s.streams[channel] = st
 	s.wg.Go(func() {
 		st.run(streamCtx)
@@ -224,12 +223,27 @@ func (s *server) add(ctx context.Context, w http.ResponseWriter, r *http.Request
 	})
 }
 
+// remove ends a stream, if it is still from that source: a publisher may have gone on at another ingest.
 func (s *server) remove(w http.ResponseWriter, r *http.Request) {
+	source, ok := named(w, r)
+	if !ok {
+		return
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if st := s.streams[r.PathValue("channel")]; st != nil {
+	if st := s.streams[r.PathValue("channel")]; st != nil && st.source == source {
 		st.cancel()
 	}
+}
+
+// named reads the source that an order is about.
+func named(w http.ResponseWriter, r *http.Request) (source string, ok bool) {
+	var order struct{ Source string }
+	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 4096)).Decode(&order); err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return "", false
+	}
+	return order.Source, true
 }
 
 // listen answers with a stream's sound as Opus.
