@@ -42,6 +42,16 @@ func (j *judge) impact(ctx context.Context) ([]Impact, error) {
 // settled is how long before an injection an SLI is looked at, to tell what the fault did from what was so before.
 const settled = 10.0
 
+// shaken tells whether another fault was at work within that time: then it is not known how things were without any.
+func (j *judge) shaken(f Fault) bool {
+	for id, w := range j.Windows {
+		if id != f.ID && w.From < *f.Injected && w.To > *f.Injected-settled {
+			return true
+		}
+	}
+	return false
+}
+
 // judgedFrom is the end of the warm-up.
 func (j *judge) judgedFrom() float64 {
 	if p := j.Phases[0]; p.Name == "warm-up" {
@@ -61,7 +71,7 @@ func (j *judge) follow(ctx context.Context, f Fault, o Objective, sli SLI) (im I
 	if err != nil {
 		return im, false, err
 	}
-	if n := len(before); n >= inARow && !slices.ContainsFunc(before[n-inARow:], o.Holds) {
+	if n := len(before); n >= inARow && !j.shaken(f) && !slices.ContainsFunc(before[n-inARow:], o.Holds) {
 		return im, false, nil // it was as bad already
 	}
 	bad, good := 0, 0

@@ -73,6 +73,9 @@ func WriteManifest(dir string) error {
 	}
 	var b bytes.Buffer
 	for _, e := range sums {
+		if e.SHA256 == unreadable {
+			return fmt.Errorf("manifest: %s may not be read", e.File)
+		}
 		fmt.Fprintf(&b, "%s  %s\n", e.SHA256, e.File)
 	}
 	return os.WriteFile(filepath.Join(dir, ManifestFile), b.Bytes(), 0o644)

@@ -94,6 +94,9 @@ func Span(d time.Duration) string {
 // Visible takes out what would move a terminal: logs and names hold what others wrote.
 func Visible(s string) string {
 	return strings.Map(func(r rune) rune {
+		if r == '\t' {
+			return ' '
+		}
 		if unicode.IsControl(r) && r != '\n' || r == unicode.ReplacementChar {
 			return -1
 		}

@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 
+	"github.com/livedrill/livedrill/target"
 	"github.com/livedrill/livedrill/target/hosts"
 )
 
@@ -48,7 +50,7 @@ func (d *drill) capture(ctx context.Context, all []*hosts.Host) error {
 		c.on = append(c.on, link{h.Name, packets})
 		d.wg.Go(func() {
 			if err := packets.Run(ctx); err != nil {
-				d.problem("%s: %v", h.Name, err)
+				slog.Warn("packets", "host", h.Name, "err", err)
 			}
 		})
 	}
@@ -56,40 +58,43 @@ func (d *drill) capture(ctx context.Context, all []*hosts.Host) error {
 	return nil
 }
 
-// packets begins or ends the recordings of a fault, and notes what is not in them.
+// packets begins or ends the recordings of a fault, and notes what is not in them. They are an aid: no verdict stands on them.
 func (d *drill) packets(fault string, begin bool) {
 	if d.captures == nil {
 		return
 	}
-	var missing []string
-	var err error
+	tell := func(missing []string, err error) {
+		if err != nil {
+			missing = append(missing, err.Error())
+		}
+		if len(missing) > 0 {
+			d.mu.Lock()
+			defer d.mu.Unlock()
+			d.facts.Notes = append(d.facts.Notes, fmt.Sprintf("packets around %s that are not in %s: %s", fault, captureDir, strings.Join(missing, ", ")))
+		}
+	}
 	if begin {
-		err = d.captures.begin(fault)
-	} else {
-		missing, err = d.captures.end(fault)
+		tell(nil, d.captures.begin(fault))
+		return
 	}
-	if err != nil {
-		d.problem("packets of %s: %v", fault, err)
-	}
-	if len(missing) > 0 {
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		d.facts.Notes = append(d.facts.Notes, fmt.Sprintf("packets around %s that are not in %s: %s", fault, captureDir, strings.Join(missing, ", ")))
-	}
+	d.wg.Go(func() {
+		target.Wait(d.always, hosts.Handover)
+		tell(d.captures.end(fault))
+	})
 }
 
 // begin opens the files of a fault.
 func (c *captures) begin(fault string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	var errs []error
 	for _, l := range c.on {
 		f, err := os.Create(filepath.Join(c.dir, fault+"-"+l.host+".pcap"))
-		if err != nil {
-			return err
+		if errs = append(errs, err); err == nil {
+			c.open[fault] = append(c.open[fault], &recorded{l, f, l.Record(f)})
 		}
-		c.open[fault] = append(c.open[fault], &recorded{l, f, l.Record(f)})
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // end closes them, and says of which hosts packets are missing.

@@ -170,7 +170,7 @@ func (d *decoder) scenario(root *yaml.Node) Scenario {
 	s.Load = d.load(parts["load"], root)
 	s.Faults = d.faults(parts["faults"])
 	var drawn []Fault
-	s.Surprise, drawn = d.surprise(parts["surprise"], s.Seed, s.FaultTime())
+	s.Surprise, drawn = d.surprise(parts["surprise"], s)
 	s.Faults = append(s.Faults, drawn...)
 	s.Objectives = d.objectives(parts["objectives"], s)
 	s.Alerts = d.alerts(parts["alerts"])

@@ -25,6 +25,10 @@ func (s *Scenario) Scale(factor float64) {
 	s.quiet = stretch(s.quiet)
 	for i := range s.Faults {
 		s.Faults[i].At, s.Faults[i].For = stretch(s.Faults[i].At), max(stretch(s.Faults[i].For), time.Second)
+		if drawn := i >= len(s.Faults)-s.Surprise.Drawn; drawn && i > 0 { // a proof takes its time on any scale
+			before := s.Faults[i-1]
+			s.Faults[i].At = max(s.Faults[i].At, before.At+before.For+proofTime)
+		}
 	}
 }
 

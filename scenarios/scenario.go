@@ -94,7 +94,7 @@ func (s *Scenario) LeaveFaultsOut() {
 			s.Objectives[i].During = reports.WholeRun
 		}
 	}
-	s.Faults = nil
+	s.Faults, s.Surprise = nil, Surprise{}
 	s.Alerts.Expect = nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 type Surprise struct {
 	Weights []float64 // as they are written: those of a study need not make 100
 	Of      []Fault
+	Drawn   int // how many; they are the last of the scenario's faults
 }
 
 // surpriseForm is a surprise as it is written.
@@ -29,8 +31,9 @@ type surpriseForm struct {
 // mostDrawn bounds the faults of a surprise.
 const mostDrawn = 1000
 
-// surprise reads what may happen, and draws what does by the scenario's seed: faults d1, d2, ... that begin after from and never overlap.
-func (d *decoder) surprise(n *yaml.Node, seed uint64, from time.Duration) (Surprise, []Fault) {
+// surprise reads what may happen, and draws what does by the scenario's seed: faults d1, d2, ... that begin after the scenario's own and
+// never overlap.
+func (d *decoder) surprise(n *yaml.Node, own Scenario) (Surprise, []Fault) {
 	if n == nil {
 		return Surprise{}, nil
 	}
@@ -79,12 +82,16 @@ func (d *decoder) surprise(n *yaml.Node, seed uint64, from time.Duration) (Surpr
 		return s, nil
 	}
 	var drawn []Fault
-	rng := rand.New(rand.NewPCG(seed, 0x7375727072697365))
-	for n := range form.Faults {
-		f := read(s.draw(rng, sum), fmt.Sprintf("d%d", n+1)) // a fault of its own, though its kind may be drawn twice
-		f.At = from + time.Duration(n)*part + time.Duration(rng.Int64N(int64(part-f.For-proofTime)+1)).Truncate(100*time.Millisecond)
+	rng := rand.New(rand.NewPCG(own.Seed, 0x7375727072697365))
+	for k := range form.Faults {
+		f := read(s.draw(rng, sum), fmt.Sprintf("d%d", k+1)) // a fault of its own, though its kind may be drawn twice
+		f.At = own.FaultTime() + time.Duration(k)*part + time.Duration(rng.Int64N(int64(part-f.For-proofTime)+1)).Truncate(100*time.Millisecond)
+		if slices.ContainsFunc(own.Faults, func(x Fault) bool { return x.ID == f.ID }) {
+			d.problem(n, "surprise", "a fault of the scenario's own is called %s, as one that is drawn", f.ID)
+		}
 		drawn = append(drawn, f)
 	}
+	s.Drawn = len(drawn)
 	return s, drawn
 }
 

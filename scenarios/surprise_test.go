@@ -70,6 +70,23 @@ func TestSurprise(t *testing.T) {
 	}
 }
 
+// TestSurpriseInShort runs the same drill in a twentieth of its time: proofs take as long as ever, and faults still do not overlap.
+func TestSurpriseInShort(t *testing.T) {
+	s, err := Orders{File: "any.yaml", Text: []byte(surprising), TimeScale: 0.05}.Resolve()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, f := range s.Faults[1:] {
+		if before := s.Faults[i]; f.At < before.At+before.For+proofTime {
+			t.Errorf("%s begins after %s; %s ends after %s, and its proof takes %s", f.ID, f.At, before.ID, before.At+before.For, proofTime)
+		}
+	}
+	s, err = Orders{File: "any.yaml", Text: []byte(surprising), TimeScale: 1, NoFaults: true}.Resolve()
+	if err != nil || len(s.Surprise.Of) > 0 || len(s.Faults) > 0 {
+		t.Errorf("without faults: %d of %d (%v)", len(s.Faults), len(s.Surprise.Of), err)
+	}
+}
+
 // TestSurpriseWeights holds 10,000 draws against the weights by a χ² test: 18.47 is what chance exceeds once in a thousand, with five kinds.
 func TestSurpriseWeights(t *testing.T) {
 	s := Surprise{Weights: []float64{38, 29, 22, 11, 0.5}}
@@ -111,6 +128,9 @@ func TestWrongSurprise(t *testing.T) {
 	}
 	if len(problems) != 5 {
 		t.Errorf("%d problems:\n%v", len(problems), err)
+	}
+	if _, err := Parse("any.yaml", []byte(strings.Replace(surprising, "{at: 0s, for: 5s", "{id: d2, at: 0s, for: 5s", 1)), nil); err == nil || !strings.Contains(err.Error(), "is called d2, as one that is drawn") {
+		t.Errorf("a name that stands twice: %v", err)
 	}
 	for _, bad := range []string{"faults: 0", "faults: -3", "faults: 100000", "faults: x"} {
 		if _, err := Parse("any.yaml", []byte(strings.Replace(surprising, "faults: 4", bad, 1)), nil); err == nil {

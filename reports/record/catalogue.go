@@ -53,6 +53,7 @@ var Catalogue = []Metric{
 	{"livedrill_host_received_bytes_total", "counter", "host", "Bytes that came to the host over its link."},
 	{"livedrill_host_sent_bytes_total", "counter", "host", "Bytes that the host sent over its link."},
 	{"livedrill_host_tcp_connections", "gauge", "host", "TCP sockets in use on the host, listening ones included."},
+	{"livedrill_publish_wait_seconds", "histogram", "load,region", "Time that a publisher waited for its turn to connect."},
 	{"livedrill_machine_pressure_seconds_total", "counter", "resource", "Time in which some task waited for the resource."},
 	{"livedrill_machine_stolen_seconds_total", "counter", "", "Processor time that other virtual machines had."},
 	{"livedrill_machine_temperature_ratio", "gauge", "", "Temperature of the hottest sensor over its own critical one."},

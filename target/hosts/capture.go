@@ -50,7 +50,9 @@ type packet struct {
 // Recording is a file of packets in the making.
 type Recording struct {
 	to      *bufio.Writer
-	left    int // bytes that there is room for
+	before  []packet  // that are to be written first, if they came
+	since   time.Time // after this
+	left    int       // bytes that there is room for
 	err     error
 	packets int
 	missed  int
@@ -75,7 +77,7 @@ func (h *Host) Capture() (*Capture, error) {
 			unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: 1, Filter: &head}),
 			unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_VERSION, unix.TPACKET_V3),
 			unix.SetsockoptTpacketReq3(fd, unix.SOL_PACKET, unix.PACKET_RX_RING, &unix.TpacketReq3{Block_size: captureBlock, Block_nr: captureBlocks,
-				Frame_size: 1 << 11, Frame_nr: captureBlock * captureBlocks >> 11, Retire_blk_tov: 100}))
+				Frame_size: 1 << 11, Frame_nr: captureBlock * captureBlocks >> 11, Retire_blk_tov: uint32(retire.Milliseconds())}))
 		if err != nil {
 			return err
 		}
@@ -150,6 +152,7 @@ func (c *Capture) keep(p *packet) {
 		c.next = (c.next + 1) % captureSlots
 	}
 	for _, r := range c.open {
+		r.catchUp()
 		r.write(p)
 	}
 }
@@ -161,21 +164,24 @@ func (c *Capture) Record(w io.Writer) *Recording {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.count() // what was missed before is not this recording's
-	since := time.Now().Add(-captureBefore)
-	for i := range c.ring {
-		if p := &c.ring[(c.next+i)%len(c.ring)]; p.at.After(since) {
-			r.write(p)
-		}
-	}
+	r.before = append(slices.Clone(c.ring[c.next:]), c.ring[:c.next]...)
+	r.since = time.Now().Add(-captureBefore)
 	c.open = append(c.open, r)
 	return r
 }
 
-// End ends a recording and says how many packets are in it, and how many that came while it was open are not.
+// Handover is how late a packet may come into a recording: End is for later than that.
+const Handover = 2 * retire
+
+// retire is how long the kernel fills a block.
+const retire = 100 * time.Millisecond
+
+// End ends a recording and says how many packets are in it, and how many that came while it was open the kernel or the file had no room for.
 func (c *Capture) End(r *Recording) (packets, missed int, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.count()
+	r.catchUp()
 	c.open = slices.DeleteFunc(c.open, func(o *Recording) bool { return o == r })
 	return r.packets, r.missed, errors.Join(r.err, r.to.Flush())
 }
@@ -203,6 +209,16 @@ func pcapHeader() []byte {
 	b = append(b, make([]byte, 8)...)
 	b = binary.NativeEndian.AppendUint32(b, captureHead)
 	return binary.NativeEndian.AppendUint32(b, 1)
+}
+
+// catchUp writes what came before the recording began. Who begins one is about to inject a fault, and does not wait for a disk.
+func (r *Recording) catchUp() {
+	for i := range r.before {
+		if p := &r.before[i]; p.at.After(r.since) {
+			r.write(p)
+		}
+	}
+	r.before = nil
 }
 
 // write adds a packet (draft-ietf-opsawg-pcap, 5).
