@@ -235,12 +235,13 @@ func (st *stream) collect(in io.Reader, name string) {
 		if t.IsFrame() && name == ladder[0].Name {
 			st.encoded.tick(t.Timestamp)
 		}
+		last, begun := st.done[name]
 		switch {
 		case live:
 			st.emit(name, t)
 		case t.Type == flv.Script || t.IsVideoHeader() || t.IsAudioHeader():
 			held = append(held, t)
-		case t.IsKey() && !st.repeats(name, t):
+		case t.IsKey() && (!begun || t.Timestamp > last || last-t.Timestamp > 60_000):
 			for _, h := range held {
 				st.emit(name, h)
 			}

@@ -47,14 +47,7 @@ type stream struct {
 	group   []flv.Tag         // of the source, from the newest key frame
 	resting bool              // there is no encoder: the renditions were given up
 	passing map[string]bool   // the renditions in whose place the source goes out
-	done    map[string]newest // what was put out, by rendition
-}
-
-// newest are the times of the newest frame.
-type newest struct {
-	begun bool
-	stamp uint32
-	sent  time.Time // zero for a frame that does not carry it
+	done    map[string]uint32 // newest time stamp put out, by rendition
 }
 
 // mediaClock adds media time up from time stamps, over jumps.
@@ -73,7 +66,7 @@ func (c *mediaClock) tick(ts uint32) {
 
 func newStream(s *server, channel, source string, cancel context.CancelFunc) *stream {
 	st := &stream{server: s, channel: channel, source: source, cancel: cancel, outputs: map[string]*flv.Hub{},
-		seen: map[int64]time.Time{}, wake: make(chan struct{}, 1), passing: map[string]bool{}, done: map[string]newest{}}
+		seen: map[int64]time.Time{}, wake: make(chan struct{}, 1), passing: map[string]bool{}, done: map[string]uint32{}}
 	st.sound = newSound(st.take)
 	for _, r := range ladder {
 		st.outputs[r.Name] = flv.NewHub()
@@ -182,26 +175,15 @@ func (st *stream) take(t flv.Tag) {
 // emit puts a tag out in one rendition, never twice. st.mu is held.
 func (st *stream) emit(name string, t flv.Tag) {
 	if t.IsFrame() {
-		if st.repeats(name, t) {
+		if last, begun := st.done[name]; begun && t.Timestamp <= last && last-t.Timestamp < 60_000 {
 			return
 		}
-		sent, _ := stamp.Find(t.Data)
-		st.done[name] = newest{true, t.Timestamp, sent}
+		st.done[name] = t.Timestamp
 		if name == ladder[0].Name {
 			st.measure(t)
 		}
 	}
 	st.outputs[name].Publish(t)
-}
-
-// repeats tells whether a rendition has had a frame. The send time in it says so: a publisher who comes again begins its time stamps anew.
-// Of frames without one, time stamps of up to a minute back count as had. st.mu is held.
-func (st *stream) repeats(name string, t flv.Tag) bool {
-	last := st.done[name]
-	if sent, ok := stamp.Find(t.Data); ok && !last.sent.IsZero() {
-		return !sent.After(last.sent)
-	}
-	return last.begun && t.Timestamp <= last.stamp && last.stamp-t.Timestamp < 60_000
 }
 
 // measure notes how long a frame took through the transcoder.

@@ -57,10 +57,7 @@ type app struct {
 // Main runs the command line and returns the exit code.
 func Main(ctx context.Context, args []string, in io.Reader, out, errs io.Writer) int {
 	written := &sink{to: out}
-	if _, isTerminal := out.(*os.File); !isTerminal || !terminal(out) {
-		out = written
-	}
-	a := &app{in: in, out: out, err: errs, now: make(chan struct{})}
+	a := &app{in: in, out: written, err: errs, now: make(chan struct{})}
 	slog.SetDefault(slog.New(slog.NewTextHandler(errs, nil)))
 	// Servers live where ordinary users do not look.
 	if err := os.Setenv("PATH", os.Getenv("PATH")+":/usr/local/sbin:/usr/sbin:/sbin"); err != nil {
@@ -75,7 +72,7 @@ func Main(ctx context.Context, args []string, in io.Reader, out, errs io.Writer)
 	}
 	root.SetArgs(args)
 	root.SetIn(in)
-	root.SetOut(out)
+	root.SetOut(written)
 	root.SetErr(errs)
 	err := root.ExecuteContext(ctx)
 	if written.failed != nil { // some of cobra's own do not tell
