@@ -35,7 +35,8 @@ type Spec struct {
 	Settings any             `json:"settings"`
 	Platform target.Platform `json:"platform"`
 	Socket   string          `json:"socket"`
-	Cache    string          `json:"cache"` // directory with the synthetic camera's clips
+	Cache    string          `json:"cache"`               // directory with the synthetic camera's clips
+	TraceDir string          `json:"trace_dir,omitempty"` // directory for the record's traces; empty: none are kept
 }
 
 // Slice is the part of a whole load that one worker makes: the clients of a region, and of these one of Count segments.
@@ -65,6 +66,7 @@ type Meter struct {
 	Achieved prometheus.Counter // arrivals that were carried out
 	Failed   prometheus.Counter // of these, the ones that failed for the client
 	Late     *record.Histogram  // between the time an arrival was due and the time it was carried out
+	Traces   *record.Traces     // nil: none are kept
 }
 
 // NewMeter makes the series that every load has.

@@ -3,16 +3,22 @@ package loadgen
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 
+	"github.com/livedrill/livedrill/reports/record"
 	"github.com/livedrill/livedrill/target"
 )
 
 // Work runs a worker: its generator, and its metrics on the spec's socket until ctx ends. GET /done answers when the
 // generator has carried out its plan.
-func Work(ctx context.Context, spec Spec, g Generator) error {
+func Work(ctx context.Context, spec Spec, g Generator) (err error) {
 	m := NewMeter(spec)
+	if m.Traces, err = record.OpenTraces(spec.TraceDir, "load-"+spec.Name+"-"+spec.Region); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, m.Traces.Close(ctx)) }()
 	done := make(chan struct{})
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /done", func(_ http.ResponseWriter, r *http.Request) {

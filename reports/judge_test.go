@@ -525,3 +525,21 @@ func FuzzObjective(f *testing.F) {
 		}
 	})
 }
+
+// TestTraces: of each fault the report shows the request and the picture that name the hop in which it was felt.
+func TestTraces(t *testing.T) {
+	got := map[string]reports.Trace{}
+	for _, x := range usual(t).Traces {
+		got[x.What] = x
+	}
+	for what, want := range map[string]reports.Trace{reports.FailedRequest: {Hop: "redis", Why: "no answer", Alike: 7, Of: 7, Took: 0.02},
+		reports.SlowestPicture: {Hop: "edge-north", Why: "5.00 s longer there than 95 % of the steady phase", Alike: 7, Of: 7, Took: 6}} {
+		x := got[what]
+		if x.Fault != "f1" || x.Hop != want.Hop || x.Why != want.Why || x.Alike != want.Alike || x.Of != want.Of || math.Abs(x.Took-want.Took) > 1e-6 {
+			t.Errorf("%s: %+v", what, x)
+		}
+	}
+	if len(got) != 2 {
+		t.Errorf("%d traces", len(got))
+	}
+}

@@ -15,6 +15,7 @@ import (
 	"github.com/livedrill/livedrill/injectors"
 	"github.com/livedrill/livedrill/reports"
 	"github.com/livedrill/livedrill/reports/record"
+	"github.com/livedrill/livedrill/reports/traces"
 	"github.com/livedrill/livedrill/target"
 	"github.com/livedrill/livedrill/target/hosts"
 	"github.com/livedrill/livedrill/target/stack"
@@ -241,7 +242,7 @@ func (d *drill) up(ctx, background context.Context) error {
 	d.stack, err = stack.Up(ctx, r, stack.Options{Canary: canary,
 		Profile: d.story.Target.Profile, Defences: defences, Secrets: secrets,
 		Encoder: d.story.Target.Encoder, OpenKeys: d.Keep, Outside: d.mediaOutside(),
-		LogDir: filepath.Join(d.Dir, "logs"), Notify: d.note})
+		LogDir: filepath.Join(d.Dir, "logs"), Traces: filepath.Join(d.Dir, traces.Dir), Notify: d.note})
 	if err != nil {
 		return err
 	}

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/livedrill/livedrill/reports/traces"
 	"github.com/livedrill/livedrill/target"
 	"github.com/livedrill/livedrill/target/hosts"
 	"github.com/livedrill/livedrill/target/stack"
@@ -106,8 +107,10 @@ func (o *Orders) makeDir(ctx context.Context, s Scenario) (err error) {
 	if entries, err := os.ReadDir(o.Dir); err == nil && len(entries) > 0 {
 		return fmt.Errorf("%s is not empty: a run needs a directory of its own", o.Dir)
 	}
-	if err := os.MkdirAll(filepath.Join(o.Dir, "logs"), 0o755); err != nil {
-		return fmt.Errorf("run directory: %w", err)
+	for _, part := range []string{"logs", traces.Dir} {
+		if err := os.MkdirAll(filepath.Join(o.Dir, part), 0o755); err != nil {
+			return fmt.Errorf("run directory: %w", err)
+		}
 	}
 	text, err := s.YAML()
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/livedrill/livedrill/loadgen"
 	"github.com/livedrill/livedrill/reports/record"
+	"github.com/livedrill/livedrill/reports/traces"
 	"github.com/livedrill/livedrill/target"
 	"github.com/livedrill/livedrill/target/hosts"
 	"github.com/livedrill/livedrill/target/stack"
@@ -76,7 +77,7 @@ func (d *drill) startWorker(l Workload, region string, slice loadgen.Slice, begi
 		spec.Socket = filepath.Join(d.outside, file)
 		return &worker{file, spec.Socket, runHere(d.always, spec, l.Generator)}, nil
 	}
-	spec.Socket, spec.Platform = filepath.Join(hosts.Base, "sock", file), d.stack.Platform()
+	spec.Socket, spec.Platform, spec.TraceDir = filepath.Join(hosts.Base, "sock", file), d.stack.Platform(), filepath.Join(d.Dir, traces.Dir)
 	text, err := json.Marshal(spec)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err)

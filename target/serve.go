@@ -28,9 +28,10 @@ type Config struct {
 	Name     string            `json:"name"`
 	Kind     string            `json:"kind"`
 	Region   string            `json:"region,omitempty"`
-	Socket   string            `json:"socket"` // where it serves /metrics and /health
-	Dir      string            `json:"dir"`    // its own directory, removed with the run
-	Listen   string            `json:"listen"` // IP address to listen on
+	Socket   string            `json:"socket"`           // where it serves /metrics and /health
+	Dir      string            `json:"dir"`              // its own directory, removed with the run
+	Traces   string            `json:"traces,omitempty"` // directory for the record's traces; empty: none are kept
+	Listen   string            `json:"listen"`           // IP address to listen on
 	Defences Defences          `json:"defences"`
 	Secrets  Secrets           `json:"secrets"`
 	Peers    map[string]string `json:"peers,omitempty"` // "redis:6379" → another address, for tests

@@ -183,6 +183,12 @@ func TestEveningPeakDiscriminates(t *testing.T) {
 				t.Errorf("%s: missed %v, in the impact of %s %v", objective, missed, fault, hurt)
 			}
 		}
+		for fault, felt := range map[string][2]string{"f1": {reports.SlowestPicture, "edge-north"}, "f2": {reports.SlowestPicture, "transcode"},
+			"f3": {reports.FailedRequest, "redis"}} {
+			if !slices.ContainsFunc(r.Traces, func(x reports.Trace) bool { return x.Fault == fault && x.What == felt[0] && x.Hop == felt[1] }) {
+				t.Errorf("no %s of %s names %s: %+v", felt[0], fault, felt[1], r.Traces)
+			}
+		}
 	})
 	t.Run("weak without faults", func(t *testing.T) {
 		code, r, _ := conclusive(t, "run", "evening-peak", "--profile", "weak", "--no-faults")

@@ -122,11 +122,11 @@ func (l *Load) Run(ctx context.Context, on target.Platform, m *loadgen.Meter) (e
 
 // enter finds the platform's API and logs its users in.
 func (r *run) enter(ctx context.Context, on target.Platform) (err error) {
-	if r.bases[0], err = loadgen.URL(on, "gateway", "http", ""); err != nil {
+	if r.bases[0], err = loadgen.URL(on, gateways[0], "http", ""); err != nil {
 		return err
 	}
 	if on.Canary > 0 {
-		if r.bases[1], err = loadgen.URL(on, "gateway-canary", "http", ""); err != nil {
+		if r.bases[1], err = loadgen.URL(on, gateways[1], "http", ""); err != nil {
 			return err
 		}
 		r.split(on.Canary)

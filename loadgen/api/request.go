@@ -10,10 +10,14 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strconv"
+	"time"
 
 	vegeta "github.com/tsenart/vegeta/v12/lib"
 
 	"github.com/livedrill/livedrill/loadgen"
+	"github.com/livedrill/livedrill/reports/record"
+	"github.com/livedrill/livedrill/reports/traces"
 )
 
 // request is one arrival, drawn from the seeded plan of the whole load.
@@ -63,8 +67,33 @@ func (r *run) target(q request) vegeta.Target {
 		t.Header.Set("Authorization", "Bearer "+r.tokens[q.user])
 		t.Body = fmt.Appendf(nil, `{"key":"%s-%d-%d","room":%d,"amount":%d}`, r.m.Name, r.m.Start.UnixMilli(), q.number, q.room, amount)
 	}
+	if r.m.Traces != nil {
+		t.Header.Set("Traceparent", r.thread(q).Header())
+	}
 	return t
 }
+
+// thread is the request's trace: it has the number of the request in it.
+func (r *run) thread(q request) record.Thread {
+	return record.ThreadOf(r.m.Name+strconv.FormatUint(q.number, 10), r.m.Start)
+}
+
+// trace takes in the client's side of a request of the platform's.
+func (r *run) trace(q request, code int, outcome string, due, done time.Time) {
+	if r.m.Traces == nil || q.route == ownRequest {
+		return
+	}
+	s := traces.Span{Name: q.route, Kind: traces.Client, From: due, To: done, With: map[string]string{traces.Peer: gateways[q.arm], "region": r.m.Region}}
+	if s.Failed = outcome == "error"; s.Failed {
+		if s.Why = http.StatusText(code); code == 0 {
+			s.Why = "no answer"
+		}
+	}
+	r.m.Traces.Whole(r.thread(q), s)
+}
+
+// gateways are the components that serve the two arms.
+var gateways = [2]string{"gateway", "gateway-canary"}
 
 // ownTarget is a request of the user's own, with its bytes on the wire.
 type ownTarget struct {

@@ -29,6 +29,13 @@ func (v *Session) Edge(move context.CancelFunc) string {
 	return v.place.edge
 }
 
+// at is the edge that the viewer uses.
+func (v *Session) at() string {
+	v.place.mu.Lock()
+	defer v.place.mu.Unlock()
+	return v.place.edge
+}
+
 // Assign asks the platform for an edge, and moves the viewer there when it is another one. With an address of the user's own there is
 // nobody to ask.
 func (v *Session) Assign(ctx context.Context) {

@@ -3,6 +3,8 @@ package audience
 import (
 	"time"
 
+	"github.com/livedrill/livedrill/reports/record"
+	"github.com/livedrill/livedrill/reports/traces"
 	"github.com/livedrill/livedrill/target/stamp"
 )
 
@@ -39,7 +41,18 @@ func (s *Session) Picture(decoded, shown time.Duration, frame []byte, now time.T
 		return
 	}
 	n.delay.Observe(now.Sub(sent).Seconds())
+	s.trace(sent, now)
 	t.picture = offset{true, shown - time.Duration(sent.UnixNano())}
+}
+
+// trace takes in the way of a picture to this viewer.
+func (s *Session) trace(sent, now time.Time) {
+	kept := s.House.M.Traces
+	if !kept.Traced(sent) {
+		return
+	}
+	kept.Part(record.ThreadOf(s.Channel, sent), traces.Span{Name: traces.Watch, Kind: traces.Internal, From: sent, To: now,
+		With: map[string]string{traces.Channel: s.Channel, traces.Peer: s.at(), "region": s.House.M.Region}})
 }
 
 // Sound takes a frame of sound in. One that is not stamped tells nothing.

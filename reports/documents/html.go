@@ -62,11 +62,12 @@ func writeHTML(w io.Writer, d Document) error {
 			return map[string]string{"asked": reports.Quantity(asked, effectUnit(name)), "measured": reports.Quantity(measured, effectUnit(name))}
 		},
 		"points": points, "cells": d.cells, "times": func(i int) string { return d.t(times[i]) },
-		"duration": func(s float64) string { return reports.Span(durationOf(s)) },
-		"num":      func(v float64) string { return fmt.Sprintf("%.4g", v) },
-		"plus":     change,
-		"soonest":  soonest,
-		"unmade":   func(l reports.Load) float64 { return max(0, l.Offered-l.Achieved) },
+		"duration":  func(s float64) string { return reports.Span(durationOf(s)) },
+		"num":       func(v float64) string { return fmt.Sprintf("%.4g", v) },
+		"plus":      change,
+		"soonest":   soonest,
+		"waterfall": func(t reports.Trace) template.HTML { return waterfall(d, t) },
+		"unmade":    func(l reports.Load) float64 { return max(0, l.Offered-l.Achieved) },
 		"opt": func(form string, v *float64) string {
 			if v == nil {
 				return "-"

@@ -53,6 +53,9 @@ var words = map[string]string{
 	"no fault was injected": "未注入故障", "nobody used the platform": "没有用户使用平台",
 	"viewers' session-seconds without stalls ÷ session-seconds asked for": "无卡顿的观看秒数 ÷ 请求的观看秒数",
 	"requests to the API without an error ÷ requests":                     "无错误的接口请求 ÷ 全部请求",
+	"Traces: where each fault was felt":                                   "链路追踪：每个故障落在哪一环", "The same hop in": "落在同一环的追踪：",
+	"One request in a hundred and one picture in a hundred are followed through all parts, and those that failed or took more than 250 ms, up to a few a second.": "每一百个请求、每一百帧画面各取一个全程跟踪；失败或超过 250 ms 的另外保留，每秒至多数个。",
+	"failed request": "失败的请求", "absorbed error": "被吸收的错误", "slowest request": "最慢的请求", "slowest picture": "最慢的一帧", "no answer": "无应答",
 	// Figures.
 	"Viewers: share of time stalled": "观众卡顿率", "Viewers: end-to-end delay of arriving frames": "观众端到端延迟", "Transcoder: delay of a frame, and backlog": "转码延迟与积压",
 	"Danmaku: messages a second": "弹幕速率（条/秒）", "Danmaku: time to a member of the room": "弹幕送达延迟", "API: requests a second": "接口请求速率",
@@ -132,6 +135,7 @@ var words = map[string]string{
 
 // sentences are forms whose places other texts fill. The first that fits counts.
 var sentences = [][2]string{
+	{"%s longer there than 95 % of the steady phase", "在该环节比稳态 95% 的情形多用 %s"},
 	{"time scale %s: durations of phases and faults are not those of the scenario", "时间倍率 %s：阶段与故障时长与场景不同"},
 	{"%s on %s could not be proven restored: %s", "%s（%s）无法确认恢复：%s"},
 	{"%s on %s had no effect: %s", "%s（%s）未生效：%s"},

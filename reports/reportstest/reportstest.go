@@ -4,6 +4,7 @@ package reportstest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/livedrill/livedrill/reports"
 	"github.com/livedrill/livedrill/reports/record"
+	"github.com/livedrill/livedrill/reports/traces"
 )
 
 // Story is a run that never happened. Its load is steady: 100 viewers, 100 messages and 100 requests a second, 80 % of them in
@@ -161,7 +163,42 @@ func (s Story) facts(dir string, from, to, total float64) error {
 	if err := os.WriteFile(filepath.Join(dir, "scenario.yaml"), []byte("name: known\n"), 0o600); err != nil {
 		return err
 	}
-	return f.Write(dir)
+	return errors.Join(s.traces(dir, from), f.Write(dir))
+}
+
+// traces are pictures that reach the north through edge-north, late while the fault lasts, and gifts that Redis refuses then.
+func (s Story) traces(dir string, from float64) error {
+	var all []traces.Span
+	at := func(second float64) time.Time { return s.Started.Add(time.Duration(second * float64(time.Second))) }
+	add := func(trace, id, parent, name, peer string, from, took float64, failed bool) {
+		x := traces.Span{Trace: trace, ID: id, Parent: parent, Name: name, Service: "gateway", Kind: traces.Client, From: at(from), To: at(from + took), Failed: failed,
+			With: map[string]string{traces.Peer: peer}}
+		if failed {
+			x.Why = "no answer"
+		}
+		all = append(all, x)
+	}
+	for i := range 20 {
+		second, late, broken := from-25+2*float64(i), 1.0, false
+		if second > from {
+			late, broken = 6.0, true
+		}
+		picture, gift := fmt.Sprintf("picture-%d", i), fmt.Sprintf("gift-%d", i)
+		add(picture, "1", "", traces.Picture, "", second, 0.1, false)
+		add(picture, "2", "1", "ingest", "ingest", second, 0.01, false)
+		add(picture, "3", "1", "transcode", "transcode", second+0.01, 0.09, false)
+		add(picture, "4", "1", traces.Watch, "edge-north", second, late, false)
+		add(gift, "1", "", "gift", "gateway", second, 0.02, broken)
+		add(gift, "2", "1", "setnx", "redis", second+0.01, 0.005, broken)
+	}
+	line, err := traces.Line("gateway", all)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Join(dir, traces.Dir), 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, traces.Dir, "gateway.jsonl"), line, 0o644)
 }
 
 // region is the load of one region.

@@ -15,6 +15,9 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/livedrill/livedrill/reports/record"
 	"github.com/livedrill/livedrill/target"
@@ -41,15 +44,23 @@ var (
 )
 
 // Serve runs the gateway until ctx ends.
-func Serve(ctx context.Context, c target.Config) error {
+func Serve(ctx context.Context, c target.Config) (err error) {
 	metrics := record.NewMetrics()
+	kept, err := record.OpenTraces(c.Traces, c.Name)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, kept.Close(ctx)) }()
 	client := redis.NewClient(redisOptions(c))
 	defer client.Close()
+	if err := traceRedis(client, kept); err != nil {
+		return fmt.Errorf("gateway: %w", err)
+	}
 	limit := time.Duration(0) // the driver's own: none
 	if c.Defences[target.Deadlines] {
 		limit = time.Second
 	}
-	db, err := sql.Open("mysql", mariadb.DSN(c, c.Peer("mariadb", target.PortMariaDB), limit))
+	db, err := openTraced(mariadb.DSN(c, c.Peer("mariadb", target.PortMariaDB), limit), kept)
 	if err != nil {
 		return fmt.Errorf("gateway: %w", err)
 	}
@@ -62,7 +73,7 @@ func Serve(ctx context.Context, c target.Config) error {
 	s := &server{config: c, db: db, tokens: tokens{key: []byte(c.Secrets.Token)},
 		cache: &cache{client: client, fallback: c.Defences[target.RedisFallback], local: map[string]entry{},
 			without: metrics.Counter("livedrill_gateway_fallbacks_total", "Times a request went on without Redis.", nil)},
-		dispatch: newDispatch(c, metrics), numbers: newNumbers(metrics)}
+		dispatch: newDispatch(c, metrics), numbers: newNumbers(metrics, kept)}
 	if c.Defences[target.BoundedRequests] {
 		s.slots = make(chan struct{}, atOnce)
 	}
@@ -84,7 +95,8 @@ func Serve(ctx context.Context, c target.Config) error {
 
 // redisOptions are the library's defaults on a weak platform: 3 s for a read, three retries.
 func redisOptions(c target.Config) *redis.Options {
-	o := &redis.Options{Addr: c.Peer("redis", target.PortRedis), Password: c.Secrets.Redis, DisableIdentity: true}
+	o := &redis.Options{Addr: c.Peer("redis", target.PortRedis), Password: c.Secrets.Redis, DisableIdentity: true,
+		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}} // a question that Redis 7 does not know
 	if c.Defences[target.Deadlines] {
 		o.DialTimeout, o.ReadTimeout, o.WriteTimeout = 200*time.Millisecond, 200*time.Millisecond, 200*time.Millisecond
 		o.PoolTimeout, o.MaxRetries = 200*time.Millisecond, 1
@@ -118,6 +130,7 @@ func (s *server) bounded(next http.Handler) http.Handler {
 			next.ServeHTTP(w, r)
 		default:
 			s.numbers.turnedAway.Inc()
+			trace.SpanFromContext(r.Context()).SetStatus(codes.Error, "too many requests in work")
 			w.Header().Set("Retry-After", "1")
 			http.Error(w, "busy", http.StatusServiceUnavailable)
 		}
@@ -144,6 +157,7 @@ func answer(do func(*http.Request) (any, error)) http.Handler {
 			http.Error(w, err.Error(), http.StatusBadRequest)
 		default:
 			slog.Warn("request failed", "path", r.URL.Path, "err", err)
+			trace.SpanFromContext(r.Context()).SetStatus(codes.Error, err.Error())
 			http.Error(w, "internal error", http.StatusInternalServerError)
 		}
 	})

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/livedrill/livedrill/reports/record"
 	"github.com/livedrill/livedrill/target"
@@ -18,12 +20,13 @@ import (
 type numbers struct {
 	metrics *record.Metrics
 	inWork  prometheus.Gauge
+	tracer  trace.Tracer
 
 	turnedAway prometheus.Counter
 }
 
-func newNumbers(m *record.Metrics) *numbers {
-	return &numbers{metrics: m,
+func newNumbers(m *record.Metrics, kept *record.Traces) *numbers {
+	return &numbers{metrics: m, tracer: kept.Provider().Tracer("gateway"),
 		inWork:     m.Gauge("livedrill_gateway_requests_in_work", "Requests in work now.", nil),
 		turnedAway: m.Counter("livedrill_gateway_turned_away_total", "Requests told to come back, as too many were in work.", nil)}
 }
@@ -31,7 +34,7 @@ func newNumbers(m *record.Metrics) *numbers {
 // classes are the answers that are told apart, by their first digit.
 var classes = map[int]string{2: "2xx", 4: "4xx", 5: "5xx"}
 
-// measured counts a route's answers and their time.
+// measured counts a route's answers and their time, and makes each a part of its client's trace.
 func (n *numbers) measured(route string, next http.Handler) http.Handler {
 	byClass := map[string]prometheus.Counter{}
 	for _, class := range classes {
@@ -44,8 +47,11 @@ func (n *numbers) measured(route string, next http.Handler) http.Handler {
 		start := time.Now()
 		n.inWork.Inc()
 		defer n.inWork.Dec()
+		ctx := propagation.TraceContext{}.Extract(r.Context(), propagation.HeaderCarrier(r.Header))
+		ctx, span := n.tracer.Start(ctx, route, trace.WithSpanKind(trace.SpanKindServer))
+		defer span.End()
 		status := &statusWriter{ResponseWriter: w, code: http.StatusOK}
-		next.ServeHTTP(status, r)
+		next.ServeHTTP(status, r.WithContext(ctx))
 		latency.Observe(time.Since(start).Seconds())
 		if c := byClass[classes[status.code/100]]; c != nil {
 			c.Inc()

@@ -17,8 +17,13 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/livedrill/livedrill/reports/record"
+	"github.com/livedrill/livedrill/reports/traces"
 	"github.com/livedrill/livedrill/target"
 	"github.com/livedrill/livedrill/target/flv"
 	"github.com/livedrill/livedrill/target/rtc"
@@ -33,6 +38,7 @@ const idle = 10 * time.Second
 
 type server struct {
 	config   target.Config
+	tracer   trace.Tracer
 	client   *http.Client
 	mu       sync.Mutex
 	streams  map[string]*flv.Hub
@@ -47,9 +53,14 @@ type server struct {
 }
 
 // Serve runs the ingest until ctx ends.
-func Serve(ctx context.Context, c target.Config) error {
+func Serve(ctx context.Context, c target.Config) (err error) {
 	metrics := record.NewMetrics()
-	s := &server{config: c, client: &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 32}}, streams: map[string]*flv.Hub{},
+	kept, err := record.OpenTraces(c.Traces, c.Name)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, kept.Close(ctx)) }()
+	s := &server{config: c, tracer: kept.Provider().Tracer("ingest"), client: &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 32}}, streams: map[string]*flv.Hub{},
 		accepted: metrics.Counter("livedrill_ingest_publishes_total", "Publishers by what became of them.", prometheus.Labels{"result": "accepted"}),
 		refused:  metrics.Counter("livedrill_ingest_publishes_total", "Publishers by what became of them.", prometheus.Labels{"result": "refused"}),
 		broken:   metrics.Counter("livedrill_ingest_broken_total", "Streams that ended without a goodbye.", nil),
@@ -135,12 +146,20 @@ func (s *server) copy(conn *rtmp.Conn, hub *flv.Hub) error {
 }
 
 // authorise asks the gateway which channel a stream key belongs to.
-func (s *server) authorise(ctx context.Context, key string) (string, error) {
+func (s *server) authorise(ctx context.Context, key string) (channel string, err error) {
+	ctx, span := s.tracer.Start(ctx, "publish", trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(attribute.String(traces.Peer, "gateway")))
+	defer func() {
+		if err != nil {
+			span.SetStatus(codes.Error, err.Error())
+		}
+		span.End()
+	}()
 	u := "http://" + s.config.Peer("gateway", target.PortHTTP) + "/internal/publish?" + url.Values{"key": {key}}.Encode()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, u, nil)
 	if err != nil {
 		return "", err
 	}
+	propagation.TraceContext{}.Inject(ctx, propagation.HeaderCarrier(req.Header))
 	resp, err := s.client.Do(req)
 	if err != nil {
 		return "", fmt.Errorf("gateway: %w", err)

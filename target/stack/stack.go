@@ -30,6 +30,7 @@ type Options struct {
 	OpenKeys bool              // accept streams without a key
 	Outside  map[string]string // HOST:PORT outside the range at which a component's media can be reached
 	LogDir   string            // one file per process
+	Traces   string            // directory of traces; empty: none
 	Canary   *Canary           // nil: none
 	Notify   func(kind string, details map[string]any)
 }
@@ -112,7 +113,7 @@ func (s *Stack) start(p place, encoders target.Cgroup) error {
 	host := s.hosts[p.name]
 	kind, _ := FindKind(p.kind)
 	c, _ := s.options.Config(p.name)
-	c.Listen = host.Addr
+	c.Listen, c.Traces = host.Addr, s.options.Traces
 	c.Socket = filepath.Join(hosts.Base, "sock", p.name)
 	c.Dir = filepath.Join(hosts.Base, "data", p.name)
 	component := target.Component{Name: p.name, Kind: p.kind, Region: p.region, Addr: host.Addr, Ports: kind.Ports,

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/livedrill/livedrill/reports/record"
+	"github.com/livedrill/livedrill/reports/traces"
 	"github.com/livedrill/livedrill/target"
 	"github.com/livedrill/livedrill/target/flv"
 	"github.com/livedrill/livedrill/target/stamp"
@@ -193,11 +195,26 @@ func (st *stream) measure(t flv.Tag) {
 	if !ok {
 		return
 	}
-	st.server.numbers.out.Observe(time.Since(at).Seconds())
+	now := time.Now()
+	st.server.numbers.out.Observe(now.Sub(at).Seconds())
 	if in, ok := st.seen[at.UnixMicro()]; ok {
-		st.server.numbers.through.Observe(time.Since(in).Seconds())
+		st.server.numbers.through.Observe(now.Sub(in).Seconds())
 		delete(st.seen, at.UnixMicro())
+		st.trace(at, in, now)
 	}
+}
+
+// trace takes in a picture's way so far: from the publisher through the ingest, and through the transcoder.
+func (st *stream) trace(sent, in, out time.Time) {
+	kept := st.server.traces
+	if !kept.Traced(sent) {
+		return
+	}
+	of := record.ThreadOf(st.channel, sent)
+	span := func(name, hop string, from, to time.Time) traces.Span {
+		return traces.Span{Name: name, Kind: traces.Internal, From: from, To: to, With: map[string]string{traces.Channel: st.channel, traces.Peer: hop}}
+	}
+	kept.Whole(of, span(traces.Picture, "", sent, out), span("ingest", "ingest", sent, in), span("transcode", st.server.config.Name, in, out))
 }
 
 // backlog is how far the output is behind the input.

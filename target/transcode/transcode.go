@@ -5,6 +5,7 @@ package transcode
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -24,6 +25,7 @@ type server struct {
 	config  target.Config
 	encoder string
 	numbers numbers
+	traces  *record.Traces
 	client  *http.Client // streaming: no time limit of its own
 	mu      sync.Mutex
 	streams map[string]*stream
@@ -42,13 +44,18 @@ type numbers struct {
 }
 
 // Serve runs the transcoder until ctx ends.
-func Serve(ctx context.Context, c target.Config) error {
+func Serve(ctx context.Context, c target.Config) (err error) {
 	encoder, err := ChooseEncoder(ctx, c.Encoder)
 	if err != nil {
 		return err
 	}
+	kept, err := record.OpenTraces(c.Traces, c.Name)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, kept.Close(ctx)) }()
 	metrics := record.NewMetrics()
-	s := &server{config: c, encoder: encoder, client: &http.Client{}, streams: map[string]*stream{}, ended: map[string]float64{},
+	s := &server{config: c, encoder: encoder, traces: kept, client: &http.Client{}, streams: map[string]*stream{}, ended: map[string]float64{},
 		numbers: numbers{
 			in:       metrics.Histogram("livedrill_transcode_input_delay_seconds", "Age of a frame, by its stamp, when it arrives.", nil),
 			through:  metrics.Histogram("livedrill_transcode_delay_seconds", "Time of a frame through the transcoder, by its stamp.", nil),

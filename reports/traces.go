@@ -1,0 +1,139 @@
+package reports
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/livedrill/livedrill/reports/traces"
+)
+
+// Trace is one request, or one picture on its way to a viewer, that shows where a fault was felt.
+type Trace struct {
+	Fault string      `json:"fault"`
+	What  string      `json:"what"` // failed request, absorbed error, slowest request, slowest picture
+	ID    string      `json:"trace_id"`
+	Name  string      `json:"name"`
+	From  float64     `json:"from_s"`
+	Took  float64     `json:"took_s"`
+	Hop   string      `json:"hop"`   // the component where it broke, or was held up most
+	Why   string      `json:"why"`   // it broke, or how long it was held up above what is usual
+	Alike int         `json:"alike"` // traces of this sort that name the same hop
+	Of    int         `json:"of"`    // traces of this sort
+	Spans []TraceSpan `json:"spans"`
+}
+
+// TraceSpan is one part of a trace.
+type TraceSpan struct {
+	Name   string  `json:"name"`
+	Hop    string  `json:"hop"`
+	Depth  int     `json:"depth"`
+	From   float64 `json:"from_s"` // from the trace's own beginning
+	To     float64 `json:"to_s"`
+	Failed bool    `json:"failed"`
+	Why    string  `json:"why,omitempty"`
+}
+
+// The sorts of traces that a report shows of a fault.
+const (
+	FailedRequest  = "failed request"
+	AbsorbedError  = "absorbed error" // a part failed, and the request was answered all the same
+	SlowestRequest = "slowest request"
+	SlowestPicture = "slowest picture"
+)
+
+// felt is the least time above what is usual that says something.
+const felt = 250 * time.Millisecond
+
+// traces finds for every fault the requests and pictures that say where it was felt. What is usual is what the steady phase had.
+func (j *judge) traces(_ context.Context, r *Result) error {
+	spans, err := traces.Read(j.dir)
+	if err != nil {
+		return err
+	}
+	all := traces.Group(spans)
+	between := func(from, to float64) (out []traces.Trace) {
+		for _, t := range all {
+			if at := j.since(t.First().From); at >= from && at < to {
+				out = append(out, t)
+			}
+		}
+		return out
+	}
+	var quiet []traces.Trace
+	for _, p := range j.Phases {
+		if p.Name == "steady" {
+			quiet = between(p.From, p.To)
+		}
+	}
+	usual := traces.UsualOf(quiet)
+	for _, f := range r.Faults {
+		if f.Injected == nil || f.Restored == nil {
+			continue
+		}
+		sorts := map[string][]traces.Trace{}
+		for _, t := range between(*f.Injected, *f.Restored) {
+			_, broken := t.Broken()
+			_, above := t.HeldUp(usual)
+			sort := ""
+			switch {
+			case t.First().Failed:
+				sort = FailedRequest
+			case broken:
+				sort = AbsorbedError
+			case above < felt:
+			case t.IsPicture():
+				sort = SlowestPicture
+			default:
+				sort = SlowestRequest
+			}
+			sorts[sort] = append(sorts[sort], t)
+		}
+		for _, what := range []string{FailedRequest, AbsorbedError, SlowestRequest, SlowestPicture} {
+			if len(sorts[what]) > 0 {
+				r.Traces = append(r.Traces, j.example(f, what, sorts[what], usual))
+			}
+		}
+	}
+	return nil
+}
+
+// since is a time on the run's clock.
+func (j *judge) since(t time.Time) float64 { return float64(t.UnixMicro())/1e6 - j.abs(0) }
+
+// example picks the trace that says most: of broken ones the one with most parts among those of the hop that most of them name, of the others
+// the slowest.
+func (j *judge) example(f Fault, what string, sort []traces.Trace, usual traces.Usual) Trace {
+	hops := make([]string, len(sort))
+	whys := make([]string, len(sort))
+	count := map[string]int{}
+	for i, t := range sort {
+		if s, broken := t.Broken(); broken {
+			hops[i], whys[i] = s.Hop(), s.Why
+		} else {
+			part, above := t.HeldUp(usual)
+			seconds := above.Seconds()
+			hops[i], whys[i] = part.Hop, fmt.Sprintf("%s longer there than 95 %% of the steady phase", Quantity(&seconds, "seconds"))
+		}
+		count[hops[i]]++
+	}
+	best := 0
+	for i, t := range sort {
+		b := sort[best]
+		better := t.Took() > b.Took()
+		if what == FailedRequest || what == AbsorbedError {
+			better = count[hops[i]] > count[hops[best]] || count[hops[i]] == count[hops[best]] && len(t.Spans) > len(b.Spans)
+		}
+		if better {
+			best = i
+		}
+	}
+	t := sort[best]
+	out := Trace{Fault: f.ID, What: what, ID: t.First().Trace, Name: t.First().Name, From: j.since(t.First().From), Took: t.Took().Seconds(),
+		Hop: hops[best], Why: whys[best], Alike: count[hops[best]], Of: len(sort)}
+	for i, s := range t.Spans {
+		out.Spans = append(out.Spans, TraceSpan{Name: s.Name, Hop: s.Hop(), Depth: t.Depth[i], From: s.From.Sub(t.First().From).Seconds(),
+			To: s.To.Sub(t.First().From).Seconds(), Failed: s.Failed, Why: s.Why})
+	}
+	return out
+}
