@@ -101,8 +101,8 @@ func (j *judge) traces(_ context.Context, r *Result) error {
 // since is a time on the run's clock.
 func (j *judge) since(t time.Time) float64 { return float64(t.UnixMicro())/1e6 - j.abs(0) }
 
-// example picks the trace that says most: of broken ones the one with most parts among those of the hop that most of them name, of the others
-// the slowest.
+// example picks, of the traces that name the hop that most of them name, the one that says most: of broken ones that with most parts, of
+// the others the slowest.
 func (j *judge) example(f Fault, what string, sort []traces.Trace, usual traces.Usual) Trace {
 	hops := make([]string, len(sort))
 	whys := make([]string, len(sort))
@@ -119,12 +119,11 @@ func (j *judge) example(f Fault, what string, sort []traces.Trace, usual traces.
 	}
 	best := 0
 	for i, t := range sort {
-		b := sort[best]
-		better := t.Took() > b.Took()
+		better := t.Took() > sort[best].Took()
 		if what == FailedRequest || what == AbsorbedError {
-			better = count[hops[i]] > count[hops[best]] || count[hops[i]] == count[hops[best]] && len(t.Spans) > len(b.Spans)
+			better = len(t.Spans) > len(sort[best].Spans)
 		}
-		if better {
+		if n, most := count[hops[i]], count[hops[best]]; n > most || n == most && better {
 			best = i
 		}
 	}

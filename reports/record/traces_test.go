@@ -120,3 +120,27 @@ func closed(t *testing.T, all ...*Traces) {
 		}
 	}
 }
+
+// BenchmarkTracedRequest is what tracing adds to a request of the gateway that has two parts below it; kept one in a hundred.
+func BenchmarkTracedRequest(b *testing.B) {
+	dir := b.TempDir()
+	if err := os.Mkdir(dir+"/"+traces.Dir, 0o700); err != nil {
+		b.Fatal(err)
+	}
+	kept, err := OpenTraces(dir+"/"+traces.Dir, "gateway")
+	if err != nil {
+		b.Fatal(err)
+	}
+	tracer := kept.Provider().Tracer("x")
+	for b.Loop() {
+		ctx, span := tracer.Start(b.Context(), "room", trace.WithSpanKind(trace.SpanKindServer))
+		for range 2 {
+			_, below := tracer.Start(ctx, "get", trace.WithSpanKind(trace.SpanKindClient))
+			below.End()
+		}
+		span.End()
+	}
+	if err := kept.Close(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+}
