@@ -137,8 +137,8 @@ func (j *judge) notMeasured(r Result) []Unknown {
 			out = append(out, Unknown{o.Name, o.Why})
 		}
 	}
-	if len(r.Faults) > 0 {
-		out = append(out, Unknown{"T3 acknowledged, T4 cause named", "no people take part in this drill"})
+	if len(r.Faults) > 0 && len(r.Remarks) == 0 {
+		out = append(out, Unknown{"T3 acknowledged, T4 cause named", "nobody took part in this drill (livedrill respond)"})
 	}
 	if len(r.Alerts) == 0 {
 		out = append(out, Unknown{"T2 alert", "the scenario brings no alerting rules"})

@@ -34,6 +34,7 @@ type Facts struct {
 	Alerts      AlertRules        `json:"alerts"`
 	Incidents   []Incident        `json:"incidents"` // how often each fault happens in real life
 	Targets     Targets           `json:"targets"`
+	Remarks     []Remark          `json:"remarks"` // what people said meanwhile, in order
 	Topology    []Node            `json:"topology"`
 }
 
@@ -55,6 +56,9 @@ type Incident struct {
 type Targets struct {
 	RTO          float64 `json:"rto_s"`
 	Availability float64 `json:"availability"`
+	Judgement    float64 `json:"judgement_s"` // until somebody has acknowledged
+	Cause        float64 `json:"cause_s"`     // from there until the cause is named
+	Handling     float64 `json:"handling_s"`  // until all is whole again
 }
 
 // Node is one component of the platform, for its picture.

@@ -24,6 +24,7 @@ type Response struct {
 	RPORows    *float64    `json:"rpo_rows"`              // acknowledged gifts that the ledger never had; null: not known
 	RPO        *float64    `json:"rpo_s"`                 // 0 when no row was lost; null when the age of those lost is not known
 	Mitigation string      `json:"mitigation,omitempty"`  // what acted at T5
+	Stages     []Stage     `json:"stages,omitempty"`      // where people took part
 	Hurt       []string    `json:"hurt"`                  // objectives
 	Regions    []Blast     `json:"regions"`
 	Rooms      []Blast     `json:"rooms"`
@@ -99,20 +100,22 @@ func (j *judge) responses(ctx context.Context, r *Result) error {
 func (j *judge) spans(_ context.Context, result *Result) error {
 	for i := range result.Responses {
 		r := &result.Responses[i]
-		between := func(a, b int) *float64 {
-			if r.T[a] == nil || r.T[b] == nil {
-				return nil
-			}
-			d := *r.T[b] - *r.T[a]
-			return &d
-		}
-		r.Detect, r.Alert, r.Mitigate, r.Recover = between(1, 2), between(2, 3), between(1, 5), between(1, 6)
+		r.Detect, r.Alert, r.Mitigate, r.Recover = between(r.T[1], r.T[2]), between(r.T[2], r.T[3]), between(r.T[1], r.T[5]), between(r.T[1], r.T[6])
 		if r.RTO = r.Recover; len(r.Hurt) == 0 && r.T[7] != nil { // somebody looked, and saw nothing hurt
 			none := 0.0
 			r.RTO = &none
 		}
 	}
 	return nil
+}
+
+// between is the time from one moment to another; null where one did not come.
+func between(from, to *float64) *float64 {
+	if from == nil || to == nil {
+		return nil
+	}
+	d := *to - *from
+	return &d
 }
 
 // mitigated finds the first defence that is seen to act after a fault.

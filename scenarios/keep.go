@@ -8,7 +8,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
 	"reflect"
 	"strconv"
 	"sync"
@@ -21,9 +20,6 @@ import (
 	"github.com/livedrill/livedrill/reports/record"
 	"github.com/livedrill/livedrill/target"
 )
-
-// controlFD is the first descriptor that a kept range is started with: its control socket; the listeners of Orders.Exposed follow.
-const controlFD = 4
 
 // MetricsRoute is what a listener leads to that answers with the metrics of the whole platform.
 const MetricsRoute = "metrics"
@@ -81,11 +77,7 @@ func (d *drill) keep(ctx context.Context) error {
 	defer down()
 	parts := []func(context.Context) error{func(ctx context.Context) error { <-ctx.Done(); return nil }}
 	for i, e := range append([]Exposed{{To: "control"}}, d.Exposed...) {
-		to := e.To
-		l, err := net.FileListener(os.NewFile(uintptr(controlFD+i), to))
-		if err != nil {
-			return fmt.Errorf("%s: %w", to, err)
-		}
+		to, l := e.To, d.listening[i]
 		switch to {
 		case "control":
 			parts = append(parts, func(ctx context.Context) error { return record.ServeHTTP(ctx, l, d.control(ctx, down)) })

@@ -26,7 +26,7 @@ func RunOutside(ctx context.Context, o Orders, watch func(record.Event)) (dir st
 		return "", err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(o.outside)) }()
-	o.Journal, o.Root, o.Actor = filepath.Join(o.outside, "journal"), os.Geteuid() == 0, actor()
+	o.Journal, o.Root, o.Actor = filepath.Join(o.outside, "journal"), os.Geteuid() == 0, Actor()
 	return o.Dir, Run(ctx, o, watch)
 }
 

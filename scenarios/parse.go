@@ -117,7 +117,8 @@ func Parse(file string, text []byte, sets []string) (Scenario, error) {
 
 func (d *decoder) scenario(root *yaml.Node) Scenario {
 	f := form{Seed: 1, Target: Target{Profile: "hardened"},
-		SLA:    sla{RTO: unit.Duration(15 * time.Minute), Availability: 0.999},
+		SLA: sla{RTO: unit.Duration(15 * time.Minute), Availability: 0.999, Judgement: unit.Duration(5 * time.Minute),
+			Cause: unit.Duration(30 * time.Minute), Handling: unit.Duration(time.Hour)},
 		Phases: Phases{WarmUp: unit.Duration(10 * time.Second), Steady: unit.Duration(20 * time.Second), Recovery: unit.Duration(20 * time.Second)}}
 	parts := map[string]*yaml.Node{}
 	top := *root

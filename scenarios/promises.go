@@ -23,6 +23,9 @@ import (
 type sla struct {
 	RTO          unit.Duration `json:"rto" help:"time within which service must be whole again"`
 	Availability unit.Ratio    `json:"availability" help:"share of time over 30 days"`
+	Judgement    unit.Duration `json:"judgement" help:"time within which somebody must have acknowledged"`
+	Cause        unit.Duration `json:"cause" help:"time from there within which the cause must be named"`
+	Handling     unit.Duration `json:"handling" help:"time within which people must have made service whole again"`
 }
 
 func (d *decoder) targets(n *yaml.Node, s sla) reports.Targets {
@@ -32,7 +35,13 @@ func (d *decoder) targets(n *yaml.Node, s sla) reports.Targets {
 	if s.Availability <= 0 || s.Availability >= 1 {
 		d.problem(n, "sla.availability", "%v is not between 0%% and 100%%: nobody can promise either", s.Availability)
 	}
-	return reports.Targets{RTO: time.Duration(s.RTO).Seconds(), Availability: float64(s.Availability)}
+	for name, v := range map[string]unit.Duration{"judgement": s.Judgement, "cause": s.Cause, "handling": s.Handling} {
+		if v <= 0 {
+			d.problem(n, join("sla", name), "%s is no time to do it in", v)
+		}
+	}
+	return reports.Targets{RTO: s.RTO.Seconds(), Availability: float64(s.Availability),
+		Judgement: s.Judgement.Seconds(), Cause: s.Cause.Seconds(), Handling: s.Handling.Seconds()}
 }
 
 // incidents reads how often each fault happens in real life: a table of kinds.
@@ -144,7 +153,9 @@ const alertsDir = "alerts"
 
 // promises gives what was promised back in the form in which they are read.
 func (s Scenario) promises(into map[string]any) {
-	into["sla"] = map[string]any{"rto": unit.Duration(s.SLA.RTO * float64(time.Second)).String(), "availability": math.Round(s.SLA.Availability*1e9) / 1e9}
+	text := func(seconds float64) string { return unit.Duration(seconds * float64(time.Second)).String() }
+	into["sla"] = map[string]any{"rto": text(s.SLA.RTO), "availability": math.Round(s.SLA.Availability*1e9) / 1e9,
+		"judgement": text(s.SLA.Judgement), "cause": text(s.SLA.Cause), "handling": text(s.SLA.Handling)}
 	if len(s.Alerts.Files) > 0 {
 		var files []string
 		for name := range s.Alerts.Files {
@@ -156,7 +167,7 @@ func (s Scenario) promises(into map[string]any) {
 	if len(s.Incidents) > 0 {
 		table := map[string]any{}
 		for _, i := range s.Incidents {
-			table[i.Fault] = map[string]any{"per-month": i.PerMonth, "lasts": unit.Duration(i.Lasts * float64(time.Second)).String()}
+			table[i.Fault] = map[string]any{"per-month": i.PerMonth, "lasts": text(i.Lasts)}
 		}
 		into["incidents"] = table
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net"
 	"net/http"
 	"path/filepath"
 	"slices"
@@ -93,6 +94,8 @@ type drill struct {
 	since    float64 // when it came there, Unix seconds
 	measured float64 // when the warm-up was over
 	facts    reports.Facts
+
+	listening []net.Listener // control socket first; none where there is no range
 }
 
 // Run carries out a scenario inside a range, from its first process, and leaves the record in the run directory. It returns
@@ -103,6 +106,11 @@ func Run(ctx context.Context, o Orders, watch func(record.Event)) (err error) {
 		return err
 	}
 	d := &drill{Orders: o, story: s, start: o.Ordered, always: context.WithoutCancel(ctx), blind: make(chan error, 1)}
+	if o.outside == "" {
+		if d.listening, err = o.listeners(); err != nil {
+			return err
+		}
+	}
 	if d.events, err = record.CreateEvents(filepath.Join(o.Dir, "events.jsonl"), d.start, watch); err != nil {
 		return err
 	}
@@ -144,6 +152,13 @@ func Run(ctx context.Context, o Orders, watch func(record.Event)) (err error) {
 	defer end()
 	if o.Keep {
 		return d.keep(ctx)
+	}
+	for _, l := range d.listening {
+		d.wg.Go(func() {
+			if err := record.ServeHTTP(background, l, d.responders()); err != nil {
+				d.problem("control socket: %v", err)
+			}
+		})
 	}
 	if err := d.timeline(ctx); err != nil && ctx.Err() == nil {
 		return err

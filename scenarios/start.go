@@ -92,8 +92,42 @@ func Prepare(ctx context.Context, o Orders) (_ *Launch, err error) {
 		return nil, errors.Join(fmt.Errorf("state: %w", err), hosts.RemoveGroup(o.Group.Cgroup))
 	}
 	o.Root = os.Geteuid() == 0
-	o.Actor = actor()
-	return &Launch{Orders: o, State: state}, nil
+	o.Actor = Actor()
+	l := &Launch{Orders: o, State: state}
+	if err := l.control(); err != nil {
+		return nil, errors.Join(err, l.giveUp())
+	}
+	return l, nil
+}
+
+// giveUp takes back what was made for a run that does not begin.
+func (l *Launch) giveUp() error {
+	for _, f := range l.Listeners {
+		_ = f.Close()
+	}
+	return errors.Join(hosts.RemoveGroup(l.State.Cgroup), l.State.Remove())
+}
+
+// control makes the run's control socket.
+func (l *Launch) control() error {
+	path, err := l.State.ControlPath()
+	if err != nil {
+		return err
+	}
+	control, err := net.ListenUnix("unix", &net.UnixAddr{Name: path})
+	if err != nil {
+		return fmt.Errorf("control socket: %w", err)
+	}
+	control.SetUnlinkOnClose(false)
+	defer control.Close()
+	if err := os.Chmod(path, 0o600); err != nil {
+		return err
+	}
+	f, err := control.File()
+	if err == nil {
+		l.Listeners = append(l.Listeners, f)
+	}
+	return err
 }
 
 // makeDir makes the run directory with the scenario as it will be run, and what the loads need.
@@ -210,35 +244,13 @@ func expose(host string, port int) (*os.File, string, error) {
 	return f, l.Addr().String(), err
 }
 
-// Keep makes the launch one of a range that stays: with a name, a control socket, and the endpoints that open gives it on a
-// loopback address, if there is one.
+// Keep makes the launch one of a range that stays: with a name, and the endpoints that open gives it on a loopback address, if there is one.
 func (l *Launch) Keep(name, host string, open func(expose func(to string, port int) (string, error)) (map[string]string, error)) (err error) {
 	defer func() {
 		if err != nil {
-			for _, f := range l.Listeners {
-				_ = f.Close()
-			}
-			err = errors.Join(err, hosts.RemoveGroup(l.State.Cgroup), l.State.Remove())
+			err = errors.Join(err, l.giveUp())
 		}
 	}()
-	path, err := l.State.ControlPath()
-	if err != nil {
-		return err
-	}
-	control, err := net.ListenUnix("unix", &net.UnixAddr{Name: path})
-	if err != nil {
-		return fmt.Errorf("control socket: %w", err)
-	}
-	control.SetUnlinkOnClose(false)
-	defer control.Close()
-	if err := os.Chmod(path, 0o600); err != nil {
-		return err
-	}
-	f, err := control.File()
-	if err != nil {
-		return err
-	}
-	l.Listeners = append(l.Listeners, f)
 	l.State.Name = name
 	if host != "" {
 		l.State.Endpoints, err = open(func(to string, port int) (string, error) {
@@ -257,8 +269,8 @@ func (l *Launch) Keep(name, host string, open func(expose func(to string, port i
 	return l.State.Write()
 }
 
-// actor names who gave the command: the user, and who became that user.
-func actor() string {
+// Actor names who gave the command: the user, and who became that user.
+func Actor() string {
 	name := fmt.Sprintf("uid %d", os.Getuid())
 	if u, err := user.Current(); err == nil {
 		name = u.Username

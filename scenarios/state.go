@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -82,8 +83,12 @@ func (s State) path(suffix string) (string, error) {
 // JournalPath is where the run's journal is.
 func (s State) JournalPath() (string, error) { return s.path(".journal") }
 
-// ControlPath is where a kept range's control socket is. It belongs to the user alone, as its folder does.
-func (s State) ControlPath() (string, error) { return s.path(".sock") }
+// ControlPath is where the run's control socket is. It belongs to the user alone, as its folder does. Its name is short, as the kernel
+// wants it.
+func (s State) ControlPath() (string, error) {
+	dir, err := StateDir()
+	return filepath.Join(dir, fmt.Sprintf("%d-%s.sock", s.PID, filepath.Base(s.Started))), err
+}
 
 // Write puts the state on disk whole.
 func (s State) Write() error {
@@ -111,7 +116,14 @@ func (s State) Write() error {
 // Remove takes the state, the journal and the control socket away.
 func (s State) Remove() error {
 	var errs []error
-	for _, suffix := range []string{".sock", ".journal", ".json", ".json.new"} {
+	control, err := s.ControlPath()
+	if err == nil {
+		err = os.Remove(control)
+	}
+	if !errors.Is(err, os.ErrNotExist) {
+		errs = append(errs, err)
+	}
+	for _, suffix := range []string{".journal", ".json", ".json.new"} {
 		path, err := s.path(suffix)
 		if err == nil {
 			err = os.Remove(path)
@@ -168,6 +180,26 @@ func FindRange(name string) (State, error) {
 		return State{}, err
 	}
 	return State{}, fmt.Errorf("no range %q is up: livedrill target up makes one", name)
+}
+
+// FindRun returns the drill that goes on, of this id if there is one.
+func FindRun(id string) (State, error) {
+	all, err := States()
+	all = slices.DeleteFunc(all, func(s State) bool { return s.Name != "" || !s.Alive() || id != "" && s.ID != id })
+	if len(all) == 1 {
+		return all[0], nil
+	}
+	if err != nil {
+		return State{}, err
+	}
+	if len(all) == 0 {
+		return State{}, errors.New("no drill is going on")
+	}
+	var ids []string
+	for _, s := range all {
+		ids = append(ids, s.ID)
+	}
+	return State{}, fmt.Errorf("several drills are going on: say which with --run: %s", strings.Join(ids, ", "))
 }
 
 // NewID names a run by its time and scenario.

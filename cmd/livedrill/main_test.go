@@ -342,12 +342,21 @@ func proven(t *testing.T, dir string) {
 	}
 }
 
-// TestInterrupt stops a drill as Ctrl-C does while a fault is in effect: it restores, reports and ends with 130.
+// TestInterrupt stops a drill as Ctrl-C does while a fault is in effect: it restores, reports and ends with 130. What was said to it
+// before that is in the report.
 func TestInterrupt(t *testing.T) {
 	needRange(t)
 	before, namespaces := machine(t), map[string]bool{}
-	cmd, dir, out := start(t, t.TempDir())
+	state := t.TempDir()
+	cmd, dir, out := start(t, state)
 	proven(t, dir)
+	for _, args := range [][]string{{"acknowledge", "--as", "ana"}, {"cause", "network.loss", "--on", "edge-north"}} {
+		say := exec.Command(binary, append([]string{"respond"}, args...)...)
+		say.Env = append(os.Environ(), "XDG_STATE_HOME="+state)
+		if text, err := say.CombinedOutput(); err != nil {
+			t.Errorf("respond %v: %v\n%s", args, err, text)
+		}
+	}
 	processes(t, namespaces)
 	if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
 		t.Fatal(err)
@@ -359,6 +368,9 @@ func TestInterrupt(t *testing.T) {
 	var r reports.Result
 	if err := json.Unmarshal(out.Bytes(), &r); err != nil || r.Verdict != reports.Interrupted || len(r.Faults) == 0 {
 		t.Errorf("%s, %d faults (%v)", r.Verdict, len(r.Faults), err)
+	}
+	if len(r.Remarks) != 2 || r.Remarks[0].By != "ana" || r.Remarks[1].Score == nil || !r.Remarks[1].Score.Kind {
+		t.Errorf("remarks: %+v", r.Remarks)
 	}
 	for _, f := range r.Faults {
 		if f.State != "restored" {

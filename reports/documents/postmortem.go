@@ -1,8 +1,10 @@
 package documents
 
 import (
+	"cmp"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/livedrill/livedrill/reports"
@@ -48,6 +50,11 @@ func writePostMortem(w io.Writer, d Document) error {
 	for _, r := range d.Responses {
 		if r.T[5] != nil {
 			fmt.Fprintf(&b, "- %s: %s (%s)\n", r.Fault, r.Mitigation, seconds(r.T[5]))
+		}
+	}
+	for _, m := range d.Remarks {
+		if m.What == reports.SaidAction {
+			fmt.Fprintf(&b, "- %s: %s (%s)\n", m.By, m.Text, seconds(&m.At))
 		}
 	}
 	section("Detection")
@@ -111,11 +118,17 @@ func timeline(d Document) []moment {
 			add(at, fmt.Sprintf("%s %s: %s", r.Fault, kind, d.t(times[k])))
 		}
 	}
-	for i := 1; i < len(out); i++ {
-		for k := i; k > 0 && out[k].at < out[k-1].at; k-- {
-			out[k], out[k-1] = out[k-1], out[k]
+	for _, m := range d.Remarks {
+		what := fmt.Sprintf("%s: %s", m.By, d.t(m.What))
+		if m.Fault != "" {
+			what += fmt.Sprintf(" %s → %s", m.Fault, m.On)
 		}
+		if m.Text != "" {
+			what += ": " + m.Text
+		}
+		add(&m.At, what)
 	}
+	slices.SortStableFunc(out, func(a, b moment) int { return cmp.Compare(a.at, b.at) })
 	return out
 }
 

@@ -55,6 +55,8 @@ var words = map[string]string{
 	"requests to the API without an error ÷ requests":                     "无错误的接口请求 ÷ 全部请求",
 	"Traces: where each fault was felt":                                   "链路追踪：每个故障落在哪一环", "The same hop in": "落在同一环的追踪：",
 	"One request in a hundred and one picture in a hundred are followed through all parts, and those that failed or took more than 250 ms, up to a few a second.": "每一百个请求、每一百帧画面各取一个全程跟踪；失败或超过 250 ms 的另外保留，每秒至多数个。",
+	"What people did": "人员处置记录", "who": "人员", "said to be the cause": "判断的原因", "layer": "层次", "component": "组件", "kind of fault": "故障类型",
+	"acknowledge": "响应", "cause": "定位", "judgement": "初步研判", "handling": "应急处置", "did not end": "未完成", "may take": "时限", "too late": "超时",
 	"failed request": "失败的请求", "absorbed error": "被吸收的错误", "slowest request": "最慢的请求", "slowest picture": "最慢的一帧", "no answer": "无应答",
 	// Figures.
 	"Viewers: share of time stalled": "观众卡顿率", "Viewers: end-to-end delay of arriving frames": "观众端到端延迟", "Transcoder: delay of a frame, and backlog": "转码延迟与积压",
@@ -99,7 +101,7 @@ var words = map[string]string{
 	// Reasons, actions, gaps.
 	"interrupted before its end": "提前中断", "there was nothing to measure": "没有可测量的数据", "no phase was reached: there is nothing to judge": "未进入任何阶段，无从判定",
 	"the run died before its end: only what it had written by then is judged": "演练中途异常退出：仅对已写入的部分作出判断",
-	"no people take part in this drill":                                       "本次演练没有人员参与",
+	"nobody took part in this drill (livedrill respond)":                      "本次演练没有人员参与",
 	"the scenario brings no alerting rules":                                   "场景未提供告警规则",
 	"availability over a month":                                               "月度可用性",
 	"the scenario does not say how often each fault happens (incidents)":      "场景未说明各类故障的发生频率（incidents）",

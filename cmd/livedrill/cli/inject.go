@@ -24,13 +24,7 @@ func (a *app) inject() *cobra.Command {
 	c := &cobra.Command{Use: "inject KIND --on COMPONENT", Short: "Inject one fault into a kept range by hand",
 		Long: "Inject puts one fault on a component of a range that livedrill target up keeps, proves it, holds it, and restores.\n" +
 			"Ctrl-C restores at once. Settings are given as --with NAME=VALUE; livedrill list faults shows them.",
-		Args: cobra.ExactArgs(1), ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-			var names []string
-			for _, k := range faultkinds.All {
-				names = append(names, k.Name)
-			}
-			return names, cobra.ShellCompDirectiveNoFileComp
-		},
+		Args: cobra.ExactArgs(1), ValidArgsFunction: completeFaults,
 		RunE: func(c *cobra.Command, args []string) error {
 			settings, err := faultSettings(args[0], with)
 			if err != nil {
@@ -54,15 +48,22 @@ func (a *app) inject() *cobra.Command {
 	return c
 }
 
+func completeFaults(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	return faultNames(), cobra.ShellCompDirectiveNoFileComp
+}
+
+func faultNames() (names []string) {
+	for _, k := range faultkinds.All {
+		names = append(names, k.Name)
+	}
+	return names
+}
+
 // faultSettings turns NAME=VALUE pairs into a fault's settings, checked.
 func faultSettings(kind string, with []string) (json.RawMessage, error) {
 	k, ok := faultkinds.Find(kind)
 	if !ok {
-		var names []string
-		for _, k := range faultkinds.All {
-			names = append(names, k.Name)
-		}
-		return nil, fmt.Errorf("no fault %q%s: livedrill list faults shows all", kind, reports.Nearest(kind, names))
+		return nil, fmt.Errorf("no fault %q%s: livedrill list faults shows all", kind, reports.Nearest(kind, faultNames()))
 	}
 	values := map[string]string{}
 	for _, w := range with {
