@@ -88,6 +88,7 @@ type Run struct {
 	Seed           uint64    `json:"seed"`
 	Profile        string    `json:"profile"`
 	Defences       []string  `json:"defences"`
+	Stack          string    `json:"stack_sha256"` // of the platform's inventory; empty: there was none, or an older run
 	TimeScale      float64   `json:"time_scale"`
 	Started        time.Time `json:"started"`
 	Duration       float64   `json:"duration_s"`

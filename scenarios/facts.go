@@ -16,20 +16,23 @@ import (
 
 	"github.com/livedrill/livedrill/injectors"
 	"github.com/livedrill/livedrill/reports"
-	"github.com/livedrill/livedrill/target"
 	"github.com/livedrill/livedrill/target/stack"
 	"github.com/livedrill/livedrill/target/unit"
 )
 
 // describe begins the facts: which run on which machine.
 func (d *drill) describe() error {
-	defences, err := target.ProfileDefences(d.story.Target.Profile, d.story.Target.Defences)
+	platform, err := d.story.Platform()
+	if err != nil {
+		return err
+	}
+	inventory, err := platform.Inventory()
 	if err != nil {
 		return err
 	}
 	var on []string
-	for _, name := range slices.Sorted(maps.Keys(defences)) {
-		if defences[name] {
+	for _, name := range slices.Sorted(maps.Keys(platform.Defences)) {
+		if platform.Defences[name] {
 			on = append(on, name)
 		}
 	}
@@ -40,8 +43,11 @@ func (d *drill) describe() error {
 	machine.Kernel, _ = host.KernelVersion() // unknown stays empty
 	d.facts = reports.Facts{Windows: map[string]reports.Window{}, Objectives: d.story.Objectives, Verify: d.story.Verify,
 		Alerts: d.story.Alerts, Incidents: d.story.Incidents, Targets: d.story.SLA,
-		Run: reports.Run{ID: d.ID, Scenario: d.story.Name, Summary: d.story.Summary, Cause: d.story.Cause, Seed: d.story.Seed, Profile: d.story.Target.Profile, Defences: on,
+		Run: reports.Run{ID: d.ID, Scenario: d.story.Name, Summary: d.story.Summary, Cause: d.story.Cause, Seed: d.story.Seed, Profile: d.story.Target.Profile, Defences: on, Stack: inventory.Sum,
 			TimeScale: d.TimeScale, Started: d.start.Truncate(time.Millisecond), Version: d.Version, Machine: machine}}
+	if d.outside != "" { // there is no platform of ours
+		d.facts.Run.Stack = ""
+	}
 	if d.Group.Version == 0 && d.outside == "" {
 		machine.Cgroup = "none"
 		d.facts.Run.Machine = machine

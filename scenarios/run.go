@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"net"
 	"net/http"
 	"path/filepath"
@@ -167,24 +166,6 @@ func Run(ctx context.Context, o Orders, watch func(record.Event)) (err error) {
 	return d.finish()
 }
 
-// canary is the other version of the gateway, if the scenario has one: the platform's own defences, changed.
-func (d *drill) canary(defences target.Defences) (*stack.Canary, error) {
-	c := d.story.Target.Canary
-	if c.Share == 0 {
-		return nil, nil
-	}
-	own := maps.Clone(defences)
-	maps.Copy(own, c.Defences)
-	out := &stack.Canary{Share: float64(c.Share), Defences: own}
-	if c.Program != "" {
-		var err error
-		if out.Program, err = filepath.Abs(c.Program); err != nil {
-			return nil, err
-		}
-	}
-	return out, nil
-}
-
 // note writes an event; those of faults are boundaries of the record.
 func (d *drill) note(kind string, details map[string]any) {
 	d.events.Add(kind, details)
@@ -242,22 +223,16 @@ func (d *drill) up(ctx, background context.Context) error {
 			hosts.Reap()
 		}
 	})
-	defences, err := target.ProfileDefences(d.story.Target.Profile, d.story.Target.Defences)
+	o, err := d.story.Platform()
 	if err != nil {
 		return err
 	}
-	secrets, err := stack.NewSecrets()
-	if err != nil {
+	if o.Secrets, err = stack.NewSecrets(); err != nil {
 		return err
 	}
-	canary, err := d.canary(defences)
-	if err != nil {
-		return err
-	}
-	d.stack, err = stack.Up(ctx, r, stack.Options{Canary: canary,
-		Profile: d.story.Target.Profile, Defences: defences, Secrets: secrets,
-		Encoder: d.story.Target.Encoder, OpenKeys: d.Keep, Outside: d.mediaOutside(),
-		LogDir: filepath.Join(d.Dir, "logs"), Traces: filepath.Join(d.Dir, traces.Dir), Notify: d.note})
+	o.OpenKeys, o.Outside, o.Notify = d.Keep, d.mediaOutside(), d.note
+	o.LogDir, o.Traces = filepath.Join(d.Dir, "logs"), filepath.Join(d.Dir, traces.Dir)
+	d.stack, err = stack.Up(ctx, r, o)
 	if err != nil {
 		return err
 	}

@@ -46,7 +46,7 @@ var words = map[string]string{
 	"of the 30-day budget at": "的 30 天错误预算，可用性目标为", "mitigated by": "缓解措施", "no objective hurt": "没有目标受影响", "objectives hurt": "受影响目标",
 	"regions hit": "受影响区域", "rooms hit": "受影响房间", "of sessions": "的会话", "rows": "条", "scenario": "场景", "seed": "随机种子", "time scale": "时间倍率", "root cause": "根因类别",
 	"machine": "机器", "cores": "核", "bytes of memory": "字节内存", "defences": "防护开关", "phase": "阶段", "platform ready after": "平台就绪用时", "range": "演练框架", "platform": "平台",
-	"version": "版本", "The platform": "平台拓扑", "publishers, users": "主播与用户", "viewers": "观众",
+	"version": "版本", "sum of the platform": "平台清单 SHA-256", "The platform": "平台拓扑", "publishers, users": "主播与用户", "viewers": "观众",
 	"T0 injected": "T0 注入", "T1 first bad window": "T1 首个越限", "T2 alert": "T2 告警", "T3 acknowledged": "T3 响应", "T4 cause named": "T4 定位", "T5 mitigated": "T5 缓解",
 	"T6 whole again": "T6 恢复", "T7 verified": "T7 确认", "T3 acknowledged, T4 cause named": "T3 响应、T4 定位",
 	"objectives met": "达标目标", "availability in the drill": "演练期间可用性", "longest time to recover": "最长恢复时间", "no fault hurt an objective": "没有故障使目标越限",

@@ -140,7 +140,7 @@ func (s Story) facts(dir string, from, to, total float64) error {
 	second := func(v float64) *float64 { return &v }
 	f := reports.Facts{Finished: true, Ready: 1, Windows: map[string]reports.Window{"f1": {From: from, To: to + 1}},
 		Run: reports.Run{ID: fmt.Sprintf("%s-%d", s.Started.Format("20060102-150405"), s.Seed), Scenario: "known", Summary: "A run that never happened.", Cause: "network", Seed: s.Seed,
-			Profile: "weak", TimeScale: 1, Started: s.Started, Duration: total, Version: "test", Machine: reports.Machine{Cores: 2, Kernel: "6.1", Cgroup: "version 2"}},
+			Profile: "weak", Stack: strings.Repeat("ab", 32), TimeScale: 1, Started: s.Started, Duration: total, Version: "test", Machine: reports.Machine{Cores: 2, Kernel: "6.1", Cgroup: "version 2"}},
 		Phases: []reports.Phase{{Name: "warm-up", From: 0, To: float64(s.Warm)}, {Name: "steady", From: float64(s.Warm), To: from},
 			{Name: "fault", From: from, To: from + float64(s.Fault)}, {Name: "recovery", From: from + float64(s.Fault), To: total}},
 		Faults: []reports.Fault{{ID: "f1", Kind: "network.loss", On: "edge-north", BackEnd: "nftables", Injected: second(from), Effective: second(from + 0.1),

@@ -4,12 +4,49 @@ import (
 	"os/exec"
 	"testing"
 
+	"github.com/livedrill/livedrill/target"
 	"github.com/livedrill/livedrill/target/hosts"
 	"github.com/livedrill/livedrill/target/hosts/hoststest"
 	"github.com/livedrill/livedrill/target/targettest"
 )
 
 func TestMain(m *testing.M) { hoststest.Main(m) }
+
+// TestInventory: the same platform has the same sum, and one that differs in a defence, a program or a canary has another.
+func TestInventory(t *testing.T) {
+	sum := func(profile string, change func(*Options)) string {
+		defences, err := target.ProfileDefences(profile, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		secrets, err := NewSecrets()
+		if err != nil {
+			t.Fatal(err)
+		}
+		o := Options{Profile: profile, Defences: defences, Secrets: secrets, LogDir: t.TempDir(), OpenKeys: true}
+		if change != nil {
+			change(&o)
+		}
+		i, err := o.Inventory()
+		if err != nil || len(i.Components) < len(layout) {
+			t.Fatalf("%d components: %v", len(i.Components), err)
+		}
+		return i.Sum
+	}
+	seen := map[string]string{}
+	for name, s := range map[string]string{"weak": sum("weak", nil), "hardened": sum("hardened", nil),
+		"one defence less": sum("hardened", func(o *Options) { o.Defences["edge-dispatch"] = false }),
+		"another encoder":  sum("hardened", func(o *Options) { o.Encoder = "h264_nvenc" }),
+		"a canary":         sum("hardened", func(o *Options) { o.Canary = &Canary{Share: 0.3, Defences: o.Defences} })} {
+		if other, twice := seen[s]; twice {
+			t.Errorf("%s and %s have one sum", name, other)
+		}
+		seen[s] = name
+	}
+	if sum("weak", nil) != sum("weak", nil) {
+		t.Error("one platform has two sums")
+	}
+}
 
 // TestConformance runs every kind of component through the promises, with a real MariaDB and a real Redis beside it.
 func TestConformance(t *testing.T) {

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -175,15 +176,41 @@ func (a *app) targetLogs() *cobra.Command {
 }
 
 func (a *app) targetConfig() *cobra.Command {
-	var profile string
+	var f runFlags
+	var of string
 	c := &cobra.Command{Use: "config [COMPONENT]", Short: "Print the real servers' configuration as they would run", Args: cobra.MaximumNArgs(1),
+		Long: `Config prints the real servers' configuration files, without secrets; with --json what the platform is made of and the sum of it all,
+which every report of it has, too. That document is also a file of variables for Terraform.`,
+		Example: `  livedrill target config edge-north --profile weak
+  livedrill target config --of evening-peak --json > platform.auto.tfvars.json`,
 		RunE: func(_ *cobra.Command, args []string) error {
-			defences, err := target.ProfileDefences(profile, nil)
+			story := scenarios.Scenario{Target: scenarios.Target{Profile: f.profile}}
+			if of != "" {
+				orders, err := f.orders(of, false)
+				if err != nil {
+					return usage(err)
+				}
+				if story, err = orders.Resolve(); err != nil {
+					return usage(err)
+				}
+			} else if f.profile == "" {
+				story.Target.Profile = "hardened"
+			}
+			o, err := story.Platform()
 			if err != nil {
 				return usage(err)
 			}
-			hidden := target.Secrets{Token: "HIDDEN", Stream: "HIDDEN", Database: "HIDDEN", Redis: "HIDDEN"}
-			o := stack.Options{Profile: profile, Defences: defences, Secrets: hidden}
+			if f.json {
+				if len(args) > 0 {
+					return usage(errors.New("--json is of the whole platform: leave the component out"))
+				}
+				inventory, err := o.Inventory()
+				if err != nil {
+					return internal(err)
+				}
+				return a.writeJSON(inventory)
+			}
+			o.Secrets = target.Secrets{Token: "HIDDEN", Stream: "HIDDEN", Database: "HIDDEN", Redis: "HIDDEN"}
 			found := false
 			for _, component := range stack.Components() {
 				kind, _ := stack.FindKind(component.Kind)
@@ -192,7 +219,7 @@ func (a *app) targetConfig() *cobra.Command {
 				}
 				cfg, _ := o.Config(component.Name)
 				cfg.Dir, cfg.Listen = "/run/livedrill/data/"+component.Name, component.Name
-				fmt.Fprintf(a.out, "### %s (%s)\n%s\n", component.Name, profile, kind.Conf(cfg))
+				fmt.Fprintf(a.out, "### %s (%s)\n%s\n", component.Name, o.Profile, kind.Conf(cfg))
 				found = true
 			}
 			if !found {
@@ -200,6 +227,10 @@ func (a *app) targetConfig() *cobra.Command {
 			}
 			return nil
 		}}
-	c.Flags().StringVar(&profile, "profile", "hardened", "weak or hardened")
+	f.timeScale = 1
+	c.Flags().StringVar(&of, "of", "", "scenario whose platform it is")
+	c.Flags().StringArrayVar(&f.sets, "set", nil, "change a value of that scenario, as in target.defences.edge-dispatch=false")
+	c.Flags().StringVar(&f.profile, "profile", "", "weak or hardened (default: the scenario's, or hardened)")
+	c.Flags().BoolVar(&f.json, "json", false, "print the inventory as JSON")
 	return c
 }

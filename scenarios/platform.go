@@ -1,0 +1,29 @@
+package scenarios
+
+import (
+	"maps"
+	"path/filepath"
+
+	"github.com/livedrill/livedrill/target"
+	"github.com/livedrill/livedrill/target/stack"
+)
+
+// Platform is what the scenario brings up. What only one run has, as its secrets and paths, is left out.
+func (s Scenario) Platform() (stack.Options, error) {
+	defences, err := target.ProfileDefences(s.Target.Profile, s.Target.Defences)
+	if err != nil {
+		return stack.Options{}, err
+	}
+	out := stack.Options{Profile: s.Target.Profile, Defences: defences, Encoder: s.Target.Encoder}
+	c := s.Target.Canary
+	if c.Share == 0 {
+		return out, nil
+	}
+	own := maps.Clone(defences)
+	maps.Copy(own, c.Defences)
+	out.Canary = &stack.Canary{Share: float64(c.Share), Defences: own}
+	if c.Program != "" {
+		out.Canary.Program, err = filepath.Abs(c.Program)
+	}
+	return out, err
+}
