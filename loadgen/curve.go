@@ -165,7 +165,10 @@ func (c Curve) Due(n uint64) time.Duration {
 }
 
 // Count is how many arrivals are due up to a time.
-func (c Curve) Count(t time.Duration) uint64 {
+func (c Curve) Count(t time.Duration) uint64 { return uint64(c.Arrivals(t) + 0.5) }
+
+// Arrivals is how much of the curve lies before a time, in arrivals and parts of one.
+func (c Curve) Arrivals(t time.Duration) float64 {
 	if t <= 0 {
 		return 0
 	}
@@ -176,7 +179,7 @@ func (c Curve) Count(t time.Duration) uint64 {
 	}
 	i := sort.Search(len(c.knots), func(i int) bool { return c.knots[i].at > at }) - 1
 	from, step := c.knots[i], at-c.knots[i].at
-	return uint64(turns*c.cycle + c.before[i] + step*(from.rate+c.rate(i, step))/2 + 0.5)
+	return turns*c.cycle + c.before[i] + step*(from.rate+c.rate(i, step))/2
 }
 
 // rate is the rate a number of seconds after knot i.

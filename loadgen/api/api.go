@@ -99,12 +99,7 @@ type run struct {
 // Run is part of loadgen.Generator.
 func (l *Load) Run(ctx context.Context, on target.Platform, m *loadgen.Meter) (err error) {
 	r := &run{Load: l, m: m, rng: m.Rand(), canary: make([]bool, l.Users)}
-	switch {
-	case l.Targets != "":
-		r.own, err = readTargets(l.Targets)
-	case l.URL != "":
-		r.own, err = one(l.URL)
-	default:
+	if r.own, err = l.ownTargets(); err == nil && len(r.own) == 0 {
 		err = r.enter(ctx, on)
 	}
 	if err != nil {

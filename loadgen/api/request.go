@@ -102,6 +102,17 @@ type ownTarget struct {
 	bytes []byte
 }
 
+// ownTargets are the requests of the user's own; none: it is the platform that is asked.
+func (l *Load) ownTargets() ([]ownTarget, error) {
+	switch {
+	case l.Targets != "":
+		return readTargets(l.Targets)
+	case l.URL != "":
+		return one(l.URL)
+	}
+	return nil, nil
+}
+
 // one is a request for an address.
 func one(address string) ([]ownTarget, error) {
 	t, err := newTarget(vegeta.Target{Method: http.MethodGet, URL: address})
