@@ -9,8 +9,7 @@ import (
 	"github.com/livedrill/livedrill/reports/record"
 )
 
-// Guard watches, while a run goes on, the objectives that end it: when the last seconds have missed one for certain, nobody waits for
-// the end of the plan.
+// Guard watches objectives while a run goes on: what the last seconds have missed for certain, nobody need wait for the end to know.
 type Guard struct {
 	judge *judge
 	span  float64 // seconds
@@ -22,21 +21,15 @@ const (
 	guardLeast = 20
 )
 
-// NewGuard watches the objectives that are marked to abort; nil means that there is none.
+// NewGuard watches objectives; nil means that there are none.
 func NewGuard(run Run, objectives []Objective, db *record.Database) *Guard {
-	g := &Guard{judge: &judge{Facts: Facts{Run: run}, db: db, known: map[string]*series{}}, span: guardSpan}
-	for _, o := range objectives {
-		if o.Abort {
-			g.judge.Objectives = append(g.judge.Objectives, o)
-		}
-	}
-	if len(g.judge.Objectives) == 0 {
+	if len(objectives) == 0 {
 		return nil
 	}
-	return g
+	return &Guard{judge: &judge{Facts: Facts{Run: run, Objectives: objectives}, db: db, known: map[string]*series{}}, span: guardSpan}
 }
 
-// Broken tells why the run must end now; "" is no reason. live says of each objective's "during" whether it is so now, and since when
+// Broken tells which objective is missed now, and by what; "" is none. live says of each objective's "during" whether it is so now, and since when
 // (Unix seconds): what was before is not looked at.
 func (g *Guard) Broken(ctx context.Context, now time.Time, live func(during string) (since float64, now bool)) (string, error) {
 	at := float64(now.UnixMilli()) / 1000

@@ -28,7 +28,6 @@ func TestGuard(t *testing.T) {
 	}{
 		"well":                        {"api_error_ratio <= 5% abort", steady, always, false},
 		"missed":                      {"api_error_ratio <= 5% abort", fault, always, true},
-		"missed, and nobody asked":    {"api_error_ratio <= 5%", fault, always, false},
 		"missed, but of another time": {"api_error_ratio <= 5% during recovery abort", fault, func(during string) (float64, bool) { return 0, during == "fault" }, false},
 		"a quantile":                  {"api_latency_seconds p50 <= 100ms abort", fault, always, true},
 		"a limit far away":            {"api_error_ratio <= 90% abort", fault, always, false},

@@ -1,19 +1,23 @@
 package reports
 
 import (
+	"cmp"
 	"context"
+	"slices"
 	"strings"
 )
 
-// Remark is what a responder said while the run went on.
+// Remark is what a responder said or did while the run went on.
 type Remark struct {
-	At    float64 `json:"at_s"`
-	By    string  `json:"by"`
-	What  string  `json:"what"`            // acknowledge, cause or action
-	Fault string  `json:"fault,omitempty"` // kind of fault that is named as the cause
-	On    string  `json:"on,omitempty"`    // component that it is said to be on
-	Text  string  `json:"text,omitempty"`
-	Score *Score  `json:"score,omitempty"` // of a cause; null: nothing was broken then
+	At      float64  `json:"at_s"`
+	By      string   `json:"by"`                // runbook: nobody had to
+	What    string   `json:"what"`              // acknowledge, cause, action or defend
+	Fault   string   `json:"fault,omitempty"`   // kind of fault that is named as the cause
+	On      string   `json:"on,omitempty"`      // component that it is said to be on
+	Defence string   `json:"defence,omitempty"` // that was turned on
+	Done    *float64 `json:"done_s,omitempty"`  // when that was done; null: it failed
+	Text    string   `json:"text,omitempty"`
+	Score   *Score   `json:"score,omitempty"` // of a cause; null: nothing was broken then
 }
 
 // What a remark is.
@@ -21,6 +25,7 @@ const (
 	SaidAcknowledge = "acknowledge"
 	SaidCause       = "cause"
 	SaidAction      = "action"
+	SaidDefend      = "defend"
 )
 
 // Score holds a named cause against the fault that it comes closest to, of those that were there.
@@ -55,7 +60,7 @@ func (j *judge) responders(_ context.Context, r *Result) error {
 	if len(j.Remarks) == 0 {
 		return nil
 	}
-	for _, m := range j.Remarks {
+	for _, m := range slices.SortedStableFunc(slices.Values(j.Remarks), func(a, b Remark) int { return cmp.Compare(a.At, b.At) }) {
 		for i := range r.Responses {
 			out := &r.Responses[i]
 			f := faultByID(r.Faults, out.Fault)

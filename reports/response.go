@@ -122,7 +122,8 @@ func between(from, to *float64) *float64 {
 func (j *judge) mitigated(ctx context.Context, f Fault, out *Response) error {
 	family, _, _ := strings.Cut(f.Kind, ".")
 	for _, m := range mitigations {
-		if !slices.Contains(remedies[family], m.name) || !slices.Contains(j.Run.Defences, m.name) {
+		on, ok := j.on(m.name)
+		if !ok || !slices.Contains(remedies[family], m.name) {
 			continue
 		}
 		points, err := j.curve(ctx, m.expr)
@@ -134,7 +135,7 @@ func (j *judge) mitigated(ctx context.Context, f Fault, out *Response) error {
 			switch {
 			case p.T <= *f.Injected:
 				before = p.V
-			case p.T > j.until(f):
+			case p.T > j.until(f) || p.T < on:
 			case p.V > before && (out.T[5] == nil || p.T < *out.T[5]):
 				out.T[5], out.Mitigation = &p.T, m.name
 			}
@@ -144,6 +145,19 @@ func (j *judge) mitigated(ctx context.Context, f Fault, out *Response) error {
 		}
 	}
 	return nil
+}
+
+// on tells since when a defence was on: from the beginning, or when somebody had turned it on.
+func (j *judge) on(defence string) (since float64, ever bool) {
+	if slices.Contains(j.Run.Defences, defence) {
+		return 0, true
+	}
+	for _, m := range j.Remarks {
+		if m.Defence == defence && m.Done != nil {
+			return *m.Done, true
+		}
+	}
+	return 0, false
 }
 
 // blast finds the regions and rooms that a fault hurt.

@@ -2,6 +2,7 @@ package scenarios
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/livedrill/livedrill/reports"
@@ -21,7 +22,7 @@ func (d *drill) enter(phase string) {
 // calls abort: the load stops, and every fault is restored. What it returns is closed when it looks no more.
 func (d *drill) guard(ctx context.Context, abort func()) <-chan struct{} {
 	over := make(chan struct{})
-	g := reports.NewGuard(d.facts.Run, d.facts.Objectives, d.db)
+	g := reports.NewGuard(d.facts.Run, slices.DeleteFunc(slices.Clone(d.facts.Objectives), func(o reports.Objective) bool { return !o.Abort }), d.db)
 	go func() {
 		defer close(over)
 		tick := time.NewTicker(time.Second)

@@ -79,6 +79,7 @@ type form struct {
 	Alerts     later    `json:"alerts"`
 	Incidents  later    `json:"incidents"`
 	SLA        sla      `json:"sla"`
+	Runbook    later    `json:"runbook"`
 }
 
 // later is a part that is read apart, as its form depends on its kinds.
@@ -126,7 +127,7 @@ func (d *decoder) scenario(root *yaml.Node) Scenario {
 		top.Content = nil
 		for i := 0; i+1 < len(root.Content); i += 2 {
 			key := root.Content[i].Value
-			if slices.Contains([]string{"load", "faults", "surprise", "objectives", "alerts", "incidents"}, key) && parts[key] == nil {
+			if slices.Contains([]string{"load", "faults", "surprise", "objectives", "alerts", "incidents", "runbook"}, key) && parts[key] == nil {
 				parts[key] = root.Content[i+1]
 				continue
 			}
@@ -174,6 +175,7 @@ func (d *decoder) scenario(root *yaml.Node) Scenario {
 	s.Surprise, drawn = d.surprise(parts["surprise"], s)
 	s.Faults = append(s.Faults, drawn...)
 	s.Objectives = d.objectives(parts["objectives"], s)
+	s.Runbook = d.runbook(parts["runbook"], s.Objectives)
 	s.Alerts = d.alerts(parts["alerts"])
 	s.Incidents = d.incidents(parts["incidents"])
 	s.SLA = d.targets(at(root, "sla"), f.SLA)

@@ -3,6 +3,7 @@ package scenarios
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -24,9 +25,14 @@ faults:
 objectives:
   - stall_ratoi <= 2%
   - e2e_latency_seconds <= 6s
+  - stall_ratio <= 2%
+runbook:
+  - {when: stal, turn-on: redis-fallback}
+  - {when: stall, turn-on: redis-fallbakc}
+  - {when: stall, turn-of: redis-fallback}
 `
 
-// TestAllMistakesAtOnce finds ten mistakes in one reading, each at its line.
+// TestAllMistakesAtOnce finds every mistake in one reading, each at its line.
 func TestAllMistakesAtOnce(t *testing.T) {
 	_, err := Parse("broken.yaml", []byte(wrong), nil)
 	var problems Problems
@@ -44,12 +50,15 @@ func TestAllMistakesAtOnce(t *testing.T) {
 		"broken.yaml:11: faults[2].at: a duration of -3s is below zero",
 		`broken.yaml:13: objectives[0]: no SLI "stall_ratoi" (did you mean stall_ratio?)`,
 		"broken.yaml:14: objectives[1]: e2e_latency_seconds is a distribution: name a quantile",
+		`broken.yaml:17: runbook[0].when: no objective "stal" (did you mean stall?)`,
+		`broken.yaml:18: runbook[1].turn-on: no defence "redis-fallbakc": livedrill list defences shows all`,
+		"broken.yaml:19: runbook[2].turn-of: no such setting (did you mean turn-on?)",
 	} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("missing: %s", want)
 		}
 	}
-	if len(problems) != 10 {
+	if len(problems) != 14 { // the last rule turns nothing on
 		t.Errorf("%d problems:\n%v", len(problems), err)
 	}
 }
@@ -117,14 +126,65 @@ func TestSet(t *testing.T) {
 	}
 }
 
+// everything has every part that a scenario can have.
+const everything = `
+name: everything
+cause: hardware
+target: {profile: weak, defences: {shed-renditions: true}, canary: {share: 20%, defences: {edge-dispatch: true}}}
+load:
+  streamers: {kind: rtmp, publishers: 2, bitrate: 800k}
+  viewers: {kind: hls, viewers: 20, streams: 2, regions: {north: 70%, south: 30%}, segment: 1/2}
+  shop: {kind: http, rate: 60/s spike to=100/s}
+faults:
+  - {at: 1s, for: 15s, inject: network.loss, on: edge-north, with: {loss: 30%}}
+objectives:
+  - stall_ratio <= 15% during network.loss abort
+  - {name: own, expr: vector(1), limit: < 2, during: steady}
+verify: [gift-ledger]
+incidents: {network.loss: {per-month: 2, lasts: 10m}}
+sla: {rto: 10m, availability: 99.99%, judgement: 3m}
+runbook:
+  - {when: own, turn-on: redis-fallback}
+`
+
+func TestEverything(t *testing.T) {
+	if s, err := Parse("everything.yaml", []byte(everything), nil); err != nil || len(s.Runbook) != 1 || len(s.Objectives) != 2 {
+		t.Errorf("%+v: %v", s, err)
+	}
+}
+
+// FuzzParse: nothing that is read makes trouble, and what is accepted says the same when it is written out and read again.
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(wrong))
+	f.Add([]byte(everything))
 	for _, name := range Names() {
 		_, text, _ := Read(name)
 		f.Add(text)
 	}
 	f.Add([]byte("a: &a [*a]"))
-	f.Fuzz(func(_ *testing.T, text []byte) { _, _ = Parse("fuzz.yaml", text, nil) })
+	f.Fuzz(func(t *testing.T, text []byte) {
+		s, err := Parse("fuzz.yaml", text, nil)
+		if err != nil || len(s.Alerts.Files) > 0 { // whose files stand beside it
+			return
+		}
+		written, err := s.YAML()
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := Parse("written.yaml", written, nil)
+		if err != nil {
+			t.Fatalf("%v\n%s", err, written)
+		}
+		if second, err := again.YAML(); err != nil || !bytes.Equal(written, second) {
+			t.Errorf("it changes when it is read again (%v):%s", err, difference(string(written), string(second)))
+		}
+		for _, pair := range [][2]any{{s.Objectives, again.Objectives}, {s.Runbook, again.Runbook}, {s.Incidents, again.Incidents}, {s.SLA, again.SLA},
+			{s.Phases, again.Phases}, {s.Verify, again.Verify}, {s.Target, again.Target}} {
+			if fmt.Sprintf("%+v", pair[0]) != fmt.Sprintf("%+v", pair[1]) {
+				t.Errorf("%+v is %+v when it is read again", pair[0], pair[1])
+			}
+		}
+	})
 }
 
 // difference lists the lines that only one of two texts has.

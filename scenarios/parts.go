@@ -17,7 +17,7 @@ import (
 )
 
 func (d *decoder) load(n, root *yaml.Node) []Workload {
-	if n == nil || n.Kind == yaml.MappingNode && len(n.Content) == 0 {
+	if n == nil || len(n.Content) == 0 && (n.Kind == yaml.MappingNode || n.Tag == "!!null") {
 		d.problem(root, "load", "is missing: without load nothing can be measured")
 		return nil
 	}

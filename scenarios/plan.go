@@ -99,6 +99,9 @@ func (s Scenario) WritePlan(w io.Writer) error {
 	for _, name := range slices.Sorted(maps.Keys(s.Alerts.Files)) {
 		fmt.Fprintf(t, "  alerts of %s\tfire: %s; silent: %s\n", name, strings.Join(s.Alerts.Expect, ", "), strings.Join(s.Alerts.Silent, ", "))
 	}
+	for _, r := range s.Runbook {
+		fmt.Fprintf(t, "  runbook\twhen %s is missed, turn on %s\n", r.When, r.TurnOn)
+	}
 	for _, v := range s.Verify {
 		fmt.Fprintf(t, "  %s\tchecked at the end\n", v)
 	}
@@ -167,7 +170,7 @@ func numbers(v any) any {
 
 // YAML writes the scenario with every default in it; Parse reads it again.
 func (s Scenario) YAML() ([]byte, error) {
-	load, faults, objectives := map[string]any{}, []any{}, []any{}
+	load, faults, objectives, rules := map[string]any{}, []any{}, []any{}, []any{}
 	for _, l := range s.Load {
 		settings := plain(l.Generator)
 		settings["kind"], settings["regions"] = l.Kind, plain(l.Regions)
@@ -185,8 +188,11 @@ func (s Scenario) YAML() ([]byte, error) {
 		}
 		objectives = append(objectives, o.String())
 	}
+	for _, r := range s.Runbook {
+		rules = append(rules, plain(r))
+	}
 	out := map[string]any{"name": s.Name, "summary": s.Summary, "cause": s.Cause, "seed": s.Seed,
-		"target": plain(s.Target), "phases": plain(s.Phases), "load": load, "faults": faults, "objectives": objectives, "verify": s.Verify}
+		"target": plain(s.Target), "phases": plain(s.Phases), "load": load, "faults": faults, "objectives": objectives, "verify": s.Verify, "runbook": rules}
 	s.promises(out)
 	return yaml.Marshal(out)
 }

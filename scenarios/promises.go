@@ -2,7 +2,6 @@ package scenarios
 
 import (
 	"fmt"
-	"math"
 	"os"
 	"path"
 	"path/filepath"
@@ -154,7 +153,7 @@ const alertsDir = "alerts"
 // promises gives what was promised back in the form in which they are read.
 func (s Scenario) promises(into map[string]any) {
 	text := func(seconds float64) string { return unit.Duration(seconds * float64(time.Second)).String() }
-	into["sla"] = map[string]any{"rto": text(s.SLA.RTO), "availability": math.Round(s.SLA.Availability*1e9) / 1e9,
+	into["sla"] = map[string]any{"rto": text(s.SLA.RTO), "availability": unit.Ratio(s.SLA.Availability),
 		"judgement": text(s.SLA.Judgement), "cause": text(s.SLA.Cause), "handling": text(s.SLA.Handling)}
 	if len(s.Alerts.Files) > 0 {
 		var files []string

@@ -1,6 +1,7 @@
 package scenarios
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 
 	faultkinds "github.com/livedrill/livedrill/injectors/kinds"
 	"github.com/livedrill/livedrill/reports"
+	"github.com/livedrill/livedrill/target"
 )
 
 // mostRemarks and longestRemark bound what a run takes down of its responders.
@@ -18,14 +20,23 @@ const (
 	longestRemark = 500
 )
 
-// responders answers the people who work on the drill while it goes on.
-func (d *drill) responders() http.Handler {
+// responders answers the people who work on the drill, until ctx ends.
+func (d *drill) responders(ctx context.Context) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /remark", func(w http.ResponseWriter, r *http.Request) {
 		var m reports.Remark
 		err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<14)).Decode(&m)
 		if err == nil {
-			err = d.remark(&m)
+			err = d.check(m)
+		}
+		m.Done, m.Score = nil, nil
+		switch {
+		case err != nil:
+		case m.What == reports.SaidDefend:
+			err = d.defend(ctx, &m)
+		default:
+			m.At = *d.seconds(time.Now())
+			err = d.take(m)
 		}
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusBadRequest)
@@ -36,19 +47,21 @@ func (d *drill) responders() http.Handler {
 	return mux
 }
 
-// remark takes down what somebody says, at the time at which it is said.
-func (d *drill) remark(m *reports.Remark) error {
-	m.At, m.Score = *d.seconds(time.Now()), nil
-	switch {
-	case m.By == "" || m.What == reports.SaidAction && m.Text == "":
-		return errors.New("a remark says who makes it, and an action what was done")
-	case utf8.RuneCountInString(m.By+m.Fault+m.On+m.Text) > longestRemark:
-		return fmt.Errorf("a remark has at most %d characters", longestRemark)
+// check finds remarks that make no sense.
+func (d *drill) check(m reports.Remark) error {
+	if m.By == "" || utf8.RuneCountInString(m.By+m.Fault+m.On+m.Defence+m.Text) > longestRemark {
+		return fmt.Errorf("a remark needs somebody who makes it, and has at most %d characters", longestRemark)
 	}
+	names, on := m.Fault != "", m.On != ""
 	switch m.What {
-	case reports.SaidAcknowledge, reports.SaidAction:
-		if m.Fault != "" || m.On != "" {
-			return errors.New("only a cause names a fault")
+	case reports.SaidAcknowledge:
+	case reports.SaidDefend:
+		if _, err := target.ProfileDefences(target.Profiles[0], map[string]bool{m.Defence: true}); err != nil {
+			return err
+		}
+	case reports.SaidAction:
+		if m.Text == "" {
+			return errors.New("an action needs a text that says what was done")
 		}
 	case reports.SaidCause:
 		if _, ok := faultkinds.Find(m.Fault); !ok {
@@ -57,19 +70,22 @@ func (d *drill) remark(m *reports.Remark) error {
 		if _, err := d.stack.Platform().Find(m.On); err != nil {
 			return err
 		}
+		names, on = false, false
 	default:
 		return fmt.Errorf("no remark is a %q", m.What)
 	}
-	details := map[string]any{"what": m.What, "by": m.By}
-	for key, v := range map[string]string{"names": m.Fault, "on": m.On, "text": m.Text} {
-		if v != "" {
-			details[key] = v
-		}
+	if names || on || (m.Defence != "") != (m.What == reports.SaidDefend) {
+		return fmt.Errorf("a remark of kind %s names no fault, component or defence", m.What)
 	}
+	return nil
+}
+
+// take takes a remark down: for the report, in the events and in the audit log.
+func (d *drill) take(m reports.Remark) error {
 	d.mu.Lock()
 	over, many := d.facts.Finished, len(d.facts.Remarks) >= mostRemarks
 	if !over && !many {
-		d.facts.Remarks = append(d.facts.Remarks, *m)
+		d.facts.Remarks = append(d.facts.Remarks, m)
 	}
 	d.mu.Unlock()
 	switch {
@@ -77,6 +93,12 @@ func (d *drill) remark(m *reports.Remark) error {
 		return errors.New("the drill is over")
 	case many:
 		return fmt.Errorf("this drill has taken down %d remarks, and takes no more", mostRemarks)
+	}
+	details := map[string]any{"what": m.What, "by": m.By}
+	for key, v := range map[string]string{"names": m.Fault, "on": m.On, "defence": m.Defence, "text": m.Text} {
+		if v != "" {
+			details[key] = v
+		}
 	}
 	d.events.Add("responder", details)
 	d.audit.Add(d.Actor, "responder", details)

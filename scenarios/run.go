@@ -154,7 +154,7 @@ func Run(ctx context.Context, o Orders, watch func(record.Event)) (err error) {
 	}
 	for _, l := range d.listening {
 		d.wg.Go(func() {
-			if err := record.ServeHTTP(background, l, d.responders()); err != nil {
+			if err := record.ServeHTTP(background, l, d.responders(background)); err != nil {
 				d.problem("control socket: %v", err)
 			}
 		})

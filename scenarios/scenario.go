@@ -24,6 +24,7 @@ type Scenario struct {
 	Faults     []Fault
 	Surprise   Surprise // what some of them were drawn from; they stand among them
 	Objectives []reports.Objective
+	Runbook    []Rule
 	Verify     []string
 	Alerts     reports.AlertRules
 	Incidents  []reports.Incident

@@ -25,8 +25,8 @@ func (d *drill) timeline(ctx context.Context) error {
 	}
 	ctx, abort := context.WithCancel(ctx)
 	defer abort()
-	guarded := d.guard(ctx, abort)
-	defer func() { abort(); <-guarded }()
+	guarded, ruled := d.guard(ctx, abort), d.runbook(ctx)
+	defer func() { abort(); <-guarded; <-ruled }()
 	group := &injectors.Group{Runner: d.runner}
 	at := d.boundary()
 	for _, p := range d.story.Timeline() {

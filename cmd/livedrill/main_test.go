@@ -198,6 +198,37 @@ func TestEveningPeakDiscriminates(t *testing.T) {
 	})
 }
 
+// TestRunbook: a weak platform whose Redis refuses writes is mended by its runbook while the fault lasts, and the report proves it.
+func TestRunbook(t *testing.T) {
+	needRange(t)
+	file := filepath.Join(t.TempDir(), "runbook.yaml")
+	if err := os.WriteFile(file, []byte(`name: runbook
+target: {profile: weak}
+phases: {warm-up: 1s, steady: 4s, recovery: 3s}
+load:
+  shop: {kind: http, rate: 60/s}
+faults:
+  - {at: 0s, for: 12s, inject: redis.oom, on: redis}
+objectives:
+  - api_error_ratio <= 5% during redis.oom
+runbook:
+  - {when: api-error-redis-oom, turn-on: redis-fallback}
+`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, r, _ := drill(t, "run", file)
+	if len(r.Remarks) != 1 || len(r.Responses) != 1 {
+		t.Fatalf("remarks %+v, responses %+v", r.Remarks, r.Responses)
+	}
+	m, at, restored := r.Remarks[0], r.Responses[0].T, r.Faults[0].Restored
+	if m.Defence != "redis-fallback" || m.By != "runbook" || m.Done == nil || r.Responses[0].Mitigation != "redis-fallback" {
+		t.Fatalf("%+v, mitigated by %q", m, r.Responses[0].Mitigation)
+	}
+	if at[5] == nil || at[6] == nil || restored == nil || *at[5] < *m.Done || *at[6] > *restored {
+		t.Errorf("turned on at %.1f s, seen to act and whole again at %v, restored at %v", *m.Done, at, restored)
+	}
+}
+
 // start begins a drill that the test will cut short.
 func start(t *testing.T, state string) (*exec.Cmd, string, *bytes.Buffer) {
 	t.Helper()

@@ -53,8 +53,8 @@ func writePostMortem(w io.Writer, d Document) error {
 		}
 	}
 	for _, m := range d.Remarks {
-		if m.What == reports.SaidAction {
-			fmt.Fprintf(&b, "- %s: %s (%s)\n", m.By, m.Text, seconds(&m.At))
+		if m.What == reports.SaidAction || m.Done != nil {
+			fmt.Fprintf(&b, "- %s: %s (%s)\n", m.By, strings.TrimSpace(m.Defence+" "+m.Text), seconds(&m.At))
 		}
 	}
 	section("Detection")
@@ -119,11 +119,8 @@ func timeline(d Document) []moment {
 		}
 	}
 	for _, m := range d.Remarks {
-		what := fmt.Sprintf("%s: %s", m.By, d.t(m.What))
-		if m.Fault != "" {
-			what += fmt.Sprintf(" %s → %s", m.Fault, m.On)
-		}
-		if m.Text != "" {
+		what := fmt.Sprintf("%s: %s", m.By, said(d, m))
+		if m.Text != "" && m.What != reports.SaidAction {
 			what += ": " + m.Text
 		}
 		add(&m.At, what)

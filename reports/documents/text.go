@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/livedrill/livedrill/reports"
@@ -54,6 +55,35 @@ func unitOf(r reports.Result, objective string) string {
 	return ""
 }
 
+// said is what somebody did, in one line without the reasons.
+func said(d Document, m reports.Remark) string {
+	out := d.t(m.What)
+	switch m.What {
+	case reports.SaidCause:
+		out += fmt.Sprintf(" %s → %s", m.Fault, m.On)
+	case reports.SaidDefend:
+		out += " " + m.Defence
+	case reports.SaidAction:
+		out += " " + m.Text
+	}
+	return out
+}
+
+// score says how much of a named cause is right.
+func score(d Document, m reports.Remark) string {
+	if m.Score == nil {
+		return "-"
+	}
+	parts := []string{m.Score.Of}
+	for name, is := range map[string]bool{"layer": m.Score.Layer, "component": m.Score.Component, "kind": m.Score.Kind} {
+		if is {
+			parts = append(parts, d.t(name))
+		}
+	}
+	slices.Sort(parts[1:])
+	return strings.Join(parts, " ")
+}
+
 // writeText is the summary that ends a run on a terminal.
 func writeText(w io.Writer, d Document) error {
 	c := &columns{w: w}
@@ -86,6 +116,13 @@ func writeText(w io.Writer, d Document) error {
 		c.row(d.heads("FAULT", "HURT", "FIRST SEEN AFTER", "WHOLE AFTER", "WORST")...)
 		for _, i := range d.Impact {
 			c.row(i.Fault, i.Objective, seconds(i.Detected), seconds(i.Whole), reports.Quantity(&i.Worst, unitOf(d.Result, i.Objective)))
+		}
+	}
+	if len(d.Remarks) > 0 {
+		c.line("")
+		c.row(d.heads("TIME", "WHO", "DID", "DONE", "RIGHT")...)
+		for _, m := range d.Remarks {
+			c.row(seconds(&m.At), m.By, said(d, m), seconds(m.Done), score(d, m))
 		}
 	}
 	if len(d.Alerts) > 0 {

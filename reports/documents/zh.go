@@ -19,7 +19,7 @@ var words = map[string]string{
 	"OBJECTIVE": "目标", "LIMIT": "阈值", "MEASURED": "实测", "95% BOUNDS": "95% 置信区间", "N": "样本数", "VERDICT": "结论", "FAULT": "故障", "ON": "对象",
 	"BY": "方式", "ASKED": "设定", "FROM": "开始", "CLEAN": "恢复确认", "STATE": "状态", "HURT": "受影响目标", "FIRST SEEN AFTER": "首次越限", "WHOLE AFTER": "恢复正常",
 	"WORST": "最差值", "ALERT": "告警", "FIRED": "触发时刻", "AFTER INJECTION": "注入后", "LOAD": "负载", "KIND": "类型", "MADE": "实际", "FAILED": "失败",
-	"LATE P99": "发送延迟 p99", "NEXT": "下一步", "note": "说明",
+	"LATE P99": "发送延迟 p99", "NEXT": "下一步", "note": "说明", "TIME": "时刻", "WHO": "人员", "DID": "处置", "DONE": "完成", "RIGHT": "判断正确项",
 	"objective": "目标", "limit": "阈值", "measured": "实测", "95 % bounds": "95% 置信区间", "n": "样本数", "verdict": "结论", "fault": "故障", "on": "对象", "by": "方式",
 	"asked": "设定", "state": "状态", "during": "时段", "design effect": "设计效应", "injected": "注入时刻", "clean": "恢复确认", "hurt": "受影响目标",
 	"first seen after": "首次越限", "whole after": "恢复正常", "worst": "最差值", "load": "负载", "kind": "类型", "made": "实际", "failed": "失败",
@@ -56,7 +56,7 @@ var words = map[string]string{
 	"Traces: where each fault was felt":                                   "链路追踪：每个故障落在哪一环", "The same hop in": "落在同一环的追踪：",
 	"One request in a hundred and one picture in a hundred are followed through all parts, and those that failed or took more than 250 ms, up to a few a second.": "每一百个请求、每一百帧画面各取一个全程跟踪；失败或超过 250 ms 的另外保留，每秒至多数个。",
 	"What people did": "人员处置记录", "who": "人员", "said to be the cause": "判断的原因", "layer": "层次", "component": "组件", "kind of fault": "故障类型",
-	"acknowledge": "响应", "cause": "定位", "judgement": "初步研判", "handling": "应急处置", "did not end": "未完成", "may take": "时限", "too late": "超时",
+	"acknowledge": "响应", "defend": "开启防护", "done at": "完成于", "cause": "定位", "judgement": "初步研判", "handling": "应急处置", "did not end": "未完成", "may take": "时限", "too late": "超时",
 	"failed request": "失败的请求", "absorbed error": "被吸收的错误", "slowest request": "最慢的请求", "slowest picture": "最慢的一帧", "no answer": "无应答",
 	// Figures.
 	"Viewers: share of time stalled": "观众卡顿率", "Viewers: end-to-end delay of arriving frames": "观众端到端延迟", "Transcoder: delay of a frame, and backlog": "转码延迟与积压",

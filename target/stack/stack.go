@@ -49,6 +49,7 @@ type Stack struct {
 	names     map[string]string // of all hosts, with their addresses
 	asked     bool              // they are asked for, and stand in no file
 	wg        sync.WaitGroup
+	turning   sync.Mutex // one defence is turned on at a time
 }
 
 // Up starts every component and returns when all are healthy. On error everything that was started is stopped again.
@@ -172,6 +173,12 @@ func (s *Stack) launch(p place) error {
 	return nil
 }
 
+func (s *Stack) process(name string) *hosts.Process {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.processes[name]
+}
+
 // healthy waits until every component says that it is.
 func (s *Stack) healthy(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, healthLimit)
@@ -191,15 +198,12 @@ func (s *Stack) healthy(ctx context.Context) error {
 }
 
 func (s *Stack) wait(ctx context.Context, c target.Component) error {
-	s.mu.Lock()
-	process := s.processes[c.Name]
-	s.mu.Unlock()
 	for {
 		err := c.Healthy(ctx)
 		if err == nil {
 			return nil
 		}
-		if failed := process.Failed(); failed != nil {
+		if failed := s.process(c.Name).Failed(); failed != nil {
 			return failed
 		}
 		if !target.Wait(ctx, 25*time.Millisecond) {
@@ -213,9 +217,7 @@ func (s *Stack) Keep(ctx context.Context) {
 	for _, p := range s.options.layout() {
 		s.wg.Go(func() {
 			for {
-				s.mu.Lock()
-				process := s.processes[p.name]
-				s.mu.Unlock()
+				process := s.process(p.name)
 				select {
 				case <-ctx.Done():
 					return

@@ -23,6 +23,9 @@ func (r *Ratio) UnmarshalText(text []byte) error {
 	}
 	if percent {
 		v /= 100
+		if shifted, err := strconv.ParseFloat(number+"e-2", 64); err == nil { // 99.99 / 100 is not 0.9999
+			v = shifted
+		}
 	}
 	if v < 0 || v > 1 {
 		return fmt.Errorf("%s is outside 0%% to 100%%", s)
@@ -33,8 +36,14 @@ func (r *Ratio) UnmarshalText(text []byte) error {
 
 func (r Ratio) String() string { return strconv.FormatFloat(float64(r)*100, 'g', 6, 64) + "%" }
 
-// MarshalText writes the percent form.
-func (r Ratio) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
+// MarshalText writes the percent form where that says it exactly, and else the number.
+func (r Ratio) MarshalText() ([]byte, error) {
+	text := []byte(r.String())
+	if again := Ratio(0); again.UnmarshalText(text) != nil || again != r {
+		text = strconv.AppendFloat(nil, float64(r), 'g', -1, 64)
+	}
+	return text, nil
+}
 
 // Rate is a number of events per second; it is written "500/s", "30/m" or "500".
 type Rate float64

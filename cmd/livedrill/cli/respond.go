@@ -10,6 +10,7 @@ import (
 
 	"github.com/livedrill/livedrill/reports"
 	"github.com/livedrill/livedrill/scenarios"
+	"github.com/livedrill/livedrill/target"
 )
 
 func (a *app) respond() *cobra.Command {
@@ -19,7 +20,8 @@ its time to acknowledge and to the right cause, scores the causes that were name
 (sla: judgement, cause, handling) were passed.`,
 		Example: `  livedrill respond acknowledge
   livedrill respond cause redis.oom --on redis --text "writes are refused, reads are not"
-  livedrill respond action "took the north edge out of dispatch"`,
+  livedrill respond defend redis-fallback --text "as the runbook says"
+  livedrill respond action "called the network people"`,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() }}
 	var m reports.Remark
 	var run string
@@ -32,6 +34,8 @@ its time to acknowledge and to the right cause, scores the causes that were name
 					return usage(err)
 				}
 				m.Fault = args[0]
+			case reports.SaidDefend:
+				m.Defence = args[0]
 			case reports.SaidAction:
 				m.Text = strings.Join(args, " ")
 			}
@@ -49,7 +53,11 @@ its time to acknowledge and to the right cause, scores the causes that were name
 			if err := json.Unmarshal(answer, &m); err != nil {
 				return internal(err)
 			}
-			if _, err := fmt.Fprintf(a.out, "%s: %s at %.1f s\n", s.ID, m.What, m.At); err != nil {
+			text := fmt.Sprintf("%s: %s at %.1f s", s.ID, m.What, m.At)
+			if m.Done != nil {
+				text += fmt.Sprintf(", done at %.1f s", *m.Done)
+			}
+			if _, err := fmt.Fprintln(a.out, text); err != nil {
 				return internal(err)
 			}
 			return nil
@@ -60,11 +68,18 @@ its time to acknowledge and to the right cause, scores the causes that were name
 	cause.Flags().StringVar(&m.On, "on", "", "component")
 	_ = cause.MarkFlagRequired("on") // the flag is there
 	action := &cobra.Command{Use: "action TEXT", Short: "Say what was done", Args: cobra.MinimumNArgs(1), RunE: say(reports.SaidAction)}
-	for _, sub := range []*cobra.Command{acknowledge, cause} {
+	defend := &cobra.Command{Use: "defend DEFENCE", Short: "Turn a defence on, one component after the other", Args: cobra.ExactArgs(1), RunE: say(reports.SaidDefend),
+		ValidArgsFunction: func(*cobra.Command, []string, string) (names []string, _ cobra.ShellCompDirective) {
+			for _, d := range target.AllDefences {
+				names = append(names, d.Name)
+			}
+			return names, cobra.ShellCompDirectiveNoFileComp
+		}}
+	for _, sub := range []*cobra.Command{acknowledge, cause, defend} {
 		sub.Flags().StringVar(&m.Text, "text", "", "what there is to say to it")
 	}
 	c.PersistentFlags().StringVar(&m.By, "as", "", "who says so (default: you)")
 	c.PersistentFlags().StringVar(&run, "run", "", "id of the run, where several go on")
-	c.AddCommand(acknowledge, cause, action)
+	c.AddCommand(acknowledge, cause, action, defend)
 	return c
 }
