@@ -102,7 +102,7 @@ func lastKnown(f Facts) float64 {
 func (j *judge) result(ctx context.Context) (Result, error) {
 	r := Result{Schema: Schema, Run: j.Run, Phases: j.Phases, Faults: j.Faults, Reasons: []string{}, Impact: []Impact{},
 		Alerts: []Alert{}, Consistency: []Check{}, Objectives: []Judged{}, Loads: []Load{}, Responses: []Response{}, Table: []Cell{}, Core: []Core{},
-		Forecasts: []Forecast{}, Logs: []Anomaly{}, Traces: []Trace{}, Remarks: []Remark{}, NotMeasured: []Unknown{}, Actions: []Action{}}
+		Forecasts: []Forecast{}, Logs: []Anomaly{}, Traces: []Trace{}, Remarks: []Remark{}, Models: []Model{}, NotMeasured: []Unknown{}, Actions: []Action{}}
 	if r.Phases == nil {
 		r.Phases = []Phase{}
 	}
@@ -146,7 +146,7 @@ func (j *judge) result(ctx context.Context) (Result, error) {
 	if r.Costs, err = j.costs(ctx); err != nil {
 		return r, err
 	}
-	for _, part := range []func(context.Context, *Result) error{j.responses, j.alerts, j.responders, j.spans, j.sla, j.table, j.core, j.health, j.forecasts, j.logs, j.traces, j.arms} {
+	for _, part := range []func(context.Context, *Result) error{j.responses, j.alerts, j.responders, j.spans, j.sla, j.table, j.core, j.health, j.forecasts, j.logs, j.traces, j.models, j.arms} {
 		if err := part(ctx, &r); err != nil {
 			return r, err
 		}

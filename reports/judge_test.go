@@ -543,3 +543,15 @@ func TestTraces(t *testing.T) {
 		t.Errorf("%d traces", len(got))
 	}
 }
+
+// TestModels: two connections of which one is in use on average have a third of a request waiting; in the story half a one waits.
+func TestModels(t *testing.T) {
+	all := usual(t).Models
+	if len(all) != 2 || all[0].During != "steady" || all[1].During != "f1" {
+		t.Fatalf("%+v", all)
+	}
+	near(t, "load", &all[0].Load, 1, 1e-9)
+	near(t, "predicted", all[0].Predicted, 1.0/3, 1e-9)
+	near(t, "measured", all[0].Measured, 0.5, 1e-9)
+	near(t, "error", all[0].Error, -1.0/6, 1e-9)
+}

@@ -76,6 +76,9 @@ func (s Story) write(ctx context.Context, dir string) error {
 	cores := platform.metrics.Counter("livedrill_transcode_encoder_cpu_seconds_total", "x", nil)
 	gifts := platform.metrics.Gauge("livedrill_ledger_gifts", "x", nil)
 	platform.metrics.Gauge("livedrill_ledger_difference", "x", nil)
+	platform.metrics.Gauge("livedrill_gateway_database_connections_limit", "x", nil).Set(2)
+	used := platform.metrics.Counter("livedrill_gateway_database_busy_seconds_total", "x", nil)
+	queued := platform.metrics.Counter("livedrill_gateway_database_waited_seconds_total", "x", nil)
 	busy := platform.metrics.Gauge("livedrill_machine_busy_ratio", "x", nil)
 	own, waited := 0.0, 0.0
 	platform.metrics.CounterFunc("livedrill_machine_pressure_seconds_total", "x", prometheus.Labels{"resource": "memory"}, func() float64 { return waited })
@@ -97,6 +100,8 @@ func (s Story) write(ctx context.Context, dir string) error {
 			cores.Add(0.3 * noise())
 			own += s.Cores * noise()
 			waited += s.Waited
+			used.Add(1)
+			queued.Add(0.5)
 			ledger := north.gifts + south.gifts
 			if at > faultFrom {
 				ledger -= s.LostGifts

@@ -65,8 +65,7 @@ func Serve(ctx context.Context, c target.Config) (err error) {
 		return fmt.Errorf("gateway: %w", err)
 	}
 	defer db.Close()
-	db.SetMaxOpenConns(32)
-	db.SetMaxIdleConns(32)
+	pool := newPool(db, metrics)
 	if err := migrate(ctx, db); err != nil {
 		return err
 	}
@@ -76,6 +75,7 @@ func Serve(ctx context.Context, c target.Config) (err error) {
 		dispatch: newDispatch(c, metrics), numbers: newNumbers(metrics, kept)}
 	if c.Defences[target.BoundedRequests] {
 		s.slots = make(chan struct{}, atOnce)
+		metrics.Gauge("livedrill_gateway_requests_limit", "Requests in work, at most; offered where there is a bound.", nil).Set(atOnce)
 	}
 	audit := newAudit(db, metrics)
 	inner := http.NewServeMux()
@@ -88,6 +88,7 @@ func Serve(ctx context.Context, c target.Config) (err error) {
 		func(ctx context.Context) error { return record.ServeHTTP(ctx, front, s.routes()) },
 		func(ctx context.Context) error { return s.dispatch.run(ctx) },
 		func(ctx context.Context) error { return audit.run(ctx) },
+		func(ctx context.Context) error { return pool.run(ctx) },
 		func(ctx context.Context) error {
 			return metrics.Serve(ctx, c.Socket, inner, db.PingContext)
 		})
