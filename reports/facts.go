@@ -34,6 +34,7 @@ type Facts struct {
 	Alerts      AlertRules        `json:"alerts"`
 	Incidents   []Incident        `json:"incidents"` // how often each fault happens in real life
 	Targets     Targets           `json:"targets"`
+	Paths       []Path            `json:"paths"`   // of regions that are further away than the machine has them
 	Remarks     []Remark          `json:"remarks"` // what people said meanwhile, in order
 	Topology    []Node            `json:"topology"`
 }
@@ -59,6 +60,14 @@ type Targets struct {
 	Judgement    float64 `json:"judgement_s"` // until somebody has acknowledged
 	Cause        float64 `json:"cause_s"`     // from there until the cause is named
 	Handling     float64 `json:"handling_s"`  // until all is whole again
+}
+
+// Path is how much longer a round trip of a region's people was for the whole run.
+type Path struct {
+	Region   string  `json:"region"`
+	Asked    float64 `json:"asked_s"`
+	Measured float64 `json:"measured_s"` // median
+	N        float64 `json:"n"`          // packets that it was measured with, before the load
 }
 
 // Node is one component of the platform, for its picture.

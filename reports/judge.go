@@ -102,7 +102,7 @@ func lastKnown(f Facts) float64 {
 func (j *judge) result(ctx context.Context) (Result, error) {
 	r := Result{Schema: Schema, Run: j.Run, Phases: j.Phases, Faults: j.Faults, Reasons: []string{}, Impact: []Impact{},
 		Alerts: []Alert{}, Consistency: []Check{}, Objectives: []Judged{}, Loads: []Load{}, Responses: []Response{}, Table: []Cell{}, Core: []Core{},
-		Forecasts: []Forecast{}, Logs: []Anomaly{}, Traces: []Trace{}, Remarks: []Remark{}, Models: []Model{}, NotMeasured: []Unknown{}, Actions: []Action{}}
+		Forecasts: []Forecast{}, Logs: []Anomaly{}, Traces: []Trace{}, Remarks: []Remark{}, Models: []Model{}, Paths: append([]Path{}, j.Paths...), NotMeasured: []Unknown{}, Actions: []Action{}}
 	if r.Phases == nil {
 		r.Phases = []Phase{}
 	}

@@ -1,8 +1,11 @@
 package reports
 
 import (
+	"cmp"
 	"context"
+	"fmt"
 	"math"
+	"slices"
 
 	"github.com/livedrill/livedrill/reports/stats"
 )
@@ -34,7 +37,7 @@ func (j *judge) models(ctx context.Context, r *Result) error {
 	}
 	for _, name := range names {
 		w := during[name]
-		for _, model := range []func(context.Context, Window) (*Model, error){j.requestModel, j.poolModel} {
+		for _, model := range []func(context.Context, Window) (*Model, error){j.requestModel, j.poolModel, j.pathModel} {
 			m, err := model(ctx, w)
 			if err != nil {
 				return err
@@ -102,6 +105,32 @@ func (j *judge) poolModel(ctx context.Context, w Window) (*Model, error) {
 		m.Predicted = &predicted
 	}
 	return m, nil
+}
+
+// pathModel is the time to connect from the region that is furthest away, less that from the nearest: one round trip (RFC 9293, 3.5).
+func (j *judge) pathModel(ctx context.Context, w Window) (*Model, error) {
+	if len(j.Paths) == 0 {
+		return nil, nil
+	}
+	rtt := map[string]float64{}
+	regions, err := j.values(ctx, `livedrill_first_frame_phase_seconds{phase="connect"}`, "region")
+	if err != nil || len(regions) < 2 {
+		return nil, err
+	}
+	for _, p := range j.Paths {
+		rtt[p.Region] = p.Measured
+	}
+	slices.SortStableFunc(regions, func(a, b string) int { return cmp.Compare(rtt[a], rtt[b]) })
+	near, far := regions[0], regions[len(regions)-1]
+	median := func(region string) string {
+		return "histogram_quantile(0.5, " + increase(fmt.Sprintf(`livedrill_first_frame_phase_seconds{phase="connect",region=%q}`, region), w) + ")"
+	}
+	v, err := j.numbers(ctx, w.To, median(near), median(far))
+	if err != nil || v == nil {
+		return nil, err
+	}
+	predicted, measured := rtt[far]-rtt[near], v[1]-v[0]
+	return &Model{Part: "time to connect, the furthest region less the nearest", Theory: "one round trip", Load: rtt[far], Unit: "seconds", Predicted: &predicted, Measured: &measured}, nil
 }
 
 // encoderModel is the encoders' input while they have less than they need: what comes in a second and cannot be encoded in it is added to

@@ -72,6 +72,7 @@ type Result struct {
 	Health      *Health    `json:"health"`    // of the machine; null: nothing was read
 	Logs        []Anomaly  `json:"logs"`      // kinds of log lines that came more often
 	Models      []Model    `json:"models"`    // what queueing theory says, beside what was measured
+	Paths       []Path     `json:"paths"`     // of regions that are further away
 	Remarks     []Remark   `json:"remarks"`   // what people said while the run went on
 	Traces      []Trace    `json:"traces"`    // requests and pictures that show where each fault was felt
 	Arms        *Arms      `json:"arms"`      // of an A/B run; null: it was none

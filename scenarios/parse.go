@@ -80,6 +80,7 @@ type form struct {
 	Incidents  later    `json:"incidents"`
 	SLA        sla      `json:"sla"`
 	Runbook    later    `json:"runbook"`
+	Paths      later    `json:"paths"`
 }
 
 // later is a part that is read apart, as its form depends on its kinds.
@@ -127,7 +128,7 @@ func (d *decoder) scenario(root *yaml.Node) Scenario {
 		top.Content = nil
 		for i := 0; i+1 < len(root.Content); i += 2 {
 			key := root.Content[i].Value
-			if slices.Contains([]string{"load", "faults", "surprise", "objectives", "alerts", "incidents", "runbook"}, key) && parts[key] == nil {
+			if slices.Contains([]string{"load", "faults", "surprise", "objectives", "alerts", "incidents", "runbook", "paths"}, key) && parts[key] == nil {
 				parts[key] = root.Content[i+1]
 				continue
 			}
@@ -174,6 +175,7 @@ func (d *decoder) scenario(root *yaml.Node) Scenario {
 	var drawn []Fault
 	s.Surprise, drawn = d.surprise(parts["surprise"], s)
 	s.Faults = append(s.Faults, drawn...)
+	s.Paths = d.paths(parts["paths"], s.Faults)
 	s.Objectives = d.objectives(parts["objectives"], s)
 	s.Runbook = d.runbook(parts["runbook"], s.Objectives)
 	s.Alerts = d.alerts(parts["alerts"])

@@ -131,6 +131,7 @@ const everything = `
 name: everything
 cause: hardware
 target: {profile: weak, defences: {shed-renditions: true}, canary: {share: 20%, defences: {edge-dispatch: true}}}
+paths: {north: {rtt: 8ms}, south: {rtt: 40ms, jitter: 5ms}}
 load:
   streamers: {kind: rtmp, publishers: 2, bitrate: 800k}
   viewers: {kind: hls, viewers: 20, streams: 2, regions: {north: 70%, south: 30%}, segment: 1/2}
@@ -179,7 +180,7 @@ func FuzzParse(f *testing.F) {
 			t.Errorf("it changes when it is read again (%v):%s", err, difference(string(written), string(second)))
 		}
 		for _, pair := range [][2]any{{s.Objectives, again.Objectives}, {s.Runbook, again.Runbook}, {s.Incidents, again.Incidents}, {s.SLA, again.SLA},
-			{s.Phases, again.Phases}, {s.Verify, again.Verify}, {s.Target, again.Target}} {
+			{s.Phases, again.Phases}, {s.Verify, again.Verify}, {s.Target, again.Target}, {s.Paths, again.Paths}} {
 			if fmt.Sprintf("%+v", pair[0]) != fmt.Sprintf("%+v", pair[1]) {
 				t.Errorf("%+v is %+v when it is read again", pair[0], pair[1])
 			}

@@ -83,6 +83,9 @@ func (s Scenario) WritePlan(w io.Writer) error {
 	for _, l := range s.Load {
 		fmt.Fprintf(t, "  %s\t%s %s; regions %s\n", l.Name, l.Kind, flat(l.Generator), flat(l.Regions))
 	}
+	for _, region := range slices.Sorted(maps.Keys(s.Paths)) {
+		fmt.Fprintf(t, "  path of %s\t%s\n", region, flat(s.Paths[region]))
+	}
 	fmt.Fprint(t, "\nobjectives\t\n")
 	for _, o := range s.Objectives {
 		sli, _ := reports.FindSLI(o.SLI)
@@ -170,7 +173,7 @@ func numbers(v any) any {
 
 // YAML writes the scenario with every default in it; Parse reads it again.
 func (s Scenario) YAML() ([]byte, error) {
-	load, faults, objectives, rules := map[string]any{}, []any{}, []any{}, []any{}
+	load, paths, faults, objectives, rules := map[string]any{}, map[string]any{}, []any{}, []any{}, []any{}
 	for _, l := range s.Load {
 		settings := plain(l.Generator)
 		settings["kind"], settings["regions"] = l.Kind, plain(l.Regions)
@@ -188,11 +191,14 @@ func (s Scenario) YAML() ([]byte, error) {
 		}
 		objectives = append(objectives, o.String())
 	}
+	for region, p := range s.Paths {
+		paths[region] = plain(p)
+	}
 	for _, r := range s.Runbook {
 		rules = append(rules, plain(r))
 	}
 	out := map[string]any{"name": s.Name, "summary": s.Summary, "cause": s.Cause, "seed": s.Seed,
-		"target": plain(s.Target), "phases": plain(s.Phases), "load": load, "faults": faults, "objectives": objectives, "verify": s.Verify, "runbook": rules}
+		"target": plain(s.Target), "phases": plain(s.Phases), "paths": paths, "load": load, "faults": faults, "objectives": objectives, "verify": s.Verify, "runbook": rules}
 	s.promises(out)
 	return yaml.Marshal(out)
 }

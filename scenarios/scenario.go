@@ -20,6 +20,7 @@ type Scenario struct {
 	Seed       uint64
 	Target     Target
 	Phases     Phases
+	Paths      map[string]Path // by region; one that is not there is as short as the machine has it
 	Load       []Workload
 	Faults     []Fault
 	Surprise   Surprise // what some of them were drawn from; they stand among them

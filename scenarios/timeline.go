@@ -14,6 +14,12 @@ import (
 
 // timeline is the run itself: the load begins, the phases follow each other, the faults come and go.
 func (d *drill) timeline(ctx context.Context) error {
+	if err := d.lengthen(ctx); err != nil {
+		if ctx.Err() == nil {
+			d.problem("%v", err)
+		}
+		return nil
+	}
 	begin := time.Now().Add(connectTime)
 	workers, err := d.startWorkers(ctx, begin)
 	defer workers.stop()

@@ -198,13 +198,15 @@ func TestEveningPeakDiscriminates(t *testing.T) {
 	})
 }
 
-// TestRunbook: a weak platform whose Redis refuses writes is mended by its runbook while the fault lasts, and the report proves it.
+// TestRunbook: a weak platform whose Redis refuses writes is mended by its runbook while the fault lasts, and the report proves it. One
+// region is further away than the other, and is seen to be.
 func TestRunbook(t *testing.T) {
 	needRange(t)
 	file := filepath.Join(t.TempDir(), "runbook.yaml")
 	if err := os.WriteFile(file, []byte(`name: runbook
 target: {profile: weak}
 phases: {warm-up: 1s, steady: 4s, recovery: 3s}
+paths: {south: {rtt: 30ms}}
 load:
   shop: {kind: http, rate: 60/s}
 faults:
@@ -224,8 +226,20 @@ runbook:
 	if m.Defence != "redis-fallback" || m.By != "runbook" || m.Done == nil || r.Responses[0].Mitigation != "redis-fallback" {
 		t.Fatalf("%+v, mitigated by %q", m, r.Responses[0].Mitigation)
 	}
-	if at[5] == nil || at[6] == nil || restored == nil || *at[5] < *m.Done || *at[6] > *restored {
+	if at[5] == nil || restored == nil || *at[5] < *m.Done || *at[5] > *restored || at[6] != nil && *at[6] > *restored {
 		t.Errorf("turned on at %.1f s, seen to act and whole again at %v, restored at %v", *m.Done, at, restored)
+	}
+	if o := r.Objectives[0]; o.Measured == nil || *o.Measured > 0.5 { // without the runbook nearly all fail
+		t.Errorf("%+v", o)
+	}
+	median := map[string]float64{}
+	for _, c := range r.Table {
+		if c.SLI == "api_latency_seconds" && c.Phase == "steady" && c.P50 != nil {
+			median[c.Region] = *c.P50
+		}
+	}
+	if further := median["south"] - median["north"]; len(r.Paths) != 1 || further < 0.02 || further > 0.06 {
+		t.Errorf("30 ms further away is %.4f s: %v, %+v", further, median, r.Paths)
 	}
 }
 
