@@ -12,6 +12,8 @@ type Cell struct {
 	Region string   `json:"region"` // "all", or one
 	Unit   string   `json:"unit"`
 	Value  *float64 `json:"value"`
+	Low    *float64 `json:"low"` // 95 % bounds of a share, as if its events had nothing to do with each other
+	High   *float64 `json:"high"`
 	P50    *float64 `json:"p50"`
 	P95    *float64 `json:"p95"`
 	P99    *float64 `json:"p99"`
@@ -70,8 +72,8 @@ func (j *judge) cell(ctx context.Context, sli SLI, phase string) (Cell, error) {
 	}
 	if sli.Histogram == "" {
 		m, err := j.ratio(ctx, sli, w)
-		if !math.IsNaN(m.n) {
-			c.N, c.Value = m.n, finite(m.value)
+		if !math.IsNaN(m.n) && m.n > 0 {
+			c.N, c.Value, c.Low, c.High = m.n, finite(m.value), finite(m.low), finite(m.high)
 		}
 		return c, err
 	}
@@ -90,7 +92,7 @@ func (j *judge) cell(ctx context.Context, sli SLI, phase string) (Cell, error) {
 	return c, nil
 }
 
-// Whole gives every SLI of the whole run and audience by name: value, or p50, p95 and p99, and n.
+// Whole gives every SLI of the whole run and audience by name: value with low and high where it is a share, or p50, p95 and p99, and n.
 func (r Result) Whole() map[string]map[string]*float64 {
 	out := map[string]map[string]*float64{}
 	for _, c := range r.Table {
@@ -98,7 +100,7 @@ func (r Result) Whole() map[string]map[string]*float64 {
 			continue
 		}
 		values := map[string]*float64{"n": &c.N}
-		for name, v := range map[string]*float64{"value": c.Value, "p50": c.P50, "p95": c.P95, "p99": c.P99} {
+		for name, v := range map[string]*float64{"value": c.Value, "low": c.Low, "high": c.High, "p50": c.P50, "p95": c.P95, "p99": c.P99} {
 			if v != nil {
 				values[name] = v
 			}

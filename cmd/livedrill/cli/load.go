@@ -169,11 +169,15 @@ func (a *app) loadTable(d reports.Sheet, slis map[string]map[string]*float64) er
 	for _, l := range d.Loads {
 		fmt.Fprintf(t, "%s\t%.1f/s\t%.1f/s\t%s\t%.1f ms\t%.1f s\t%s\n", l.Name, l.RateOffered, l.RateAchieved, reports.Count(l.Failed), l.LateP99, l.CPU, l.State)
 	}
-	fmt.Fprint(t, "\nSLI\tVALUE\tP50\tP95\tP99\tN\n")
+	fmt.Fprint(t, "\nSLI\tVALUE\t95% BOUNDS\tP50\tP95\tP99\tN\n") // of a share, if its events have nothing to do with each other
 	for _, name := range sortedKeys(slis) {
 		v := slis[name]
 		sli, _ := reports.FindSLI(name)
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", name, reports.Quantity(v["value"], sli.Unit), reports.Quantity(v["p50"], sli.Unit),
+		bounds := "-"
+		if v["low"] != nil {
+			bounds = reports.Quantity(v["low"], sli.Unit) + " to " + reports.Quantity(v["high"], sli.Unit)
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", name, reports.Quantity(v["value"], sli.Unit), bounds, reports.Quantity(v["p50"], sli.Unit),
 			reports.Quantity(v["p95"], sli.Unit), reports.Quantity(v["p99"], sli.Unit), reports.Count(*v["n"]))
 	}
 	if err := t.Flush(); err != nil {
