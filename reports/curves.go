@@ -63,6 +63,10 @@ var Curves = []struct {
 		{"good p99", `histogram_quantile(0.99, sum(rate(livedrill_api_latency_seconds{outcome="ok"}[3s])))`},
 		{"failed p50", `histogram_quantile(0.5, sum(rate(livedrill_api_latency_seconds{outcome!="ok"}[3s])))`},
 		{"failed p99", `histogram_quantile(0.99, sum(rate(livedrill_api_latency_seconds{outcome!="ok"}[3s])))`}}},
+	{"people", "People: journeys that ended, and the stampede of those who connect anew", "1/s", []Curve{
+		{"whole", `sum(rate(livedrill_journeys_total{result="whole"}[3s]))`},
+		{"broken", `sum(rate(livedrill_journeys_total{result="broken"}[3s]))`},
+		{"reconnects", `sum(rate(livedrill_journey_reconnects_total[3s]))`}}},
 	{"cache", "Edges: share of requests answered from the cache", "ratio", []Curve{
 		{"edge-north", `sum(rate(livedrill_edge_requests_total{instance="edge-north",cache=~"HIT|STALE|UPDATING|REVALIDATED"}[3s])) / sum(rate(livedrill_edge_requests_total{instance="edge-north"}[3s]))`},
 		{"edge-south", `sum(rate(livedrill_edge_requests_total{instance="edge-south",cache=~"HIT|STALE|UPDATING|REVALIDATED"}[3s])) / sum(rate(livedrill_edge_requests_total{instance="edge-south"}[3s]))`}}},

@@ -61,6 +61,7 @@ var words = map[string]string{
 	"acknowledge": "响应", "defend": "开启防护", "done at": "完成于", "cause": "定位", "judgement": "初步研判", "handling": "应急处置", "did not end": "未完成", "may take": "时限", "too late": "超时",
 	"failed request": "失败的请求", "absorbed error": "被吸收的错误", "slowest request": "最慢的请求", "slowest picture": "最慢的一帧", "no answer": "无应答",
 	// Figures.
+	"People: journeys that ended, and the stampede of those who connect anew": "用户：完成的旅程与故障后的重连潮", "whole": "完整", "broken": "中断", "reconnects": "重连",
 	"Viewers: share of time stalled": "观众卡顿率", "Viewers: end-to-end delay of arriving frames": "观众端到端延迟", "Transcoder: delay of a frame, and backlog": "转码延迟与积压",
 	"Danmaku: messages a second": "弹幕速率（条/秒）", "Danmaku: time to a member of the room": "弹幕送达延迟", "API: requests a second": "接口请求速率",
 	"API: latency from the due time, good and failed apart": "接口延迟（成功与失败分开）", "Edges: share of requests answered from the cache": "CDN 缓存命中率",
