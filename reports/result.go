@@ -137,6 +137,7 @@ type Fault struct {
 	Kind      string             `json:"kind"`
 	On        string             `json:"on"`
 	Settings  map[string]any     `json:"settings"`
+	With      string             `json:"with,omitempty"` // the settings as a scenario has them
 	BackEnd   string             `json:"back_end"`
 	Injected  *float64           `json:"injected_s"`
 	Effective *float64           `json:"effective_s"`

@@ -97,7 +97,7 @@ func (d *drill) collect(outcomes []injectors.Outcome) {
 		return
 	}
 	for _, o := range outcomes {
-		f := reports.Fault{ID: o.ID, Kind: o.Kind, On: o.On.Name, Settings: settingsOf(o.Fault), BackEnd: o.BackEnd,
+		f := reports.Fault{ID: o.ID, Kind: o.Kind, On: o.On.Name, Settings: settingsOf(o.Fault), With: flat(o.Fault), BackEnd: o.BackEnd,
 			Injected: d.seconds(o.Injected), Effective: d.seconds(o.Effective), Restored: d.seconds(o.Restored), Clean: d.seconds(o.Clean),
 			Asked: o.Measured.Asked, Measured: o.Measured.Is, After: o.After.Is, State: o.State}
 		if f.Measured != nil {
