@@ -78,6 +78,18 @@ func (r *Runner) take(o Order) (give func(), err error) {
 	}, nil
 }
 
+// Busy tells which kind of fault has one of some things of a component now; "" is none.
+func (r *Runner) Busy(component string, things ...string) (kind string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, thing := range things {
+		if kind = r.taken[component+" "+thing]; kind != "" {
+			break
+		}
+	}
+	return kind
+}
+
 const (
 	saveLimit    = 5 * time.Second
 	injectLimit  = 15 * time.Second

@@ -137,7 +137,7 @@ func (j *judge) notMeasured(r Result) []Unknown {
 			out = append(out, Unknown{o.Name, o.Why})
 		}
 	}
-	if len(r.Faults) > 0 && len(r.Remarks) == 0 {
+	if len(r.Faults) > 0 && !slices.ContainsFunc(r.Remarks, func(m Remark) bool { return m.By != Runbook }) {
 		out = append(out, Unknown{"T3 acknowledged, T4 cause named", "nobody took part in this drill (livedrill respond)"})
 	}
 	if len(r.Alerts) == 0 {

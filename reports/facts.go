@@ -35,7 +35,7 @@ type Facts struct {
 	Incidents   []Incident        `json:"incidents"` // how often each fault happens in real life
 	Targets     Targets           `json:"targets"`
 	Paths       []Path            `json:"paths"`   // of regions that are further away than the machine has them
-	Remarks     []Remark          `json:"remarks"` // what people said meanwhile, in order
+	Remarks     []Remark          `json:"remarks"` // what people and the runbook did meanwhile
 	Topology    []Node            `json:"topology"`
 }
 

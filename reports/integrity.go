@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"github.com/livedrill/livedrill/reports/record"
+	"github.com/livedrill/livedrill/reports/traces"
 )
 
 // ManifestFile holds the sums of everything else in a run directory.
@@ -86,18 +87,23 @@ func partOfRecord(file string) bool {
 	return file == FactsFile || file == "events.jsonl" || file == record.AuditFile || file == "scenario.yaml" || strings.HasPrefix(file, "tsdb/") || strings.HasPrefix(file, "alerts/")
 }
 
+// besides tells what a report tells beside its verdict.
+func besides(file string) bool {
+	return strings.HasPrefix(file, "logs/") || strings.HasPrefix(file, traces.Dir+"/")
+}
+
 // checkManifest holds a run directory against its manifest. A run that has none yet has nothing to be held against. Files of
-// the record that are missing or were changed are problems of the run.
-func checkManifest(dir string) (have []Evidence, problems []string, err error) {
+// the record that are missing or were changed are problems of the run; of logs and traces it is noted.
+func checkManifest(dir string) (have []Evidence, problems, notes []string, err error) {
 	text, err := os.ReadFile(filepath.Join(dir, ManifestFile))
 	if errors.Is(err, os.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
-		return nil, nil, nil
+		return nil, nil, nil, nil
 	}
 	if err != nil {
-		return nil, nil, fmt.Errorf("manifest: %w", err)
+		return nil, nil, nil, fmt.Errorf("manifest: %w", err)
 	}
 	if have, err = Sums(dir); err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	now := map[string]string{}
 	for _, e := range have {
@@ -109,6 +115,8 @@ func checkManifest(dir string) (have []Evidence, problems []string, err error) {
 		switch is, there := now[file]; {
 		case !ok || len(sum) != 64:
 			problems = append(problems, fmt.Sprintf("%s: the line %.80q is no sum", ManifestFile, line))
+		case besides(file) && is != sum:
+			notes = append(notes, file+" was changed after the run")
 		case !partOfRecord(file):
 		case !there:
 			problems = append(problems, file+" is missing from the record")
@@ -124,5 +132,5 @@ func checkManifest(dir string) (have []Evidence, problems []string, err error) {
 			problems = append(problems, e.File+" was added to the record after the run")
 		}
 	}
-	return have, problems, nil
+	return have, problems, notes, nil
 }

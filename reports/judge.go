@@ -47,7 +47,8 @@ func Judge(ctx context.Context, dir string) (Sheet, error) {
 		sum := sha256.Sum256(text)
 		facts.Run.ScenarioSHA256 = hex.EncodeToString(sum[:])
 	}
-	evidence, broken, err := checkManifest(dir)
+	evidence, broken, doubtful, err := checkManifest(dir)
+	facts.Notes = append(facts.Notes, doubtful...)
 	if evidence == nil && facts.Finished {
 		facts.Notes = append(facts.Notes, Unsealed)
 	}
@@ -73,11 +74,12 @@ func Judge(ctx context.Context, dir string) (Sheet, error) {
 }
 
 func (j *judge) sheet(ctx context.Context) (s Sheet, err error) {
-	s = Sheet{Notes: j.Notes, Problems: j.Problems, Topology: j.Topology, Targets: j.Targets}
+	s = Sheet{Problems: j.Problems, Topology: j.Topology, Targets: j.Targets}
 	if scale := j.Run.TimeScale; scale != 1 && scale != 0 {
 		s.TimeNote = fmt.Sprintf("time scale %g: durations of phases and faults are not those of the scenario", scale)
 	}
-	if s.Result, err = j.result(ctx); err != nil || len(j.Phases) == 0 {
+	s.Result, err = j.result(ctx)
+	if s.Notes = j.Notes; err != nil || len(j.Phases) == 0 {
 		return s, err
 	}
 	if s.Charts, err = j.charts(ctx); err != nil {

@@ -10,7 +10,7 @@ import (
 // Remark is what a responder said or did while the run went on.
 type Remark struct {
 	At      float64  `json:"at_s"`
-	By      string   `json:"by"`                // runbook: nobody had to
+	By      string   `json:"by"`                // a person, or Runbook
 	What    string   `json:"what"`              // acknowledge, cause, action or defend
 	Fault   string   `json:"fault,omitempty"`   // kind of fault that is named as the cause
 	On      string   `json:"on,omitempty"`      // component that it is said to be on
@@ -19,6 +19,9 @@ type Remark struct {
 	Text    string   `json:"text,omitempty"`
 	Score   *Score   `json:"score,omitempty"` // of a cause; null: nothing was broken then
 }
+
+// Runbook is who makes a remark when nobody had to.
+const Runbook = "runbook"
 
 // What a remark is.
 const (

@@ -3,6 +3,7 @@ package reports
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/livedrill/livedrill/reports/traces"
@@ -47,9 +48,9 @@ const felt = 250 * time.Millisecond
 
 // traces finds for every fault the requests and pictures that say where it was felt. What is usual is what the steady phase had.
 func (j *judge) traces(_ context.Context, r *Result) error {
-	spans, err := traces.Read(j.dir)
-	if err != nil {
-		return err
+	spans := traces.Read(j.dir, j.traced(r.Faults))
+	if len(spans) == traces.Most {
+		j.Notes = append(j.Notes, fmt.Sprintf("of the traces only %d parts were read", traces.Most))
 	}
 	all := traces.Group(spans)
 	between := func(from, to float64) (out []traces.Trace) {
@@ -96,6 +97,27 @@ func (j *judge) traces(_ context.Context, r *Result) error {
 		}
 	}
 	return nil
+}
+
+// traced tells the times that are looked at: what is usual from the end of the steady phase, and each fault with some time after it, as long
+// as a picture may be on its way.
+func (j *judge) traced(faults []Fault) func(time.Time) bool {
+	const usual, late = 300.0, 30.0
+	var spans []Phase
+	for _, p := range j.Phases {
+		if p.Name == "steady" {
+			spans = append(spans, Phase{From: max(p.From, p.To-usual), To: p.To + late})
+		}
+	}
+	for _, f := range faults {
+		if f.Injected != nil && f.Restored != nil {
+			spans = append(spans, Phase{From: *f.Injected, To: *f.Restored + late})
+		}
+	}
+	return func(t time.Time) bool {
+		at := j.since(t)
+		return slices.ContainsFunc(spans, func(p Phase) bool { return at >= p.From && at <= p.To })
+	}
 }
 
 // since is a time on the run's clock.

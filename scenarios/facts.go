@@ -62,6 +62,13 @@ func (d *drill) describe() error {
 	return d.facts.Write(d.Dir)
 }
 
+// know changes the facts, which others read and write down meanwhile.
+func (d *drill) know(change func(*reports.Facts)) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	change(&d.facts)
+}
+
 // checkpoint leaves what is known so far, for the judge of a run that dies.
 func (d *drill) checkpoint() {
 	d.mu.Lock()

@@ -29,9 +29,7 @@ func (d *drill) guard(ctx context.Context, abort func()) <-chan struct{} {
 		defer tick.Stop()
 		for ctx.Err() == nil {
 			if why := d.trouble(ctx, g, tick.C); why != "" {
-				d.mu.Lock()
-				d.facts.Aborted = why
-				d.mu.Unlock()
+				d.know(func(f *reports.Facts) { f.Aborted = why })
 				d.note("run.aborted", map[string]any{"why": why})
 				abort()
 			}

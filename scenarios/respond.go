@@ -30,16 +30,17 @@ func (d *drill) responders(ctx context.Context) http.Handler {
 			err = d.check(m)
 		}
 		m.Done, m.Score = nil, nil
+		failed := http.StatusBadRequest
 		switch {
 		case err != nil:
 		case m.What == reports.SaidDefend:
-			err = d.defend(ctx, &m)
+			failed, err = http.StatusInternalServerError, d.defend(ctx, &m)
 		default:
 			m.At = *d.seconds(time.Now())
 			err = d.take(m)
 		}
 		if err != nil {
-			http.Error(w, err.Error(), http.StatusBadRequest)
+			http.Error(w, err.Error(), failed)
 			return
 		}
 		_ = json.NewEncoder(w).Encode(m) // the client has gone: nothing to do
@@ -49,6 +50,9 @@ func (d *drill) responders(ctx context.Context) http.Handler {
 
 // check finds remarks that make no sense.
 func (d *drill) check(m reports.Remark) error {
+	if m.By == reports.Runbook {
+		return fmt.Errorf("%s is no person", m.By)
+	}
 	if m.By == "" || utf8.RuneCountInString(m.By+m.Fault+m.On+m.Defence+m.Text) > longestRemark {
 		return fmt.Errorf("a remark needs somebody who makes it, and has at most %d characters", longestRemark)
 	}

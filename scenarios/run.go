@@ -143,7 +143,7 @@ func Run(ctx context.Context, o Orders, watch func(record.Event)) (err error) {
 		if ctx.Err() == nil {
 			return err
 		}
-		d.facts.Interrupted = true
+		d.know(func(f *reports.Facts) { f.Interrupted = true })
 		return d.finish()
 	} else {
 		defer d.stack.Down()
@@ -162,7 +162,7 @@ func Run(ctx context.Context, o Orders, watch func(record.Event)) (err error) {
 	if err := d.timeline(ctx); err != nil && ctx.Err() == nil {
 		return err
 	}
-	d.facts.Interrupted = ctx.Err() != nil
+	d.know(func(f *reports.Facts) { f.Interrupted = ctx.Err() != nil })
 	return d.finish()
 }
 
@@ -231,12 +231,15 @@ func (d *drill) up(ctx, background context.Context) error {
 		return err
 	}
 	o.OpenKeys, o.Outside, o.Notify = d.Keep, d.mediaOutside(), d.note
-	o.LogDir, o.Traces = filepath.Join(d.Dir, "logs"), filepath.Join(d.Dir, traces.Dir)
+	o.LogDir = filepath.Join(d.Dir, "logs")
+	if !d.Keep { // nobody judges a kept range
+		o.Traces = filepath.Join(d.Dir, traces.Dir)
+	}
 	d.stack, err = stack.Up(ctx, r, o)
 	if err != nil {
 		return err
 	}
-	d.facts.Ready = time.Since(d.Ordered).Seconds()
+	d.know(func(f *reports.Facts) { f.Ready = time.Since(d.Ordered).Seconds() })
 	if d.Capture {
 		if err := d.capture(background, d.stack.Hosts()); err != nil {
 			return err

@@ -2,9 +2,11 @@ package scenarios
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"reflect"
 	"slices"
+	"strings"
 	"time"
 
 	"gopkg.in/yaml.v3"
@@ -59,11 +61,12 @@ func (d *drill) runbook(ctx context.Context) <-chan struct{} {
 				}
 				why, err := guards[r].Broken(ctx, time.Now(), d.now)
 				if err != nil && ctx.Err() == nil {
+					delete(guards, r)
 					d.problem("runbook: %v", err)
 				}
 				if why != "" {
 					delete(guards, r)
-					m := reports.Remark{By: "runbook", What: reports.SaidDefend, Defence: r.TurnOn, Text: why}
+					m := reports.Remark{By: reports.Runbook, What: reports.SaidDefend, Defence: r.TurnOn, Text: why}
 					_ = d.defend(ctx, &m) // what came of it is taken down
 				}
 			}
@@ -75,13 +78,24 @@ func (d *drill) runbook(ctx context.Context) <-chan struct{} {
 // defend turns a defence on in the running platform, for whoever asked for it, and takes it down.
 func (d *drill) defend(ctx context.Context, m *reports.Remark) error {
 	m.At = *d.seconds(time.Now())
-	err := d.stack.TurnOn(ctx, m.Defence)
-	m.Done = d.seconds(time.Now())
-	if err != nil {
-		m.Done, m.Text = nil, err.Error()
+	err := d.turnable(m.Defence)
+	if err == nil {
+		err = d.stack.TurnOn(ctx, m.Defence)
 	}
-	if taken := d.take(*m); taken != nil {
-		return taken
+	if err == nil {
+		m.Done = d.seconds(time.Now())
+	} else {
+		m.Text = strings.TrimSpace(m.Text + " failed: " + err.Error())
 	}
-	return err
+	return errors.Join(err, d.take(*m))
+}
+
+// turnable refuses to start components again that have a fault in their processes: it would end with them, and be called restored.
+func (d *drill) turnable(defence string) error {
+	for _, name := range d.stack.Where(defence) {
+		if kind := d.runner.Busy(name, "processes", "descriptors", "clock", "sessions"); kind != "" {
+			return fmt.Errorf("%s is in the processes of %s, which would have to be started again", kind, name)
+		}
+	}
+	return nil
 }

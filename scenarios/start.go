@@ -110,24 +110,22 @@ func (l *Launch) giveUp() error {
 
 // control makes the run's control socket.
 func (l *Launch) control() error {
-	path, err := l.State.ControlPath()
-	if err != nil {
+	return l.State.Control(func(path string) error {
+		control, err := net.ListenUnix("unix", &net.UnixAddr{Name: path})
+		if err != nil {
+			return fmt.Errorf("control socket: %w", err)
+		}
+		control.SetUnlinkOnClose(false)
+		defer control.Close()
+		if err := os.Chmod(path, 0o600); err != nil {
+			return err
+		}
+		f, err := control.File()
+		if err == nil {
+			l.Listeners = append(l.Listeners, f)
+		}
 		return err
-	}
-	control, err := net.ListenUnix("unix", &net.UnixAddr{Name: path})
-	if err != nil {
-		return fmt.Errorf("control socket: %w", err)
-	}
-	control.SetUnlinkOnClose(false)
-	defer control.Close()
-	if err := os.Chmod(path, 0o600); err != nil {
-		return err
-	}
-	f, err := control.File()
-	if err == nil {
-		l.Listeners = append(l.Listeners, f)
-	}
-	return err
+	})
 }
 
 // makeDir makes the run directory with the scenario as it will be run, and what the loads need.

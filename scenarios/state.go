@@ -83,11 +83,19 @@ func (s State) path(suffix string) (string, error) {
 // JournalPath is where the run's journal is.
 func (s State) JournalPath() (string, error) { return s.path(".journal") }
 
-// ControlPath is where the run's control socket is. It belongs to the user alone, as its folder does. Its name is short, as the kernel
-// wants it.
-func (s State) ControlPath() (string, error) {
+// Control gives use the path of the run's control socket. It belongs to the user alone, as its folder does. The kernel wants short paths,
+// so the folder is reached by a descriptor.
+func (s State) Control(use func(path string) error) error {
 	dir, err := StateDir()
-	return filepath.Join(dir, fmt.Sprintf("%d-%s.sock", s.PID, filepath.Base(s.Started))), err
+	if err != nil {
+		return err
+	}
+	folder, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer folder.Close()
+	return use(fmt.Sprintf("/proc/self/fd/%d/%d-%s.sock", folder.Fd(), s.PID, filepath.Base(s.Started)))
 }
 
 // Write puts the state on disk whole.
@@ -116,10 +124,7 @@ func (s State) Write() error {
 // Remove takes the state, the journal and the control socket away.
 func (s State) Remove() error {
 	var errs []error
-	control, err := s.ControlPath()
-	if err == nil {
-		err = os.Remove(control)
-	}
+	err := s.Control(os.Remove)
 	if !errors.Is(err, os.ErrNotExist) {
 		errs = append(errs, err)
 	}

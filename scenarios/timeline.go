@@ -50,7 +50,7 @@ func (d *drill) timeline(ctx context.Context) error {
 		}
 		to := d.boundary()
 		d.enter("") // until the next one begins
-		d.facts.Phases = append(d.facts.Phases, reports.Phase{Name: p.Name, From: at, To: to})
+		d.know(func(f *reports.Facts) { f.Phases = append(f.Phases, reports.Phase{Name: p.Name, From: at, To: to}) })
 		at = to
 		d.checkpoint()
 		if !reached {
@@ -63,7 +63,8 @@ func (d *drill) timeline(ctx context.Context) error {
 	}
 	workers.wait(ctx)
 	target.Wait(ctx, auditTime)
-	d.facts.Run.Duration = d.boundary()
+	end := d.boundary()
+	d.know(func(f *reports.Facts) { f.Run.Duration = end })
 	return nil
 }
 
@@ -109,7 +110,7 @@ func (d *drill) collect(outcomes []injectors.Outcome) {
 		if o.Err != nil {
 			f.Error = o.Err.Error()
 		}
-		d.facts.Faults = append(d.facts.Faults, f)
+		d.know(func(facts *reports.Facts) { facts.Faults = append(facts.Faults, f) })
 	}
 }
 

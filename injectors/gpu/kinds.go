@@ -20,7 +20,7 @@ var Kinds = []injectors.Kind{
 	{Name: "gpu.contention", Summary: "others encode on the same card", BackEnds: []string{"neighbour"},
 		On: "transcode", Takes: "encoders", Default: func() injectors.Fault { return &Contention{Encoders: 2} }},
 	{Name: "gpu.session-limit", Summary: "the driver opens only so many encoders at once", BackEnds: []string{"emulated"},
-		On: "transcode", Takes: "encoders", Default: func() injectors.Fault { return &SessionLimit{Most: 1} }},
+		On: "transcode", Takes: "encoders, sessions", Default: func() injectors.Fault { return &SessionLimit{Most: 1} }},
 	{Name: "gpu.lost", Summary: "the card is gone: encoders die, and die again when they are started", BackEnds: []string{"emulated"},
-		On: "transcode", Takes: "encoders", Default: func() injectors.Fault { return &Lost{} }},
+		On: "transcode", Takes: "encoders, sessions", Default: func() injectors.Fault { return &Lost{} }},
 }

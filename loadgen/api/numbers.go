@@ -65,7 +65,7 @@ func (r *run) count(q request, code int, due, sent, done time.Time) {
 	n := r.numbers[key{q.route, outcome, q.arm}]
 	n.count.Inc()
 	n.latency.Observe(done.Sub(due).Seconds())
-	r.trace(q, code, outcome, due, done)
+	r.trace(q, code, outcome, sent, done)
 }
 
 // split gives the canary the users whose names hash lowest: a share of them to the nearest user, the same ones in every worker.

@@ -75,15 +75,15 @@ func (r *run) target(q request) vegeta.Target {
 
 // thread is the request's trace: it has the number of the request in it.
 func (r *run) thread(q request) record.Thread {
-	return record.ThreadOf(r.m.Name+strconv.FormatUint(q.number, 10), r.m.Start)
+	return record.ThreadOf(r.m.Name+"/"+strconv.FormatUint(q.number, 10), r.m.Start)
 }
 
 // trace takes in the client's side of a request of the platform's.
-func (r *run) trace(q request, code int, outcome string, due, done time.Time) {
+func (r *run) trace(q request, code int, outcome string, sent, done time.Time) {
 	if r.m.Traces == nil || q.route == ownRequest {
 		return
 	}
-	s := traces.Span{Name: q.route, Kind: traces.Client, From: due, To: done, With: map[string]string{traces.Peer: gateways[q.arm], "region": r.m.Region}}
+	s := traces.Span{Name: q.route, Kind: traces.Client, From: sent, To: done, With: map[string]string{traces.Peer: gateways[q.arm], "region": r.m.Region}}
 	if s.Failed = outcome == "error"; s.Failed {
 		if s.Why = http.StatusText(code); code == 0 {
 			s.Why = "no answer"

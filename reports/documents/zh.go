@@ -59,7 +59,7 @@ var words = map[string]string{
 	"requests that the gateway turns away": "被网关拒绝的请求", "requests that wait for a connection to MariaDB": "等待 MariaDB 连接的请求", "media that waits for an encoder": "等待编码的媒体时长", "fluid": "流体模型", "one round trip": "一次往返", "time to connect, the furthest region less the nearest": "建连耗时：最远区域减最近区域", "round trip from": "往返时延来自", "longer": "增加",
 	"What people did": "人员处置记录", "who": "人员", "said to be the cause": "判断的原因", "layer": "层次", "component": "组件", "kind of fault": "故障类型",
 	"acknowledge": "响应", "defend": "开启防护", "done at": "完成于", "cause": "定位", "judgement": "初步研判", "handling": "应急处置", "did not end": "未完成", "may take": "时限", "too late": "超时",
-	"failed request": "失败的请求", "absorbed error": "被吸收的错误", "slowest request": "最慢的请求", "slowest picture": "最慢的一帧", "no answer": "无应答",
+	"failed request": "失败的请求", "absorbed error": "被吸收的错误", "slowest request": "最慢的请求", "slowest picture": "最慢的一帧", "picture": "画面", "runbook": "自动预案", "too many requests in work": "处理中的请求过多", "no answer": "无应答",
 	// Figures.
 	"People: journeys that ended, and the stampede of those who connect anew": "用户：完成的旅程与故障后的重连潮", "whole": "完整", "broken": "中断", "reconnects": "重连",
 	"Viewers: share of time stalled": "观众卡顿率", "Viewers: end-to-end delay of arriving frames": "观众端到端延迟", "Transcoder: delay of a frame, and backlog": "转码延迟与积压",
@@ -190,6 +190,7 @@ var sentences = [][2]string{
 	{"the encoders were held back %s times in a second", "编码器一秒内被限制 %s 次"},
 	{"no cgroups: the encoders are slowed by stopping and continuing them; %s", "没有 cgroup：以暂停与继续的方式限制编码器；%s"},
 	{"%s ended by itself during the run and was started again: %s", "%s 在演练中自行退出并被重新启动：%s"},
+	{"of the traces only %s parts were read", "链路追踪只读取了 %s 个片段"},
 	{"%s was changed after the run", "%s 在演练结束后被修改"},
 	{"%s is missing from the record", "记录中缺少 %s"},
 	{"%s was added to the record after the run", "%s 是演练结束后添加的"},

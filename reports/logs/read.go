@@ -32,16 +32,15 @@ func Read(dir string, started time.Time) ([]Line, error) {
 	}
 	var out []Line
 	for _, path := range files {
+		if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {
+			continue // a verdict does not stand on it
+		}
 		f, err := os.Open(path)
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
-			continue // a verdict does not stand on it
+			continue
 		}
 		if err != nil {
 			return nil, err
-		}
-		if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
-			_ = f.Close() // it is no log
-			continue
 		}
 		lines, err := readOne(f, filepath.Base(path), started)
 		if err := errors.Join(err, f.Close()); err != nil {

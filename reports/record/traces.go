@@ -39,7 +39,7 @@ const (
 	tracedFreely = 4
 	tracedRest   = 4
 	// tracedMost bounds what is kept in a second of either sort.
-	tracedMost = 16
+	tracedMost = 8
 )
 
 // OpenTraces keeps the traces of a process in a file in dir; an empty dir keeps none. A process that was started again goes on with its file.
@@ -139,7 +139,7 @@ func (k *keeper) end(s traces.Span, first bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if !first {
-		if len(k.open) >= openMost { // parts that were over later than their first span: nobody asks for them
+		if len(k.open) >= openMost { // most are of traces whose first span was over before them
 			clear(k.open)
 		}
 		k.open[s.Trace] = append(k.open[s.Trace], s)

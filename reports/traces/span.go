@@ -5,10 +5,7 @@ package traces
 import (
 	"bufio"
 	"encoding/json"
-	"errors"
-	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -120,38 +117,40 @@ func Line(service string, spans []Span) ([]byte, error) {
 	return append(line, '\n'), err
 }
 
-// Read reads all traces of a run. What a process that was killed had half written is left out.
-func Read(dir string) ([]Span, error) {
+// Most bounds the spans that are read of a run: about 100 MB of them.
+const Most = 100_000
+
+// Read reads the traces of a run that began at times that are asked for, at most Most spans. What a process that was killed had half
+// written is left out, and so are files that cannot be read: a verdict does not stand on them.
+func Read(dir string, wanted func(time.Time) bool) (out []Span) {
 	files, err := filepath.Glob(filepath.Join(dir, Dir, "*.jsonl"))
 	if err != nil {
-		return nil, err
+		return nil // no pattern is wrong
 	}
-	var out []Span
 	for _, path := range files {
-		f, err := os.Open(path)
-		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
-			continue // a verdict does not stand on it
-		}
-		if err != nil {
-			return nil, err
-		}
-		if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
-			_ = f.Close() // it is none of ours
+		if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {
 			continue
 		}
-		spans, err := read(f)
-		if err := errors.Join(err, f.Close()); err != nil {
-			return nil, fmt.Errorf("%s: %w", path, err)
+		f, err := os.Open(path)
+		if err != nil {
+			continue
 		}
-		out = append(out, spans...)
+		read(f, func(s Span) bool {
+			if wanted(s.From) {
+				out = append(out, s)
+			}
+			return len(out) < Most
+		})
+		_ = f.Close() // it was only read
 	}
-	return out, nil
+	return out
 }
 
 // longest is how long a line may be.
 const longest = 4 << 20
 
-func read(f io.Reader) (out []Span, err error) {
+// read gives the spans of one file to take, until it has enough.
+func read(f io.Reader, take func(Span) bool) {
 	lines := bufio.NewScanner(f)
 	lines.Buffer(nil, longest)
 	for lines.Scan() {
@@ -168,17 +167,13 @@ func read(f io.Reader) (out []Span, err error) {
 			}
 			for _, scope := range r.Scopes {
 				for _, s := range scope.Spans {
-					if read, ok := s.span(service); ok {
-						out = append(out, read)
+					if read, ok := s.span(service); ok && !take(read) {
+						return
 					}
 				}
 			}
 		}
 	}
-	if errors.Is(lines.Err(), bufio.ErrTooLong) {
-		return out, nil
-	}
-	return out, lines.Err()
 }
 
 // span tells false of one that cannot be: without an identity, or that ended before it began.

@@ -12,6 +12,9 @@ type Trace struct {
 	Depth []int // of each span
 }
 
+// mostParts bounds the spans of a request, and those of a picture beside its viewers'; one has far fewer.
+const mostParts = 32
+
 // Group puts spans together that belong together. Spans whose first one is missing are left out: one of another process was not kept.
 func Group(spans []Span) []Trace {
 	byTrace := map[string][]Span{}
@@ -20,7 +23,9 @@ func Group(spans []Span) []Trace {
 		if byTrace[s.Trace] == nil {
 			order = append(order, s.Trace)
 		}
-		byTrace[s.Trace] = append(byTrace[s.Trace], s)
+		if s.Name == Watch || len(byTrace[s.Trace]) < mostParts {
+			byTrace[s.Trace] = append(byTrace[s.Trace], s)
+		}
 	}
 	var out []Trace
 	for _, id := range order {
@@ -40,19 +45,19 @@ func Group(spans []Span) []Trace {
 
 // pictures makes a trace for each viewer who saw a picture: from where it left the transcoder it is on its way to that one.
 func pictures(all []Span, first Span) (out []Trace) {
+	var common []Span
+	for _, s := range all {
+		if s.Name != Watch && s.ID != first.ID {
+			common = append(common, s)
+		}
+	}
 	for _, w := range all {
 		if w.Name != Watch || w.Parent != first.ID || w.To.Before(first.To) {
 			continue
 		}
-		own := []Span{}
-		for _, s := range all {
-			if s.Name != Watch && s.ID != first.ID {
-				own = append(own, s)
-			}
-		}
 		whole, rest := first, w
 		whole.To, rest.From = w.To, first.To
-		out = append(out, tree(append(own, whole, rest), whole))
+		out = append(out, tree(append(slices.Clone(common), whole, rest), whole))
 	}
 	return out
 }
@@ -93,7 +98,8 @@ func (t Trace) IsPicture() bool { return t.First().Name == Picture }
 // Hop is the component that a span was in: a client's is where it went.
 func (s Span) Hop() string { return cmp.Or(s.With[Peer], s.Service) }
 
-// Broken finds the deepest span that failed, the last one of those: the hop that it names is where things went wrong, the ones above only tell.
+// Broken finds the deepest span that failed, the last one of those: the hop that it names is where things went wrong, the ones above only
+// tell. Where a library gives no reason, theirs is taken.
 func (t Trace) Broken() (Span, bool) {
 	at := -1
 	for i, s := range t.Spans {
@@ -104,7 +110,14 @@ func (t Trace) Broken() (Span, bool) {
 	if at < 0 {
 		return Span{}, false
 	}
-	return t.Spans[at], true
+	out := t.Spans[at]
+	for i, depth := at, t.Depth[at]; i >= 0 && out.Why == ""; i-- {
+		if t.Depth[i] < depth {
+			depth = t.Depth[i]
+			out.Why = t.Spans[i].Why
+		}
+	}
+	return out, true
 }
 
 // Part is the time that a trace was in one hop itself, and in none below it.
@@ -130,7 +143,10 @@ func (t Trace) Parts() []Part {
 // Usual is the time that 95 % of each part were below in a quiet time.
 type Usual map[Part]time.Duration
 
-// UsualOf reads it from the traces of that time. Parts are told apart by their names and hops.
+// usualLeast is how many of a part there must be to say what is usual.
+const usualLeast = 10
+
+// UsualOf reads it from the traces of that time. Parts are told apart by their names and hops; of one that was seldom there nothing is known.
 func UsualOf(quiet []Trace) Usual {
 	all := map[Part][]time.Duration{}
 	for _, t := range quiet {
@@ -141,17 +157,19 @@ func UsualOf(quiet []Trace) Usual {
 	}
 	out := Usual{}
 	for key, took := range all {
-		slices.Sort(took)
-		out[key] = took[len(took)*95/100]
+		if len(took) >= usualLeast {
+			slices.Sort(took)
+			out[key] = took[len(took)*95/100]
+		}
 	}
 	return out
 }
 
-// HeldUp finds the part of a trace that took most above what is usual, and by how much; nothing if none did.
+// HeldUp finds the part of a trace that took most above what is usual, and by how much; nothing if none did, as far as is known.
 func (t Trace) HeldUp(usual Usual) (most Part, above time.Duration) {
 	for _, p := range t.Parts() {
-		if more := p.Took - usual[Part{Name: p.Name, Hop: p.Hop}]; more > above {
-			most, above = p, more
+		if was, known := usual[Part{Name: p.Name, Hop: p.Hop}]; known && p.Took-was > above {
+			most, above = p, p.Took-was
 		}
 	}
 	return most, above

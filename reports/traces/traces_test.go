@@ -2,9 +2,11 @@ package traces
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -100,9 +102,10 @@ func TestRead(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, Dir, "gateway.jsonl"), text, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	got, err := Read(dir)
-	if err != nil || len(got) != 4 {
-		t.Fatalf("%d spans, %v", len(got), err)
+	always := func(time.Time) bool { return true }
+	got := Read(dir, always)
+	if len(got) != 4 {
+		t.Fatalf("%d spans", len(got))
 	}
 	for i, want := range gift() {
 		want.Service = "gateway"
@@ -111,8 +114,47 @@ func TestRead(t *testing.T) {
 			t.Errorf("%+v\nwas %+v", got[i], want)
 		}
 	}
-	if got, err := Read(t.TempDir()); err != nil || got != nil {
-		t.Errorf("a run without traces: %v, %v", got, err)
+	if got := Read(t.TempDir(), always); got != nil {
+		t.Errorf("a run without traces: %v", got)
+	}
+	if got := Read(dir, func(time.Time) bool { return false }); got != nil {
+		t.Errorf("nobody asked for %v", got)
+	}
+	if err := syscall.Mkfifo(filepath.Join(dir, Dir, "fifo.jsonl"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("loop.jsonl", filepath.Join(dir, Dir, "loop.jsonl")); err != nil {
+		t.Fatal(err)
+	}
+	if got := Read(dir, always); len(got) != 4 {
+		t.Errorf("%d spans beside what is no file", len(got))
+	}
+}
+
+// TestHostile: traces that no run has made end in time and memory that a run's own would take.
+func TestHostile(t *testing.T) {
+	var chain, crowd []Span
+	at := time.Unix(0, 0)
+	for i := range 100_000 {
+		id := fmt.Sprint(i)
+		chain = append(chain, Span{Trace: "a", ID: id, Parent: fmt.Sprint(i - 1), From: at, To: at})
+		name := Watch
+		if i%2 == 0 {
+			name = "part"
+		}
+		crowd = append(crowd, Span{Trace: "b", ID: id, Parent: "0", Name: name, From: at, To: at})
+	}
+	chain[0].Parent = ""
+	crowd[0].Parent, crowd[0].Name = "", Picture
+	deepest, spans := 0, 0
+	for _, x := range Group(append(chain, crowd...)) {
+		spans += len(x.Spans)
+		for _, d := range x.Depth {
+			deepest = max(deepest, d)
+		}
+	}
+	if deepest >= mostParts || spans > 50_000*(mostParts+3) {
+		t.Errorf("%d deep, %d spans in all", deepest, spans)
 	}
 }
 
@@ -124,10 +166,11 @@ func FuzzRead(f *testing.F) {
 	f.Add(line)
 	f.Add([]byte(`{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"a","spanId":"1","parentSpanId":"2","startTimeUnixNano":"1","endTimeUnixNano":"2"},{"traceId":"a","spanId":"2","startTimeUnixNano":"1","endTimeUnixNano":"2","status":{"code":2}}]}]}]}`))
 	f.Fuzz(func(t *testing.T, text []byte) {
-		spans, err := read(bytes.NewReader(text))
-		if err != nil {
-			t.Skip()
-		}
+		var spans []Span
+		read(bytes.NewReader(text), func(s Span) bool {
+			spans = append(spans, s)
+			return true
+		})
 		all := Group(spans)
 		usual := UsualOf(all)
 		for _, x := range all {

@@ -205,7 +205,7 @@ var channelName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9-]{0,63}$`)
 // publish tells the ingest which channel a stream key belongs to. On a range for hands-on work a name that is no key
 // stands for itself.
 func (s *server) publish(r *http.Request) (any, error) {
-	key := r.URL.Query().Get("key")
+	key := r.PostFormValue("key")
 	channel, ok := s.config.Secrets.Channel(key)
 	if !ok && s.config.OpenKeys && channelName.MatchString(key) {
 		channel, ok = key, true

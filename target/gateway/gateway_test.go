@@ -3,6 +3,7 @@ package gateway
 import (
 	"errors"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -72,13 +73,11 @@ func TestStreamKeys(t *testing.T) {
 		{"", true, ""},
 	} {
 		s := &server{config: target.Config{Secrets: secrets, OpenKeys: c.open}}
-		r, err := http.NewRequest(http.MethodPost, "/internal/publish", nil)
+		r, err := http.NewRequest(http.MethodPost, "/internal/publish", strings.NewReader(url.Values{"key": {c.key}}.Encode()))
 		if err != nil {
 			t.Fatal(err)
 		}
-		q := r.URL.Query()
-		q.Set("key", c.key)
-		r.URL.RawQuery = q.Encode()
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 		got, err := s.publish(r)
 		channel := ""
 		if answer, ok := got.(map[string]string); ok {

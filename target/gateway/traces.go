@@ -18,7 +18,7 @@ import (
 // traceRedis makes what Redis is asked a part of the request's trace. What was asked stays out: it may be somebody's.
 func traceRedis(client *redis.Client, kept *record.Traces) error {
 	return redisotel.InstrumentTracing(client, redisotel.WithTracerProvider(kept.Provider()), redisotel.WithDBStatement(false),
-		redisotel.WithCallerEnabled(false), redisotel.WithAttributes(attribute.String(traces.Peer, "redis")))
+		redisotel.WithDialFilter(true), redisotel.WithCallerEnabled(false), redisotel.WithAttributes(attribute.String(traces.Peer, "redis")))
 }
 
 // openTraced opens the database so that what it is asked, and the wait for a connection to it, are parts of the request's trace.

@@ -154,11 +154,12 @@ func (s *server) authorise(ctx context.Context, key string) (channel string, err
 		}
 		span.End()
 	}()
-	u := "http://" + s.config.Peer("gateway", target.PortHTTP) + "/internal/publish?" + url.Values{"key": {key}}.Encode()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, u, nil)
+	u := "http://" + s.config.Peer("gateway", target.PortHTTP) + "/internal/publish" // an address stands in every error; the key must not
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, u, strings.NewReader(url.Values{"key": {key}}.Encode()))
 	if err != nil {
 		return "", err
 	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	propagation.TraceContext{}.Inject(ctx, propagation.HeaderCarrier(req.Header))
 	resp, err := s.client.Do(req)
 	if err != nil {

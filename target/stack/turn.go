@@ -15,32 +15,41 @@ import (
 // TurnOn turns a defence on where it acts, as a rolling update does: one component after the other is started again with its new
 // configuration, the next one when it is healthy. What that interrupts is measured like everything else. Keep must be at work.
 func (s *Stack) TurnOn(ctx context.Context, defence string) error {
-	i := slices.IndexFunc(target.AllDefences, func(d target.Defence) bool { return d.Name == defence })
-	if i < 0 {
-		return fmt.Errorf("no defence %q: livedrill list defences shows all", defence)
-	}
 	s.turning.Lock()
 	defer s.turning.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, healthLimit)
 	defer cancel()
-	turned := false
-	for _, c := range s.platform.Components {
-		if !slices.Contains(strings.Split(target.AllDefences[i].Where, ", "), c.Kind) {
-			continue
+	var turned []string
+	for _, name := range s.Where(defence) {
+		c, err := s.platform.Find(name)
+		was := false
+		if err == nil {
+			was, err = s.switchOn(name, defence)
 		}
-		was, err := s.switchOn(c.Name, defence)
 		if err == nil && !was {
-			turned = true
+			turned = append(turned, name)
 			err = s.restart(ctx, c)
 		}
 		if err != nil {
-			return fmt.Errorf("%s at %s: %w", defence, c.Name, err)
+			return fmt.Errorf("%s: %w (started again with it: %s)", name, err, strings.Join(turned, ", "))
 		}
 	}
-	if !turned {
+	if len(turned) == 0 {
 		return fmt.Errorf("%s is on already", defence)
 	}
 	return nil
+}
+
+// Where names the components in which a defence acts.
+func (s *Stack) Where(defence string) (names []string) {
+	for _, d := range target.AllDefences {
+		for _, c := range s.platform.Components {
+			if d.Name == defence && slices.Contains(strings.Split(d.Where, ", "), c.Kind) {
+				names = append(names, c.Name)
+			}
+		}
+	}
+	return names
 }
 
 // switchOn changes a component's configuration, and tells whether the defence was on before.
@@ -60,7 +69,7 @@ func (s *Stack) switchOn(name, defence string) (was bool, err error) {
 	return false, os.Rename(s.files[name]+".new", s.files[name]) // a component that starts just now reads one or the other
 }
 
-// restart ends a component; Keep starts it again.
+// restart ends a component; Keep starts it again, and again if it dies.
 func (s *Stack) restart(ctx context.Context, c target.Component) error {
 	before := s.process(c.Name)
 	before.Stop(3 * time.Second)
@@ -69,5 +78,13 @@ func (s *Stack) restart(ctx context.Context, c target.Component) error {
 			return ctx.Err()
 		}
 	}
-	return s.wait(ctx, c)
+	for {
+		err := c.Healthy(ctx)
+		if err == nil {
+			return nil
+		}
+		if !target.Wait(ctx, 25*time.Millisecond) {
+			return err
+		}
+	}
 }

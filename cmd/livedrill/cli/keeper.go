@@ -127,12 +127,11 @@ func (a *app) keep(ctx context.Context, order keepOrder, tell *os.File) error {
 	return err
 }
 
-// ask sends one request to a kept range's control socket.
-func ask(ctx context.Context, s scenarios.State, method, path string, body any) ([]byte, error) {
-	socket, err := s.ControlPath()
-	if err != nil {
-		return nil, err
-	}
+// errFailed is an answer of a range that could not do what it was right to ask.
+var errFailed = errors.New("the range failed")
+
+// ask sends one request to a run's control socket.
+func ask(ctx context.Context, s scenarios.State, method, path string, body any) (answer []byte, err error) {
 	text, err := json.Marshal(body)
 	if err != nil {
 		return nil, err
@@ -141,14 +140,24 @@ func ask(ctx context.Context, s scenarios.State, method, path string, body any) 
 	if err != nil {
 		return nil, err
 	}
-	resp, err := record.Client(socket).Do(req)
-	if err != nil {
-		return nil, err
-	}
-	defer resp.Body.Close()
-	answer, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
-	if err == nil && resp.StatusCode != http.StatusOK {
-		err = errors.New(strings.TrimSpace(string(answer)))
-	}
+	err = s.Control(func(socket string) error {
+		resp, err := record.Client(socket).Do(req)
+		var system *os.SyscallError
+		if errors.As(err, &system) { // where the socket is says nothing
+			return fmt.Errorf("%s does not answer: %w", s.ID, system.Err)
+		}
+		if err != nil {
+			return err
+		}
+		defer resp.Body.Close()
+		answer, err = io.ReadAll(io.LimitReader(resp.Body, 1<<20))
+		switch {
+		case err != nil || resp.StatusCode == http.StatusOK:
+			return err
+		case resp.StatusCode == http.StatusInternalServerError:
+			return fmt.Errorf("%w: %s", errFailed, bytes.TrimSpace(answer))
+		}
+		return errors.New(strings.TrimSpace(string(answer)))
+	})
 	return answer, err
 }

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -47,6 +48,9 @@ its time to acknowledge and to the right cause, scores the causes that were name
 				return usage(err)
 			}
 			answer, err := ask(c.Context(), s, http.MethodPost, "/remark", m)
+			if errors.Is(err, errFailed) {
+				return internal(err)
+			}
 			if err != nil {
 				return usage(err)
 			}

@@ -193,6 +193,8 @@ which every report of it has, too. That document is also a file of variables for
 				if story, err = orders.Resolve(); err != nil {
 					return usage(err)
 				}
+			} else if len(f.sets) > 0 {
+				return usage(errors.New("--set changes a scenario: name it with --of"))
 			} else if f.profile == "" {
 				story.Target.Profile = "hardened"
 			}
