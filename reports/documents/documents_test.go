@@ -6,6 +6,7 @@ import (
 	"encoding/xml"
 	"flag"
 	"html"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -209,6 +210,21 @@ func TestPDF(t *testing.T) {
 	}
 	if pdf := written(t, open(t, story().Write(t), "en"), "pdf"); !bytes.HasPrefix(pdf, []byte("%PDF-")) {
 		t.Errorf("%d bytes that are no PDF", len(pdf))
+	}
+	if _, err := exec.LookPath("fc-list"); err != nil {
+		return
+	}
+	none := filepath.Join(t.TempDir(), "fonts.conf")
+	if err := os.WriteFile(none, []byte("<fontconfig/>"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("FONTCONFIG_FILE", none)
+	f, err := documents.FindFormat("pdf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Write(t.Context(), io.Discard, open(t, story().Write(t), "zh")); err == nil || !strings.Contains(err.Error(), "fonts-noto-cjk") {
+		t.Errorf("Chinese without a font for it: %v", err)
 	}
 }
 

@@ -1,6 +1,7 @@
 package documents
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -26,6 +27,11 @@ func writePDF(ctx context.Context, w io.Writer, d Document) error {
 	}
 	if browser == "" {
 		return errors.New("pdf: there is no chromium on this machine (apt-get install chromium)")
+	}
+	if d.Lang == "zh" { // Chromium would print boxes, and say nothing; where fontconfig is not there, nothing is known
+		if fonts, err := exec.CommandContext(ctx, "fc-list", ":lang=zh", "family").Output(); err == nil && len(bytes.TrimSpace(fonts)) == 0 {
+			return errors.New("pdf: no font on this machine has Chinese characters (apt-get install fonts-noto-cjk)")
+		}
 	}
 	dir, err := os.MkdirTemp("", "livedrill-pdf")
 	if err != nil {
