@@ -1,10 +1,10 @@
 package loadgen
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -191,12 +191,11 @@ func (s *Shape) Read() error {
 	if s.File == "" || len(s.Trace) > 0 {
 		return nil
 	}
-	file, err := os.Open(s.File)
+	text, err := unit.ReadFile(s.File)
 	if err != nil {
 		return fmt.Errorf("rate: %w", err)
 	}
-	defer file.Close()
-	if s.Trace, err = parseTrace(file); err != nil {
+	if s.Trace, err = parseTrace(bytes.NewReader(text)); err != nil {
 		return fmt.Errorf("rate: %s: %w", s.File, err)
 	}
 	return nil

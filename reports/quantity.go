@@ -91,13 +91,16 @@ func Span(d time.Duration) string {
 	return text
 }
 
-// Visible takes out what would move a terminal: logs and names hold what others wrote.
+// turns are the characters that turn the direction of a text, or have no width.
+var turns = &unicode.RangeTable{R16: []unicode.Range16{{Lo: 0x200b, Hi: 0x200f, Stride: 1}, {Lo: 0x202a, Hi: 0x202e, Stride: 1}, {Lo: 0x2060, Hi: 0x2069, Stride: 1}}}
+
+// Visible takes out what would move a terminal or hide a text: logs and names hold what others wrote.
 func Visible(s string) string {
 	return strings.Map(func(r rune) rune {
 		if r == '\t' {
 			return ' '
 		}
-		if unicode.IsControl(r) && r != '\n' || r == unicode.ReplacementChar {
+		if unicode.IsControl(r) && r != '\n' || r == unicode.ReplacementChar || unicode.Is(turns, r) {
 			return -1
 		}
 		return r

@@ -150,11 +150,11 @@ func (j *judge) example(f Fault, what string, sort []traces.Trace, usual traces.
 		}
 	}
 	t := sort[best]
-	out := Trace{Fault: f.ID, What: what, ID: t.First().Trace, Name: t.First().Name, From: j.since(t.First().From), Took: t.Took().Seconds(),
-		Hop: hops[best], Why: whys[best], Alike: count[hops[best]], Of: len(sort)}
+	out := Trace{Fault: f.ID, What: what, ID: Visible(t.First().Trace), Name: Visible(t.First().Name), From: j.since(t.First().From), Took: t.Took().Seconds(),
+		Hop: Visible(hops[best]), Why: Visible(whys[best]), Alike: count[hops[best]], Of: len(sort)}
 	for i, s := range t.Spans {
-		out.Spans = append(out.Spans, TraceSpan{Name: s.Name, Hop: s.Hop(), Depth: t.Depth[i], From: s.From.Sub(t.First().From).Seconds(),
-			To: s.To.Sub(t.First().From).Seconds(), Failed: s.Failed, Why: s.Why})
+		out.Spans = append(out.Spans, TraceSpan{Name: Visible(s.Name), Hop: Visible(s.Hop()), Depth: t.Depth[i], From: s.From.Sub(t.First().From).Seconds(),
+			To: s.To.Sub(t.First().From).Seconds(), Failed: s.Failed, Why: Visible(s.Why)})
 	}
 	return out
 }

@@ -1,6 +1,7 @@
 package scenarios
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -13,7 +14,7 @@ import (
 var PlanFormats = []string{"text", "jmx", "csv"}
 
 // Export writes the scenario's requests for another load tool.
-func (s Scenario) Export(w io.Writer, format string) error {
+func (s Scenario) Export(ctx context.Context, w io.Writer, format string) error {
 	var loads []api.Planned
 	var others []string
 	for _, l := range s.Load {
@@ -27,7 +28,7 @@ func (s Scenario) Export(w io.Writer, format string) error {
 		return errors.New("the scenario has no load of kind http, and other tools speak nothing else that it has")
 	}
 	if format == "csv" {
-		return api.WriteTransactions(w, loads)
+		return api.WriteTransactions(ctx, w, loads)
 	}
 	notes := fmt.Sprintf("%s\nAll regions, %s. Start it with -Jhost=HOST -Jport=PORT.", s.Summary, s.Length())
 	if len(others) > 0 {

@@ -60,6 +60,13 @@ func (d *drill) trouble(ctx context.Context, g *reports.Guard, tick <-chan time.
 	return why
 }
 
+// begun tells whether the load is at work.
+func (d *drill) begun() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.since > 0
+}
+
 // now tells whether an objective's "during" is so now, and since when.
 func (d *drill) now(during string) (since float64, is bool) {
 	d.mu.Lock()

@@ -4,7 +4,6 @@ import (
 	"embed"
 	"fmt"
 	"io/fs"
-	"os"
 	"os/exec"
 	"path"
 	"reflect"
@@ -46,14 +45,7 @@ func Read(name string) (file string, text []byte, err error) {
 		}
 		return file, text, nil
 	}
-	info, err := os.Stat(name)
-	if err != nil {
-		return name, nil, err
-	}
-	if !info.Mode().IsRegular() || info.Size() > maxFile {
-		return name, nil, fmt.Errorf("%s: is no file of at most %d bytes", name, maxFile)
-	}
-	text, err = os.ReadFile(name)
+	text, err = unit.ReadFile(name)
 	return name, text, err
 }
 

@@ -1,8 +1,6 @@
 package scenarios
 
 import (
-	"fmt"
-	"os"
 	"path"
 	"path/filepath"
 	"reflect"
@@ -136,14 +134,7 @@ func readRules(scenario, name string) (string, error) {
 	if !filepath.IsAbs(name) {
 		name = filepath.Join(filepath.Dir(scenario), name)
 	}
-	info, err := os.Stat(name)
-	if err != nil {
-		return "", err
-	}
-	if !info.Mode().IsRegular() || info.Size() > maxFile {
-		return "", fmt.Errorf("%s: is no file of at most %d bytes", name, maxFile)
-	}
-	text, err := os.ReadFile(name)
+	text, err := unit.ReadFile(name)
 	return string(text), err
 }
 

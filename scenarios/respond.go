@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -25,8 +27,10 @@ func (d *drill) responders(ctx context.Context) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /remark", func(w http.ResponseWriter, r *http.Request) {
 		var m reports.Remark
-		err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<14)).Decode(&m)
-		if err == nil {
+		text, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 1<<14))
+		if err != nil {
+			err = errTooLong
+		} else if err = json.Unmarshal(text, &m); err == nil {
 			err = d.check(m)
 		}
 		m.Done, m.Score = nil, nil
@@ -37,7 +41,7 @@ func (d *drill) responders(ctx context.Context) http.Handler {
 			failed, err = http.StatusInternalServerError, d.defend(ctx, &m)
 		default:
 			m.At = *d.seconds(time.Now())
-			err = d.take(m)
+			_, err = d.take(m)
 		}
 		if err != nil {
 			http.Error(w, err.Error(), failed)
@@ -48,13 +52,18 @@ func (d *drill) responders(ctx context.Context) http.Handler {
 	return mux
 }
 
+var errTooLong = fmt.Errorf("a remark has at most %d characters", longestRemark)
+
 // check finds remarks that make no sense.
 func (d *drill) check(m reports.Remark) error {
 	if m.By == reports.Runbook {
 		return fmt.Errorf("%s is no person", m.By)
 	}
-	if m.By == "" || utf8.RuneCountInString(m.By+m.Fault+m.On+m.Defence+m.Text) > longestRemark {
-		return fmt.Errorf("a remark needs somebody who makes it, and has at most %d characters", longestRemark)
+	if strings.TrimSpace(reports.Visible(m.By)) == "" {
+		return errors.New("a remark needs somebody who makes it")
+	}
+	if utf8.RuneCountInString(m.By+m.Fault+m.On+m.Defence+m.Text) > longestRemark {
+		return errTooLong
 	}
 	names, on := m.Fault != "", m.On != ""
 	switch m.What {
@@ -63,8 +72,11 @@ func (d *drill) check(m reports.Remark) error {
 		if _, err := target.ProfileDefences(target.Profiles[0], map[string]bool{m.Defence: true}); err != nil {
 			return err
 		}
+		if !d.begun() {
+			return errors.New("the load has not begun yet, and would not survive it")
+		}
 	case reports.SaidAction:
-		if m.Text == "" {
+		if strings.TrimSpace(reports.Visible(m.Text)) == "" {
 			return errors.New("an action needs a text that says what was done")
 		}
 	case reports.SaidCause:
@@ -84,28 +96,36 @@ func (d *drill) check(m reports.Remark) error {
 	return nil
 }
 
-// take takes a remark down: for the report, in the events and in the audit log.
-func (d *drill) take(m reports.Remark) error {
-	d.mu.Lock()
-	over, many := d.facts.Finished, len(d.facts.Remarks) >= mostRemarks
-	if !over && !many {
-		d.facts.Remarks = append(d.facts.Remarks, m)
+// take takes a remark down, for the report, in the events and in the audit log, and returns its place among the others. The runbook always
+// has one, up to the end.
+func (d *drill) take(m reports.Remark) (place int, err error) {
+	d.know(func(f *reports.Facts) {
+		switch {
+		case f.Finished:
+			err = errors.New("the drill is over")
+		case len(f.Remarks) >= mostRemarks && m.By != reports.Runbook:
+			err = fmt.Errorf("this drill has taken down %d remarks, and takes no more", mostRemarks)
+		default:
+			place = len(f.Remarks)
+			f.Remarks = append(f.Remarks, m)
+		}
+	})
+	if err != nil {
+		return 0, err
 	}
-	d.mu.Unlock()
-	switch {
-	case over:
-		return errors.New("the drill is over")
-	case many:
-		return fmt.Errorf("this drill has taken down %d remarks, and takes no more", mostRemarks)
-	}
+	d.say("responder", m)
+	return place, nil
+}
+
+// say makes a remark an event, and part of the audit log.
+func (d *drill) say(event string, m reports.Remark) {
 	details := map[string]any{"what": m.What, "by": m.By}
 	for key, v := range map[string]string{"names": m.Fault, "on": m.On, "defence": m.Defence, "text": m.Text} {
 		if v != "" {
 			details[key] = v
 		}
 	}
-	d.events.Add("responder", details)
-	d.audit.Add(d.Actor, "responder", details)
+	d.events.Add(event, details)
+	d.audit.Add(d.Actor, event, details)
 	d.checkpoint()
-	return nil
 }

@@ -47,6 +47,7 @@ func TestRemarksThatMakeNoSense(t *testing.T) {
 		{What: reports.SaidAction, By: "ana"},
 		{What: reports.SaidAction, By: "ana", Text: "x", On: "redis"},
 		{What: reports.SaidCause, By: "ana", Fault: "redis.omo", On: "redis"},
+		{What: reports.SaidAction, By: "ana", Text: " \u200b"},
 		{What: reports.SaidDefend, By: "ana"},
 		{What: reports.SaidDefend, By: "ana", Defence: "moat"},
 		{What: "shout", By: "ana"},
@@ -59,11 +60,18 @@ func TestRemarksThatMakeNoSense(t *testing.T) {
 	for _, m := range []reports.Remark{
 		{What: reports.SaidAcknowledge, By: strings.Repeat("é", longestRemark)},
 		{What: reports.SaidAction, By: "ana", Text: "looked"},
-		{What: reports.SaidDefend, By: "ana", Defence: "redis-fallback"},
 	} {
 		if err := d.check(m); err != nil {
 			t.Errorf("%+v: %v", m, err)
 		}
+	}
+	defend := reports.Remark{What: reports.SaidDefend, By: "ana", Defence: "redis-fallback"}
+	if err := d.check(defend); err == nil {
+		t.Error("a defence before the load")
+	}
+	d.enter("warm-up")
+	if err := d.check(defend); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -74,7 +82,7 @@ func TestRemarksWhileTheRunGoesOn(t *testing.T) {
 	for who := range 4 {
 		wg.Go(func() {
 			for i := range 10 {
-				if err := d.take(reports.Remark{By: fmt.Sprint(who), What: reports.SaidAction, Text: fmt.Sprint(i)}); err != nil {
+				if _, err := d.take(reports.Remark{By: fmt.Sprint(who), What: reports.SaidAction, Text: fmt.Sprint(i)}); err != nil {
 					t.Error(err)
 				}
 			}
@@ -90,14 +98,17 @@ func TestRemarksWhileTheRunGoesOn(t *testing.T) {
 		t.Errorf("%d remarks: %v", len(facts.Remarks), err)
 	}
 	d.facts.Remarks = make([]reports.Remark, mostRemarks)
-	if err := d.take(reports.Remark{}); err == nil {
+	if _, err := d.take(reports.Remark{}); err == nil {
 		t.Error("there is no bound")
+	}
+	if _, err := d.take(reports.Remark{By: reports.Runbook}); err != nil {
+		t.Errorf("the runbook has no place: %v", err)
 	}
 	d.facts.Remarks = nil
 	if err := d.finish(); err != nil {
 		t.Fatal(err)
 	}
-	if err := d.take(reports.Remark{}); err == nil {
+	if _, err := d.take(reports.Remark{}); err == nil {
 		t.Error("a remark after the end was taken")
 	}
 	if err := record.CheckAudit(filepath.Join(d.Dir, record.AuditFile)); err != nil {

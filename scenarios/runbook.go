@@ -2,7 +2,6 @@ package scenarios
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"reflect"
 	"slices"
@@ -75,19 +74,26 @@ func (d *drill) runbook(ctx context.Context) <-chan struct{} {
 	return over
 }
 
-// defend turns a defence on in the running platform, for whoever asked for it, and takes it down.
+// defend turns a defence on in the running platform, for whoever asked for it. It is taken down before anything is done, and what came
+// of it after.
 func (d *drill) defend(ctx context.Context, m *reports.Remark) error {
 	m.At = *d.seconds(time.Now())
 	err := d.turnable(m.Defence)
-	if err == nil {
-		err = d.stack.TurnOn(ctx, m.Defence)
+	if err != nil {
+		return err
 	}
-	if err == nil {
+	place, err := d.take(*m)
+	if err != nil {
+		return err
+	}
+	if err = d.stack.TurnOn(ctx, m.Defence); err == nil {
 		m.Done = d.seconds(time.Now())
 	} else {
 		m.Text = strings.TrimSpace(m.Text + " failed: " + err.Error())
 	}
-	return errors.Join(err, d.take(*m))
+	d.know(func(f *reports.Facts) { f.Remarks[place] = *m })
+	d.say("responder.done", *m)
+	return err
 }
 
 // turnable refuses to start components again that have a fault in their processes: it would end with them, and be called restored.

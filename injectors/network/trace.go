@@ -2,13 +2,13 @@ package network
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"math"
 	"math/rand/v2"
-	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -85,12 +85,11 @@ func (f *RateTrace) levels() ([]level, error) {
 
 // readTrace reads a trace file of either form. Levels outside of what a link here can have are brought to its bounds.
 func readTrace(path string) ([]level, error) {
-	file, err := os.Open(path)
+	text, err := unit.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
-	defer file.Close()
-	return parseTrace(file)
+	return parseTrace(bytes.NewReader(text))
 }
 
 func parseTrace(in io.Reader) ([]level, error) {

@@ -1,16 +1,22 @@
 package api
 
 import (
+	"context"
 	_ "embed"
+	"encoding/base64"
 	"encoding/csv"
 	"encoding/xml"
 	"fmt"
 	"io"
+	"maps"
+	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"text/template"
 	"time"
+	"unicode/utf8"
 
 	"github.com/livedrill/livedrill/loadgen"
 )
@@ -127,16 +133,36 @@ func (l *Load) samplers() (out []sampler, err error) {
 		if err != nil {
 			return nil, err
 		}
-		s := sampler{Name: fmt.Sprintf("%d %s %s", i+1, o.Method, u.Path), Method: o.Method, Host: u.Hostname(), Port: u.Port(), Scheme: u.Scheme, Path: u.RequestURI(), Body: string(o.Body),
-			Percent: 100 / float64(len(own))}
-		for name, values := range o.Header {
-			for _, v := range values {
-				s.Headers = append(s.Headers, [2]string{name, v})
+		if !utf8.Valid(o.Body) {
+			return nil, fmt.Errorf("request %d: its body is no text, and a test plan has nothing else", i+1)
+		}
+		s := sampler{Name: literal(fmt.Sprintf("%d %s %s", i+1, o.Method, u.Path)), Method: o.Method, Host: u.Hostname(), Port: u.Port(), Scheme: u.Scheme, Path: u.RequestURI(),
+			Body: literal(string(o.Body)), Percent: 100 / float64(len(own))}
+		header := o.Header.Clone()
+		if u.User != nil && header.Get("Authorization") == "" { // as a client of net/http has it
+			password, _ := u.User.Password()
+			if header == nil {
+				header = http.Header{}
+			}
+			header.Set("Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(u.User.Username()+":"+password)))
+		}
+		for _, name := range slices.Sorted(maps.Keys(header)) {
+			for _, v := range header[name] {
+				s.Headers = append(s.Headers, [2]string{literal(name), literal(v)})
 			}
 		}
 		out = append(out, s)
 	}
 	return out, nil
+}
+
+// literal keeps JMeter from reading a user's own text as one of its functions: a function of ours gives the dollar. Only in a text with a
+// function does it look for backslashes.
+func literal(text string) string {
+	if !strings.Contains(text, "${") {
+		return text
+	}
+	return strings.NewReplacer(`\`, `\\`, "${", "${__char(36)}{").Replace(text)
 }
 
 // ofPlatform is a request for the bundled platform. Who makes it is for the caller to say.
@@ -155,7 +181,7 @@ func ofPlatform(name string, percent float64) sampler {
 }
 
 // WriteTransactions writes every request that the loads would make as CSV: when it is due, in seconds from the first load on, and what it is.
-func WriteTransactions(w io.Writer, loads []Planned) error {
+func WriteTransactions(ctx context.Context, w io.Writer, loads []Planned) error {
 	c := csv.NewWriter(w)
 	if err := c.Write([]string{"seconds", "load", "transaction", "user", "room"}); err != nil {
 		return err
@@ -172,6 +198,9 @@ func WriteTransactions(w io.Writer, loads []Planned) error {
 			due := curve.Due(n)
 			if due >= l.For {
 				break
+			}
+			if n%1000 == 0 && ctx.Err() != nil {
+				return ctx.Err()
 			}
 			q, _ := r.draw(n)
 			if err := c.Write([]string{strconv.FormatFloat(due.Seconds(), 'f', 6, 64), l.Name, q.route, strconv.Itoa(q.user), strconv.Itoa(q.room)}); err != nil {

@@ -2,9 +2,12 @@ package api
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/csv"
 	"encoding/xml"
 	"math"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -111,7 +114,7 @@ func TestJMeterKeepsTheMix(t *testing.T) {
 func TestTransactions(t *testing.T) {
 	l := shaped(t, "100/s")
 	var b bytes.Buffer
-	if err := WriteTransactions(&b, []Planned{l}); err != nil {
+	if err := WriteTransactions(t.Context(), &b, []Planned{l}); err != nil {
 		t.Fatal(err)
 	}
 	rows, err := csv.NewReader(&b).ReadAll()
@@ -129,5 +132,39 @@ func TestTransactions(t *testing.T) {
 		if row[1] != l.Name || row[2] != q.route || row[3] != strconv.Itoa(q.user) || row[0] != strconv.FormatFloat(due.Seconds(), 'f', 6, 64) {
 			t.Fatalf("transaction %d is %v, want %+v at %s", n, row, q, due)
 		}
+	}
+}
+
+// TestJMeterOfOwnRequests: what a user's own requests hold is sent as it is, and what a plan cannot hold is refused.
+func TestJMeterOfOwnRequests(t *testing.T) {
+	own := func(line string) (node, error) {
+		l := shaped(t, "1/s")
+		l.Targets = filepath.Join(t.TempDir(), "targets.json")
+		if err := os.WriteFile(l.Targets, []byte(line+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		var b bytes.Buffer
+		if err := WriteJMeter(&b, "p", "n", []Planned{l}); err != nil {
+			return node{}, err
+		}
+		var plan node
+		return plan, xml.Unmarshal(b.Bytes(), &plan)
+	}
+	body := base64.StdEncoding.EncodeToString([]byte(`{"a":"\n ${__time()} <&>"}`))
+	plan, err := own(`{"method":"POST","url":"http://u:p@127.0.0.1:9/${x}?a=1&b=2","header":{"X-Y":["${__BeanShell(1)}"]},"body":"` + body + `"}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := map[string]bool{}
+	for _, p := range plan.find("stringProp") {
+		text[p.Text] = true
+	}
+	for _, want := range []string{`{"a":"\\n ${__char(36)}{__time()} <&>"}`, "${__char(36)}{__BeanShell(1)}", "Basic dTpw", "/$%7Bx%7D?a=1&b=2"} {
+		if !text[want] {
+			t.Errorf("no %q in %v", want, text)
+		}
+	}
+	if _, err := own(`{"method":"POST","url":"http://127.0.0.1:9/","body":"` + base64.StdEncoding.EncodeToString([]byte{1, 0xff}) + `"}`); err == nil {
+		t.Error("a body that is no text was taken")
 	}
 }

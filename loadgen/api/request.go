@@ -9,7 +9,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"os"
 	"strconv"
 	"time"
 
@@ -18,6 +17,7 @@ import (
 	"github.com/livedrill/livedrill/loadgen"
 	"github.com/livedrill/livedrill/reports/record"
 	"github.com/livedrill/livedrill/reports/traces"
+	"github.com/livedrill/livedrill/target/unit"
 )
 
 // request is one arrival, drawn from the seeded plan of the whole load.
@@ -121,7 +121,7 @@ func one(address string) ([]ownTarget, error) {
 
 // readTargets reads a file of requests as vegeta's attack does.
 func readTargets(file string) ([]ownTarget, error) {
-	text, err := os.ReadFile(file)
+	text, err := unit.ReadFile(file)
 	if err != nil {
 		return nil, fmt.Errorf("targets: %w", err)
 	}

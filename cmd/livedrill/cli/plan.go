@@ -29,7 +29,7 @@ scenario's requests as a JMeter test plan (2.13 and later, no plug-ins), --forma
 			switch format {
 			case "text":
 			case "jmx", "csv":
-				if err := s.Export(a.out, format); err != nil {
+				if err := s.Export(c.Context(), a.out, format); err != nil {
 					return usage(err)
 				}
 				return nil
