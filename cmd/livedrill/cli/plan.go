@@ -29,7 +29,11 @@ scenario's requests as a JMeter test plan (2.13 and later, no plug-ins), --forma
 			switch format {
 			case "text":
 			case "jmx", "csv":
-				if err := s.Export(c.Context(), a.out, format); err != nil {
+				err := s.Export(c.Context(), a.out, format)
+				if c.Context().Err() != nil {
+					return exitError{exitInterrupted, nil}
+				}
+				if err != nil {
 					return usage(err)
 				}
 				return nil
