@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -31,57 +30,97 @@ var own = func() (s unix.Stat_t) {
 
 // find lists the processes of a component: those in its host's network namespace. It refuses the namespace of this process
 // itself: whoever has no host of its own is nobody's target.
-func find(on target.Component) ([]proc, error) {
-	if on.Handles.Network == nil {
+func find(on target.Component) ([]proc, error) { return (&watch{on: on}).find() }
+
+// watch finds a component's processes again and again, a thousand times a second if need be: of all others it looks only at those that are
+// new, and might yet come to the component's host.
+type watch struct {
+	on     target.Component
+	others map[string]int // by number: how many times a process was seen that is none of the component's
+}
+
+// newcomer is how many times a process is looked at before it is taken for one of somebody else's.
+const newcomer = 50
+
+func (w *watch) find() ([]proc, error) {
+	if w.on.Handles.Network == nil {
 		return nil, errNoHost
 	}
 	var its unix.Stat_t
-	if err := unix.Stat(on.Handles.Network.Namespace, &its); err != nil {
+	if err := unix.Stat(w.on.Handles.Network.Namespace, &its); err != nil {
 		return nil, err
 	}
 	if its.Ino == own.Ino && its.Dev == own.Dev {
 		return nil, errNoHost
 	}
-	dirs, err := filepath.Glob("/proc/[0-9]*")
+	all, err := os.Open("/proc")
+	if err != nil {
+		return nil, err
+	}
+	names, err := all.Readdirnames(-1)
+	all.Close()
 	if err != nil {
 		return nil, err
 	}
 	var out []proc
-	for _, dir := range dirs {
-		var ns unix.Stat_t
-		if unix.Stat(filepath.Join(dir, "ns", "net"), &ns) != nil || ns.Ino != its.Ino || ns.Dev != its.Dev {
-			continue // it has ended, or is none of the host's
+	others := make(map[string]int, len(names))
+	for _, name := range names {
+		if name[0] < '0' || name[0] > '9' {
+			continue
 		}
-		if pid, err := strconv.Atoi(filepath.Base(dir)); err == nil && pid != os.Getpid() {
-			if name, _ := os.ReadFile(filepath.Join(dir, "comm")); strings.HasPrefix(string(name), "iptables") || strings.HasPrefix(string(name), "xtables") {
+		if n := w.others[name]; n >= newcomer {
+			others[name] = n
+			continue
+		}
+		var ns unix.Stat_t
+		if unix.Stat("/proc/"+name+"/ns/net", &ns) != nil || ns.Ino != its.Ino || ns.Dev != its.Dev {
+			others[name] = w.others[name] + 1 // it has ended, or is none of the host's
+			continue
+		}
+		if pid, err := strconv.Atoi(name); err == nil && pid != os.Getpid() {
+			if comm, _ := os.ReadFile("/proc/" + name + "/comm"); strings.HasPrefix(string(comm), "iptables") || strings.HasPrefix(string(comm), "xtables") {
 				continue // ours, for a fault of the host's link
 			}
-			if start, state, ok := stat(pid); ok && state != 'Z' {
+			if start, state, parent, ok := stat(pid); ok && state != 'Z' && !unborn(pid, parent, its) {
 				out = append(out, proc{pid, start})
 			}
 		}
 	}
+	w.others = others
 	return out, nil
 }
 
-// stat reads when a process was started, and its state.
-func stat(pid int) (start uint64, state byte, ok bool) {
+// unborn tells whether a process of a host has not yet become the program that its parent, outside, starts: it still has the parent's command
+// line. The parent waits for that, and would wait for ever for one that is stopped.
+func unborn(pid, parent int, host unix.Stat_t) bool {
+	line := func(pid int) string {
+		line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid)) // one that has ended has none
+		return string(line)
+	}
+	var its unix.Stat_t
+	inside := unix.Stat(fmt.Sprintf("/proc/%d/ns/net", parent), &its) == nil && its.Ino == host.Ino && its.Dev == host.Dev
+	return !inside && line(pid) == line(parent)
+}
+
+// stat reads when a process was started, its state and its parent.
+func stat(pid int) (start uint64, state byte, parent int, ok bool) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
-		return 0, 0, false
+		return 0, 0, 0, false
 	}
 	_, rest, found := strings.Cut(string(text[strings.LastIndexByte(string(text), ')')+1:]), " ")
 	fields := strings.Fields(rest)
 	if !found || len(fields) < 20 {
-		return 0, 0, false
+		return 0, 0, 0, false
 	}
-	start, err = strconv.ParseUint(fields[19], 10, 64) // the 22nd field; the state is the 3rd
-	return start, fields[0][0], err == nil
+	parent, _ = strconv.Atoi(fields[1])
+	start, err = strconv.ParseUint(fields[19], 10, 64) // the 22nd field; the state is the 3rd, the parent the 4th
+	return start, fields[0][0], parent, err == nil
 }
 
 // alive tells whether it is still the same process.
 func (p proc) alive() bool {
-	start, state, ok := stat(p.PID)
+	start, state, _, ok := stat(p.PID)
 	return ok && start == p.Start && state != 'Z'
 }
 

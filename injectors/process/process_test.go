@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/livedrill/livedrill/injectors"
 	"github.com/livedrill/livedrill/injectors/clients"
 	"github.com/livedrill/livedrill/injectors/injectortest"
@@ -135,7 +137,7 @@ func TestAnotherProcessWithTheSameNumber(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = sleep.Process.Kill(); _ = sleep.Wait() }()
-	start, _, ok := stat(sleep.Process.Pid)
+	start, _, _, ok := stat(sleep.Process.Pid)
 	if !ok {
 		t.Fatal("its state cannot be read")
 	}
@@ -145,6 +147,28 @@ func TestAnotherProcessWithTheSameNumber(t *testing.T) {
 	}
 	if !(proc{sleep.Process.Pid, start}).alive() {
 		t.Error("a process was killed that only has the number of the one that was meant")
+	}
+}
+
+func TestUnborn(t *testing.T) {
+	sleep := func(seconds string) int {
+		cmd := exec.Command("sleep", seconds)
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+		return cmd.Process.Pid
+	}
+	child, parent, other := sleep("60"), sleep("60"), sleep("61")
+	var elsewhere unix.Stat_t
+	if !unborn(child, parent, elsewhere) {
+		t.Error("a process that is not yet what its parent starts may be stopped, and the parent waits for ever")
+	}
+	if unborn(child, other, elsewhere) {
+		t.Error("a process that became another program is not found")
+	}
+	if unborn(child, parent, own) {
+		t.Error("a worker of a server on the same host is not found")
 	}
 }
 
