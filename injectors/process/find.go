@@ -32,7 +32,7 @@ var own = func() (s unix.Stat_t) {
 // itself: whoever has no host of its own is nobody's target.
 func find(on target.Component) ([]proc, error) { return (&watch{on: on}).find() }
 
-// watch finds a component's processes again and again, a thousand times a second if need be: of all others it looks only at those that are
+// watch finds a component's processes again and again, hundreds of times a second if need be: of all others it looks only at those that are
 // new, and might yet come to the component's host.
 type watch struct {
 	on     target.Component

@@ -75,7 +75,7 @@ func well(ctx context.Context, on target.Component) bool {
 }
 
 // look is how often a fault looks for new processes. A Redis that is started listens after some milliseconds.
-const look = time.Millisecond
+const look = 2 * time.Millisecond
 
 // readings looks at a component for a second, and gives the share of readings in which it was well.
 func readings(ctx context.Context, on target.Component, over time.Duration) (share float64, n uint64, err error) {
