@@ -37,6 +37,7 @@ require (
 	github.com/XSAM/otelsql v0.41.0
 	github.com/aclements/go-moremath v0.0.0-20210112150236-f10218a38794
 	github.com/florianl/go-nfqueue/v2 v2.0.2
+	github.com/hanwen/go-fuse/v2 v2.12.1
 	github.com/miekg/dns v1.1.72
 	github.com/pion/ice/v4 v4.4.0
 	github.com/pion/interceptor v0.1.47

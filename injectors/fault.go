@@ -76,6 +76,7 @@ type Kind struct {
 	Default  func() Fault // a pointer to the kind's settings
 	On       string       // the kind of component that it can be put on; empty: any
 	Takes    string       // what of a component it has for itself, by commas: two faults that take the same cannot be there together
+	Drive    bool         // whether it needs a disk that can be told what to do
 }
 
 // Where names the kind of component that the fault can be put on.

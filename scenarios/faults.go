@@ -71,11 +71,7 @@ func (d *decoder) fault(item *yaml.Node, at, id string) (Fault, bool) {
 	out := Fault{ID: f.ID, At: time.Duration(f.At), For: time.Duration(f.For), Kind: f.Inject, On: f.On}
 	component, ok := kindOf(f.On)
 	if !ok {
-		var names []string
-		for _, c := range stack.Targets() {
-			names = append(names, c.Name)
-		}
-		d.problem(item, at, "on: no component %q%s: there are %s", f.On, reports.Nearest(f.On, names), strings.Join(names, ", "))
+		d.noComponent(item, at, "on: ", f.On)
 	}
 	kind, known := faultkinds.Find(f.Inject)
 	if !known {
@@ -100,6 +96,15 @@ func (d *decoder) fault(item *yaml.Node, at, id string) (Fault, bool) {
 		d.validate(with, out.Fault, at+".with")
 	}
 	return out, true
+}
+
+// noComponent says that there is none of that name, and which there are.
+func (d *decoder) noComponent(item *yaml.Node, at, key, name string) {
+	var names []string
+	for _, c := range stack.Targets() {
+		names = append(names, c.Name)
+	}
+	d.problem(item, at, "%sno component %q%s: there are %s", key, name, reports.Nearest(name, names), strings.Join(names, ", "))
 }
 
 // kindOf gives the kind of what a fault can be put on.

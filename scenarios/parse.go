@@ -141,6 +141,11 @@ func (d *decoder) scenario(root *yaml.Node) Scenario {
 	if e := s.Target.Encoder; e != "" && !strings.Contains(e, "264") {
 		d.problem(at(root, "target"), "target.encoder", "%q makes no H.264, which is what players here read: libx264, h264_nvenc, ...", e)
 	}
+	for i, name := range s.Target.Drives {
+		if kind, ok := kindOf(name); !ok || kind == target.KindViewers {
+			d.noComponent(at(root, "target"), fmt.Sprintf("target.drives[%d]", i), "", name)
+		}
+	}
 	if c := s.Target.Canary; c.Share < 0 || c.Share > 0.9 {
 		d.problem(at(root, "target"), "target.canary", "a share of %.3g%% is not between 0%% and 90%%", float64(c.Share)*100)
 	}

@@ -13,7 +13,7 @@ import (
 
 const wrong = `name: broken
 summray: a key that does not exist
-target: {profile: strong}
+target: {profile: strong, drives: [mariadbb]}
 load:
   a: {kind: rtpm}
   b: {kind: hls, viewers: many}
@@ -42,6 +42,7 @@ func TestAllMistakesAtOnce(t *testing.T) {
 	for _, want := range []string{
 		"broken.yaml:2: summray: no such setting (did you mean summary?)",
 		`broken.yaml:3: target: no profile "strong"`,
+		`broken.yaml:3: target.drives[0]: no component "mariadbb" (did you mean mariadb?)`,
 		`broken.yaml:5: load.a: no load of kind "rtpm" (did you mean rtmp?)`,
 		`broken.yaml:6: load.b.viewers: "many" is no whole number`,
 		"broken.yaml:7: load.c.rate: a rate of -5/s is below zero",
@@ -58,7 +59,7 @@ func TestAllMistakesAtOnce(t *testing.T) {
 			t.Errorf("missing: %s", want)
 		}
 	}
-	if len(problems) != 14 { // the last rule turns nothing on
+	if len(problems) != 15 { // the last rule turns nothing on
 		t.Errorf("%d problems:\n%v", len(problems), err)
 	}
 }

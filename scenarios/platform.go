@@ -3,7 +3,9 @@ package scenarios
 import (
 	"maps"
 	"path/filepath"
+	"slices"
 
+	faultkinds "github.com/livedrill/livedrill/injectors/kinds"
 	"github.com/livedrill/livedrill/target"
 	"github.com/livedrill/livedrill/target/stack"
 )
@@ -15,6 +17,7 @@ func (s Scenario) Platform() (stack.Options, error) {
 		return stack.Options{}, err
 	}
 	out := stack.Options{Profile: s.Target.Profile, Defences: defences, Encoder: s.Target.Encoder}
+	out.Drives = s.drives()
 	c := s.Target.Canary
 	if c.Share == 0 {
 		return out, nil
@@ -26,4 +29,16 @@ func (s Scenario) Platform() (stack.Options, error) {
 		out.Canary.Program, err = filepath.Abs(c.Program)
 	}
 	return out, err
+}
+
+// drives are the components whose disk can be told what to do: those that are named, and those that a fault of the disk is put on.
+func (s Scenario) drives() []string {
+	out := slices.Clone(s.Target.Drives)
+	for _, f := range s.Faults {
+		if kind, ok := faultkinds.Find(f.Kind); ok && kind.Drive {
+			out = append(out, f.On)
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
 }

@@ -39,6 +39,7 @@ type Target struct {
 	Profile  string          `json:"profile" help:"weak or hardened"`
 	Defences map[string]bool `json:"defences,omitempty" help:"single defences, on or off"`
 	Encoder  string          `json:"encoder" help:"ffmpeg's encoder; empty takes the card where there is one"`
+	Drives   []string        `json:"drives,omitempty" help:"components whose disk can be told to be slow or fail, beside those that the faults need"`
 	Canary   Canary          `json:"canary,omitzero" help:"another version of the gateway for a share of the users, in the same run"`
 }
 

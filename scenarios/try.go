@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -13,6 +15,7 @@ import (
 	"github.com/livedrill/livedrill/injectors"
 	faultkinds "github.com/livedrill/livedrill/injectors/kinds"
 	"github.com/livedrill/livedrill/target"
+	"github.com/livedrill/livedrill/target/disk"
 	"github.com/livedrill/livedrill/target/hosts"
 )
 
@@ -69,6 +72,7 @@ func TryInside(ctx context.Context, o Orders) Trial {
 		trial.Err = err.Error()
 		return trial
 	}
+	noDrive := tryDrive(ctx, &on)
 	for _, k := range faultkinds.All {
 		if k.On != "" { // it needs a server
 			continue
@@ -78,14 +82,39 @@ func TryInside(ctx context.Context, o Orders) Trial {
 		switch family {
 		case "network":
 			err = tryFault(ctx, k.Default(), on)
-		case "resource": // there is nothing to break yet; whether it could be broken can be told
-			err = k.Default().Check(ctx, on)
+		case "resource":
+			if err = noDrive; err == nil || !k.Drive { // there is nothing to break yet; whether it could be broken can be told
+				err = k.Default().Check(ctx, on)
+			}
 		}
 		if err != nil {
 			trial.Faults[k.Name] = err.Error()
 		}
 	}
 	return trial
+}
+
+// tryDrive puts a component's disk behind one that can be told what to do, for as long as this process lives.
+func tryDrive(ctx context.Context, on *target.Component) error {
+	c := target.Config{Name: on.Name, Dir: filepath.Join(hosts.Base, "data", "drive"), Below: on.Handles.Disk, Socket: filepath.Join(hosts.Base, "sock", on.Name)}
+	if err := os.Mkdir(c.Dir, 0o755); err != nil {
+		return err
+	}
+	failed := make(chan error, 1)
+	go func() {
+		failed <- disk.Behind(ctx, c, func(ctx context.Context, _ target.Config) error { <-ctx.Done(); return nil })
+	}()
+	on.Handles.Drive = disk.Socket(c.Socket)
+	var err error
+	return errors.Join(target.WaitUntil(ctx, time.Second, func() bool {
+		select {
+		case err = <-failed:
+			return true
+		default:
+			_, told := target.HasBeenTold[target.Disk](ctx, disk.Of(*on), disk.Kind)
+			return told == nil
+		}
+	}), err)
 }
 
 func tryFault(ctx context.Context, f injectors.Fault, on target.Component) error {

@@ -29,6 +29,7 @@ type Handles struct {
 	MySQL   *MySQL   `json:"mysql,omitempty"`
 	Cgroup  *Cgroup  `json:"cgroup,omitempty"` // of all processes on the host
 	Disk    string   `json:"disk,omitempty"`   // directory of the component's data, on a file system of its own
+	Drive   string   `json:"drive,omitempty"`  // Unix socket where that disk takes orders, if it is one that can be slow or fail
 }
 
 // Network is the link of a component's host: a veth pair between the host and the bridge of its range.
@@ -91,6 +92,13 @@ type Spoiling struct {
 	Frozen  bool    `json:"frozen,omitempty"`  // playlists stay as they are
 	Missing float64 `json:"missing,omitempty"` // share of segments that are not found, evenly spread
 	Corrupt float64 `json:"corrupt,omitempty"` // share of segments with wrong bytes, evenly spread
+}
+
+// Disk is what a component's disk does, if it is told to.
+type Disk struct {
+	Slow   time.Duration `json:"slow,omitempty"`   // longer for each access: read, write or sync
+	Reads  float64       `json:"reads,omitempty"`  // share of reads that fail (EIO), evenly spread
+	Writes float64       `json:"writes,omitempty"` // share of writes and syncs that fail
 }
 
 // Sessions is what a transcoder of the bundled platform is told of its card: how many encoders may be open at once.

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -16,8 +17,10 @@ import (
 	"github.com/livedrill/livedrill/injectors"
 	"github.com/livedrill/livedrill/injectors/injectortest"
 	"github.com/livedrill/livedrill/target"
+	"github.com/livedrill/livedrill/target/disk"
 	"github.com/livedrill/livedrill/target/hosts"
 	"github.com/livedrill/livedrill/target/hosts/hoststest"
+	"github.com/livedrill/livedrill/target/unit"
 )
 
 func TestMain(m *testing.M) {
@@ -26,12 +29,14 @@ func TestMain(m *testing.M) {
 }
 
 var faults = map[string]func() injectors.Fault{
-	"cpu":       func() injectors.Fault { return &CPU{Cores: 0.1} },
-	"burn":      func() injectors.Fault { return &Burn{Processes: 1} },
-	"memory":    func() injectors.Fault { return &Memory{Size: 32} },
-	"oom":       func() injectors.Fault { return &OOM{} },
-	"pids":      func() injectors.Fault { return &PIDs{} },
-	"disk full": func() injectors.Fault { return &DiskFull{Spare: 16} },
+	"cpu":         func() injectors.Fault { return &CPU{Cores: 0.1} },
+	"burn":        func() injectors.Fault { return &Burn{Processes: 1} },
+	"memory":      func() injectors.Fault { return &Memory{Size: 32} },
+	"oom":         func() injectors.Fault { return &OOM{} },
+	"pids":        func() injectors.Fault { return &PIDs{} },
+	"disk full":   func() injectors.Fault { return &DiskFull{Spare: 16} },
+	"disk slow":   func() injectors.Fault { return &DiskSlow{By: unit.Duration(20 * time.Millisecond)} },
+	"disk errors": func() injectors.Fault { return &DiskErrors{Share: 0.1, Of: "all"} },
 }
 
 // component is a host in whose group something computes and holds memory; what the kernel kills is started again.
@@ -68,10 +73,42 @@ func component(t testing.TB, r *hosts.Range, name string) target.Component {
 				return target.Program{Path: "md5sum", Args: []string{"/dev/zero"}, Started: into}.Keep(ctx, func(error) {})
 			},
 			func(ctx context.Context) error {
-				return target.Program{Path: "dd", Args: []string{"if=/dev/zero", "bs=64M", "count=1", "status=none"}, Output: write, Started: into}.Keep(ctx, func(error) {})
+				// What it takes before it is in the group is another's: it takes nothing until then.
+				return target.Program{Path: "sh", Args: []string{"-c", "sleep 0.05; exec dd if=/dev/zero bs=64M count=1 status=none"}, Output: write, Started: into}.Keep(ctx, func(error) {})
 			})
 	}()
 	t.Cleanup(func() { cancel(); <-over; read.Close(); write.Close() })
+	return on
+}
+
+// driven puts a component's disk behind one that can be told what to do.
+func driven(t testing.TB, on target.Component) target.Component {
+	t.Helper()
+	dir := t.TempDir()
+	c := target.Config{Name: on.Name, Dir: filepath.Join(dir, "seen"), Below: on.Handles.Disk, Socket: filepath.Join(dir, "sock")}
+	if err := os.Mkdir(c.Dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ready, over := make(chan struct{}), make(chan error, 1)
+	go func() {
+		over <- disk.Behind(ctx, c, func(ctx context.Context, _ target.Config) error { close(ready); <-ctx.Done(); return nil })
+	}()
+	select {
+	case <-ready:
+	case err := <-over:
+		t.Skip(err)
+	}
+	t.Cleanup(func() {
+		cancel()
+		if err := <-over; err != nil {
+			t.Error(err)
+		}
+	})
+	on.Handles.Disk, on.Handles.Drive = c.Dir, disk.Socket(c.Socket)
+	if err := target.WaitUntil(ctx, time.Second, func() bool { return new(DiskSlow).Check(ctx, on) == nil }); err != nil {
+		t.Fatal(err)
+	}
 	return on
 }
 
@@ -83,7 +120,10 @@ func TestConformance(t *testing.T) {
 	for i, name := range slices.Sorted(maps.Keys(faults)) {
 		t.Run(name, func(t *testing.T) {
 			on := component(t, r, fmt.Sprintf("host%d", i))
-			if on.Handles.Cgroup == nil && name != "disk full" || name == "pids" && on.Handles.Cgroup.PIDs == "" {
+			if strings.HasPrefix(name, "disk ") && name != "disk full" {
+				on = driven(t, on)
+			}
+			if on.Handles.Cgroup == nil && !strings.HasPrefix(name, "disk") || name == "pids" && on.Handles.Cgroup.PIDs == "" {
 				t.Skip("this machine gives no such cgroup")
 			}
 			injectortest.Run(t, injectortest.Case{Kind: name, New: faults[name], On: on, State: func() (any, error) { return state(t.Context(), on) }})
@@ -122,6 +162,13 @@ func state(ctx context.Context, on target.Component) (any, error) {
 		if limit >= 1<<50 {
 			out["processes"] = fmt.Sprint(len(pids))
 		}
+	}
+	if on.Handles.Drive != "" {
+		told, err := target.HasBeenTold[target.Disk](ctx, disk.Of(on), disk.Kind)
+		if err != nil {
+			return nil, err
+		}
+		out["told"] = fmt.Sprint(told)
 	}
 	files, err := os.ReadDir(on.Handles.Disk)
 	out["files"] = fmt.Sprint(len(files))

@@ -248,3 +248,24 @@ func TestFinish(t *testing.T) {
 		t.Errorf("a run beside itself: %+v", c)
 	}
 }
+
+// TestEffect: what stands for a fault in tables is a number of its own, by its name where the fault does not say it.
+func TestEffect(t *testing.T) {
+	type numbers = map[string]float64
+	for _, c := range []struct {
+		asked, is       numbers
+		wantAsk, wantIs string
+	}{
+		{numbers{"loss_ratio": 0.3, "bursts": 1}, numbers{"loss_ratio": 0.29, "bursts": 1, "n": 2000}, "30.0 %", "29.0 %"},
+		{numbers{"loss_ratio": 0.3}, nil, "30.0 %", "-"},
+		{numbers{"failed_reads_ratio": 0, "failed_writes_ratio": 0.2}, numbers{"failed_reads_ratio": 0, "failed_writes_ratio": 0.21, "n": 400}, "failed writes 20.0 %", "21.0 %"},
+		{numbers{"access_seconds": 0.1}, numbers{"access_seconds": 0.1004, "longest_seconds": 0.2}, "access 100 ms", "100 ms"},
+		{numbers{"up_ratio": 0}, numbers{"up_ratio": 0.05, "n": 20}, "up 0.0 %", "5.0 %"},
+		{numbers{"spare_bytes": 0}, numbers{"n": 1, "refused_writes": 1}, "spare bytes 0", "refused writes 1"},
+		{nil, nil, "-", "-"},
+	} {
+		if asked, is := documents.Effect(reports.Fault{Asked: c.asked, Measured: c.is}); asked != c.wantAsk || is != c.wantIs {
+			t.Errorf("asked %v, is %v: %q and %q, want %q and %q", c.asked, c.is, asked, is, c.wantAsk, c.wantIs)
+		}
+	}
+}

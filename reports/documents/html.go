@@ -57,9 +57,9 @@ func writeHTML(w io.Writer, d Document) error {
 	t, err := template.New("report").Funcs(template.FuncMap{
 		"t": d.t, "bounds": d.bounds, "quantity": reports.Quantity, "count": reports.Count, "seconds": seconds, "percent": reports.Percent,
 		"of": func(v float64) *float64 { return &v }, "at": func(v *float64) float64 { return *v }, "unit": func(objective string) string { return unitOf(d.Result, objective) },
-		"mean": func(f reports.Fault) map[string]string {
-			name, asked, measured := mean(f)
-			return map[string]string{"asked": reports.Quantity(asked, effectUnit(name)), "measured": reports.Quantity(measured, effectUnit(name))}
+		"effect": func(f reports.Fault) map[string]string {
+			asked, measured := effect(f)
+			return map[string]string{"asked": asked, "measured": measured}
 		},
 		"points": points, "cells": d.cells, "times": func(i int) string { return d.t(times[i]) },
 		"duration":  func(s float64) string { return reports.Span(durationOf(s)) },

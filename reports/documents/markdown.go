@@ -45,9 +45,8 @@ func writeMarkdown(w io.Writer, d Document) error {
 	if len(d.Faults) > 0 {
 		d.table(&b, "fault", "on", "by", "asked", "measured", "state")
 		for _, f := range d.Faults {
-			name, asked, measured := mean(f)
-			fmt.Fprintf(&b, "| %s %s | %s | %s | %s | %s | %s |\n", f.ID, f.Kind, f.On, d.t(f.BackEnd), reports.Quantity(asked, effectUnit(name)),
-				reports.Quantity(measured, effectUnit(name)), d.t(f.State))
+			asked, measured := effect(f)
+			fmt.Fprintf(&b, "| %s %s | %s | %s | %s | %s | %s |\n", f.ID, f.Kind, f.On, d.t(f.BackEnd), cell(asked), cell(measured), d.t(f.State))
 		}
 	}
 	if len(d.Alerts) > 0 {

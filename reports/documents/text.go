@@ -1,9 +1,11 @@
 package documents
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 
@@ -24,17 +26,44 @@ func seconds(v *float64) string {
 	return fmt.Sprintf("%.1f s", *v)
 }
 
-// mean is the number that stands for a fault's effect in tables: the first of what was asked, and its measured value.
-func mean(f reports.Fault) (name string, asked, measured *float64) {
-	for _, key := range []string{"loss_ratio", "delay_seconds", "bits_per_second", "speed_ratio", "refused_write_ratio"} {
-		if a, ok := f.Asked[key]; ok {
-			if m, ok := f.Measured[key]; ok {
-				return key, &a, &m
-			}
-			return key, &a, nil
+// effect is what stands for a fault's effect in tables: one of the numbers that were asked for, and what was measured of it. Where it is
+// not plain from the fault which number that is, it has its name.
+func effect(f reports.Fault) (asked, measured string) {
+	for _, name := range []string{"loss_ratio", "delay_seconds", "bits_per_second", "speed_ratio", "refused_write_ratio"} {
+		if _, ok := f.Asked[name]; ok {
+			return quantity(f.Asked, name), quantity(f.Measured, name)
 		}
 	}
-	return "", nil, nil
+	names := slices.Sorted(maps.Keys(f.Asked))
+	slices.SortStableFunc(names, func(a, b string) int { return cmp.Compare(min(f.Asked[b], 1), min(f.Asked[a], 1)) }) // what is to be 0 says least
+	for _, name := range names {
+		if _, ok := f.Measured[name]; ok {
+			return spoken(name) + " " + quantity(f.Asked, name), quantity(f.Measured, name)
+		}
+	}
+	return first(f.Asked), first(f.Measured)
+}
+
+// first is the first of some numbers, with its name; n, how many readings there are, is none of them.
+func first(of map[string]float64) string {
+	for _, name := range slices.Sorted(maps.Keys(of)) {
+		if name != "n" {
+			return spoken(name) + " " + quantity(of, name)
+		}
+	}
+	return reports.Quantity(nil, "")
+}
+
+// spoken is a number's name without its unit.
+func spoken(name string) string {
+	return strings.ReplaceAll(strings.TrimSuffix(name, "_"+effectUnit(name)), "_", " ")
+}
+
+func quantity(of map[string]float64, name string) string {
+	if v, ok := of[name]; ok {
+		return reports.Quantity(&v, effectUnit(name))
+	}
+	return reports.Quantity(nil, "")
 }
 
 func effectUnit(name string) string {
@@ -105,9 +134,8 @@ func writeText(w io.Writer, d Document) error {
 		c.line("")
 		c.row(d.heads("FAULT", "ON", "BY", "ASKED", "MEASURED", "FROM", "CLEAN", "STATE")...)
 		for _, f := range d.Faults {
-			name, asked, measured := mean(f)
-			unit := effectUnit(name)
-			c.row(f.ID+" "+f.Kind, f.On, d.t(f.BackEnd), reports.Quantity(asked, unit), reports.Quantity(measured, unit),
+			asked, measured := effect(f)
+			c.row(f.ID+" "+f.Kind, f.On, d.t(f.BackEnd), asked, measured,
 				seconds(f.Injected), seconds(f.Clean), d.t(f.State))
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"os"
+	"slices"
 
 	"github.com/livedrill/livedrill/target"
 )
@@ -27,7 +28,8 @@ type Part struct {
 	Region   string         `json:"region"`
 	Programs []string       `json:"programs"`
 	Ports    map[string]int `json:"ports"`
-	Conf     string         `json:"config_sha256"` // of the real server's configuration file, without secrets; empty: it has none
+	Drive    bool           `json:"drive,omitempty"` // whether its disk can be told to be slow or fail
+	Conf     string         `json:"config_sha256"`   // of the real server's configuration file, without secrets; empty: it has none
 }
 
 // Inventory lists what these options bring up. Secrets and paths of a run are left out; of a canary's own program it has the sum.
@@ -45,7 +47,7 @@ func (o Options) Inventory() (Inventory, error) {
 	}
 	for _, p := range o.layout() {
 		kind, _ := FindKind(p.kind)
-		part := Part{Name: p.name, Kind: p.kind, Region: p.region, Programs: append([]string{}, kind.Programs...), Ports: kind.Ports}
+		part := Part{Name: p.name, Kind: p.kind, Region: p.region, Programs: append([]string{}, kind.Programs...), Ports: kind.Ports, Drive: slices.Contains(o.Drives, p.name)}
 		if kind.Conf != nil {
 			c, _ := o.Config(p.name)
 			part.Conf = sum([]byte(kind.Conf(c)))

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/livedrill/livedrill/target"
+	"github.com/livedrill/livedrill/target/disk"
 	"github.com/livedrill/livedrill/target/hosts"
 	"github.com/livedrill/livedrill/target/mariadb"
 	"github.com/livedrill/livedrill/target/transcode"
@@ -32,6 +33,7 @@ type Options struct {
 	LogDir   string            // one file per process
 	Traces   string            // directory of traces; empty: none
 	Canary   *Canary           // nil: none
+	Drives   []string          // components whose disk can be told to be slow or fail
 	Notify   func(kind string, details map[string]any)
 }
 
@@ -140,7 +142,12 @@ func (s *Stack) start(p place, encoders target.Cgroup) error {
 	if host.Cgroup.Version > 0 {
 		component.Handles.Cgroup = &host.Cgroup
 	}
-	if err := hosts.MakeDisk(c.Dir); err != nil {
+	of := c.Dir
+	if slices.Contains(s.options.Drives, p.name) {
+		c.Below = filepath.Join(hosts.Base, "below", p.name)
+		of, component.Handles.Drive = c.Below, disk.Socket(c.Socket)
+	}
+	if err := errors.Join(os.MkdirAll(c.Dir, 0o755), hosts.MakeDisk(of)); err != nil {
 		return fmt.Errorf("start %s: %w", p.name, err)
 	}
 	component.Handles.Disk = c.Dir

@@ -1,10 +1,13 @@
 package stack
 
 import (
+	"context"
 	"os/exec"
+	"path/filepath"
 	"testing"
 
 	"github.com/livedrill/livedrill/target"
+	"github.com/livedrill/livedrill/target/disk"
 	"github.com/livedrill/livedrill/target/hosts"
 	"github.com/livedrill/livedrill/target/hosts/hoststest"
 	"github.com/livedrill/livedrill/target/targettest"
@@ -48,7 +51,8 @@ func TestInventory(t *testing.T) {
 	}
 }
 
-// TestConformance runs every kind of component through the promises, with a real MariaDB and a real Redis beside it.
+// TestConformance runs every kind of component through the promises, with a real MariaDB and a real Redis beside it, and with a disk that
+// can be told what to do: whatever a real server does with its files, that has to pass on.
 func TestConformance(t *testing.T) {
 	hoststest.Range(t)
 	const addr = hosts.BridgeAddr
@@ -71,9 +75,22 @@ func TestConformance(t *testing.T) {
 					defer targettest.Start(t, kind.Serve, targettest.Config(t, name, name, addr, peers))()
 				}
 			}
-			targettest.Run(t, k.Serve, targettest.Config(t, k.Name, k.Name, addr, peers))
+			c := targettest.Config(t, k.Name, k.Name, addr, peers)
+			c.Below = below(t)
+			targettest.Run(t, func(ctx context.Context, c target.Config) error { return disk.Behind(ctx, c, k.Serve) }, c)
 		})
 	}
+}
+
+// below is a directory to be shown through a disk of a component's own; empty: this machine has no FUSE.
+func below(t *testing.T) string {
+	dir := t.TempDir()
+	c := target.Config{Name: "try", Dir: t.TempDir(), Below: dir, Socket: filepath.Join(t.TempDir(), "s")}
+	if err := disk.Behind(t.Context(), c, func(context.Context, target.Config) error { return nil }); err != nil {
+		t.Log(err)
+		return ""
+	}
+	return dir
 }
 
 // TestLayout holds the layout to the kinds.

@@ -24,20 +24,23 @@ import (
 )
 
 // keepOrder is what the process is told that keeps a range.
-type keepOrder struct{ Name, Profile, Expose string }
+type keepOrder struct {
+	Name, Profile, Expose string
+	Drives                []string
+}
 
 // startKeeper starts a process of its own that keeps the range, and waits until the platform is ready.
-func (a *app) startKeeper(ctx context.Context, name, profile, expose string) (scenarios.State, error) {
+func (a *app) startKeeper(ctx context.Context, order keepOrder) (scenarios.State, error) {
 	read, write, err := os.Pipe()
 	if err != nil {
 		return scenarios.State{}, err
 	}
 	defer read.Close()
-	order, err := json.Marshal(keepOrder{name, profile, expose})
+	text, err := json.Marshal(order)
 	if err != nil {
 		return scenarios.State{}, err
 	}
-	cmd := exec.Command("/proc/self/exe", "target", "keep", string(order))
+	cmd := exec.Command("/proc/self/exe", "target", "keep", string(text))
 	cmd.ExtraFiles = []*os.File{write}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	err = cmd.Start()
@@ -48,12 +51,12 @@ func (a *app) startKeeper(ctx context.Context, name, profile, expose string) (sc
 	stop := context.AfterFunc(ctx, func() { _ = cmd.Process.Signal(syscall.SIGTERM) })
 	defer stop()
 	line, err := bufio.NewReader(read).ReadString('\n')
-	text, ok := strings.CutPrefix(strings.TrimSpace(line), "ready ")
+	ready, ok := strings.CutPrefix(strings.TrimSpace(line), "ready ")
 	if err != nil || !ok {
 		return scenarios.State{}, errors.Join(fmt.Errorf("the platform did not come up: %s", strings.ReplaceAll(strings.TrimSpace(line), "\t", "\n")), cmd.Wait())
 	}
 	var s scenarios.State
-	return s, json.Unmarshal([]byte(text), &s)
+	return s, json.Unmarshal([]byte(ready), &s)
 }
 
 // targetKeep is the process that keeps a range. It is not for people.
@@ -78,7 +81,7 @@ func (a *app) keep(ctx context.Context, order keepOrder, tell *os.File) error {
 		return err
 	}
 	now := time.Now()
-	o := scenarios.Orders{File: "hands-on.yaml", Text: []byte(handsOn), Profile: order.Profile, TimeScale: 1, Ordered: now, Keep: true,
+	o := scenarios.Orders{File: "hands-on.yaml", Text: []byte(handsOn), Profile: order.Profile, TimeScale: 1, Ordered: now, Keep: true, Sets: []string{"target.drives=[" + strings.Join(order.Drives, ", ") + "]"},
 		Version: version(), ID: scenarios.NewID("range-"+order.Name, now), Cache: cache}
 	o.Dir = filepath.Join(cache, "ranges", o.ID)
 	launch, err := scenarios.Prepare(ctx, o)

@@ -12,6 +12,7 @@ import (
 	"github.com/livedrill/livedrill/loadgen"
 	loadkinds "github.com/livedrill/livedrill/loadgen/kinds"
 	"github.com/livedrill/livedrill/target"
+	"github.com/livedrill/livedrill/target/disk"
 	"github.com/livedrill/livedrill/target/stack"
 )
 
@@ -28,7 +29,7 @@ func (a *app) serve() *cobra.Command {
 			if err != nil {
 				return usage(err)
 			}
-			if err := kind.Serve(c.Context(), cfg); err != nil {
+			if err := disk.Behind(c.Context(), cfg, kind.Serve); err != nil {
 				return internal(err)
 			}
 			return nil

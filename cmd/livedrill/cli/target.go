@@ -60,6 +60,7 @@ func (a *app) target() *cobra.Command {
 
 func (a *app) targetUp() *cobra.Command {
 	var name, profile, expose string
+	var drives []string
 	var asJSON bool
 	c := &cobra.Command{Use: "up", Short: "Bring the bundled platform up in a range and keep it", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -75,7 +76,7 @@ func (a *app) targetUp() *cobra.Command {
 			if ip := net.ParseIP(expose); expose != "" && (ip == nil || !ip.IsLoopback()) {
 				return usage(fmt.Errorf("--expose %s: is no loopback address: a range is not opened to a network", expose))
 			}
-			s, err := a.startKeeper(c.Context(), name, profile, expose)
+			s, err := a.startKeeper(c.Context(), keepOrder{name, profile, expose, drives})
 			if err != nil {
 				return usage(err)
 			}
@@ -95,6 +96,7 @@ func (a *app) targetUp() *cobra.Command {
 	c.Flags().StringVar(&name, "name", "default", "name of the range")
 	c.Flags().StringVar(&profile, "profile", "hardened", "weak or hardened")
 	c.Flags().StringVar(&expose, "expose", "", "loopback address on which ordinary clients can use the platform")
+	c.Flags().StringSliceVar(&drives, "drives", nil, "components whose disk can be made slow or fail (resource.disk-slow, resource.disk-errors)")
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return c
 }
