@@ -43,7 +43,7 @@ func (m *member) stay(ctx context.Context, gate chan struct{}) {
 		case <-ctx.Done():
 			return
 		}
-		conn, out, err := m.connect(ctx)
+		conn, out, err := m.connected(ctx)
 		<-gate
 		if err != nil {
 			slog.Debug("member", "number", m.number, "err", err)
@@ -87,6 +87,17 @@ func (m *member) sit(ctx context.Context, conn *gws.Conn, out *danmaku.Outbox) {
 	}
 }
 
+// connected connects on a stack of its own: it needs a large one, and a member who only listens would keep that.
+func (m *member) connected(ctx context.Context) (conn *gws.Conn, out *danmaku.Outbox, err error) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		conn, out, err = m.connect(ctx)
+	}()
+	<-done
+	return conn, out, err
+}
+
 func (m *member) connect(ctx context.Context) (*gws.Conn, *danmaku.Outbox, error) {
 	h := m.house
 	url, err := h.address(ctx, fmt.Sprintf("room=room-%d&as=m%d", m.room, m.number))
@@ -95,7 +106,7 @@ func (m *member) connect(ctx context.Context) (*gws.Conn, *danmaku.Outbox, error
 	}
 	conn, _, err := gws.NewClient( //nolint:bodyclose // the answer to an upgrade has no body
 		m, &gws.ClientOption{Addr: url, HandshakeTimeout: 5 * time.Second,
-			ReadMaxPayloadSize: 8 << 20, Recovery: gws.Recovery})
+			ReadMaxPayloadSize: 8 << 20, ReadBufferSize: 2048, Recovery: gws.Recovery})
 	if err != nil {
 		return nil, nil, err
 	}
