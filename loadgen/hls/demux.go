@@ -17,10 +17,15 @@ type access struct {
 	at, decoded time.Duration // presentation and decoding time stamp, which count from anywhere
 }
 
+// demuxer takes segments apart, one after the other, in the same room.
+type demuxer struct {
+	open [2]access // sound and picture
+}
+
 // accessUnits hands each access unit of a segment to do, in the order in which they end. It looks at no more than that needs; what is no MPEG-TS gives
-// none. The number of packets out of sync is returned.
-func accessUnits(ts []byte, do func(access)) (broken int) {
-	var open [2]access // sound and picture
+// none. What do is given is its own until it returns. The number of packets out of sync is returned.
+func (d *demuxer) accessUnits(ts []byte, do func(access)) (broken int) {
+	open := &d.open
 	end := func(u *access) {
 		if len(u.data) > 0 {
 			do(*u)

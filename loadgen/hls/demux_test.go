@@ -20,7 +20,7 @@ func TestAccessUnits(t *testing.T) {
 	}
 	want := []seen{{true, 1000 * time.Millisecond, 1}, {false, 1010 * time.Millisecond, 2}, {true, 1040 * time.Millisecond, 3}, {false, 1050 * time.Millisecond, 4}}
 	got := map[seen]bool{}
-	broken := accessUnits(ts, func(u access) { got[seen{u.video, u.at.Round(time.Microsecond), u.data[len(u.data)-1]}] = true })
+	broken := new(demuxer).accessUnits(ts, func(u access) { got[seen{u.video, u.at.Round(time.Microsecond), u.data[len(u.data)-1]}] = true })
 	if broken != 0 || len(got) != len(want) {
 		t.Errorf("%d broken packets, %v", broken, got)
 	}
@@ -30,7 +30,7 @@ func TestAccessUnits(t *testing.T) {
 		}
 	}
 	ts[188] = 0
-	if broken := accessUnits(ts, func(access) {}); broken != 1 {
+	if broken := new(demuxer).accessUnits(ts, func(access) {}); broken != 1 {
 		t.Errorf("%d broken packets where one is", broken)
 	}
 }
@@ -59,5 +59,5 @@ func segment(t testing.TB) []byte {
 
 func FuzzAccessUnits(f *testing.F) {
 	f.Add(segment(f))
-	f.Fuzz(func(_ *testing.T, ts []byte) { accessUnits(ts, func(access) {}) })
+	f.Fuzz(func(_ *testing.T, ts []byte) { new(demuxer).accessUnits(ts, func(access) {}) })
 }

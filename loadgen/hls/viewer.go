@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -24,6 +25,15 @@ const (
 	fetchLimit   = 4 * time.Second
 	segmentLimit = 32 << 20
 )
+
+// download is room for one answer, and for what is in it. Whoever is next uses it again: thousands of segments in a second, of a hundred
+// kilobytes each, would keep the collector of garbage busier than the viewers.
+type download struct {
+	bytes.Buffer
+	demuxer
+}
+
+var downloads = sync.Pool{New: func() any { return new(download) }}
 
 // viewer is one session.
 type viewer struct {
@@ -88,11 +98,11 @@ func (v *viewer) step(ctx context.Context) (got bool, err error) {
 		v.at = edge
 	}
 	address := v.playlist
-	text, err := v.fetch(ctx, address, playlistLimit)
+	text, err := v.list(ctx, address)
 	if err != nil {
 		return false, err
 	}
-	items, err := parseMedia(string(text))
+	items, err := parseMedia(text)
 	if err != nil || len(items) == 0 {
 		return false, err
 	}
@@ -127,14 +137,14 @@ func (v *viewer) choose(ctx context.Context, edge string) (string, error) {
 			return "", err
 		}
 	}
-	text, err := v.fetch(ctx, master, playlistLimit)
+	text, err := v.list(ctx, master)
 	if err != nil {
 		return "", err
 	}
-	if bytes.Contains(text, []byte("#EXTINF:")) { // there is one rendition, and no master playlist
+	if strings.Contains(text, "#EXTINF:") { // there is one rendition, and no master playlist
 		return master, nil
 	}
-	variants, err := parseMaster(string(text))
+	variants, err := parseMaster(text)
 	if err != nil {
 		return "", err
 	}
@@ -148,20 +158,21 @@ func (v *viewer) choose(ctx context.Context, edge string) (string, error) {
 
 // segment fetches one segment, gives it to the player and reads the stamps in it.
 func (v *viewer) segment(ctx context.Context, uri string, i item) error {
+	d := downloads.Get().(*download)
+	defer downloads.Put(d)
 	start := time.Now()
-	data, err := v.fetch(ctx, uri, segmentLimit)
-	if err != nil {
+	if err := v.fetch(ctx, uri, segmentLimit, d); err != nil {
 		return err
 	}
 	now := time.Now()
 	v.n.segment.Observe(now.Sub(start).Seconds())
-	v.House.N.Received(len(data))
+	v.House.N.Received(d.Len())
 	v.Arrived(now, i.duration)
 	if v.jumped || i.discontinuity {
 		v.Connected()
 		v.jumped = false
 	}
-	broken := accessUnits(data, func(u access) {
+	broken := d.accessUnits(d.Bytes(), func(u access) {
 		if u.video {
 			v.Picture(u.decoded, u.at, u.data, now)
 		} else {
@@ -172,20 +183,31 @@ func (v *viewer) segment(ctx context.Context, uri string, i item) error {
 	return nil
 }
 
-func (v *viewer) fetch(ctx context.Context, url string, limit int64) ([]byte, error) {
+// list fetches a playlist.
+func (v *viewer) list(ctx context.Context, url string) (string, error) {
+	d := downloads.Get().(*download)
+	defer downloads.Put(d)
+	err := v.fetch(ctx, url, playlistLimit, d)
+	return d.String(), err
+}
+
+// fetch puts what is at an address, up to a limit of bytes, in the place of what was there.
+func (v *viewer) fetch(ctx context.Context, url string, limit int64, into *download) error {
+	into.Reset()
 	ctx, cancel := context.WithTimeout(ctx, fetchLimit)
 	defer cancel()
 	req, err := http.NewRequestWithContext(v.Traced(ctx), http.MethodGet, url, nil)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	resp, err := v.client.Do(req)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("%s: %s", url, resp.Status)
+		return fmt.Errorf("%s: %s", url, resp.Status)
 	}
-	return io.ReadAll(io.LimitReader(resp.Body, limit))
+	_, err = into.ReadFrom(io.LimitReader(resp.Body, limit))
+	return err
 }
