@@ -142,8 +142,11 @@ func (d *decoder) scenario(root *yaml.Node) Scenario {
 		d.problem(at(root, "target"), "target.encoder", "%q makes no H.264, which is what players here read: libx264, h264_nvenc, ...", e)
 	}
 	for i, name := range s.Target.Drives {
-		if kind, ok := kindOf(name); !ok || kind == target.KindViewers {
+		switch kind, ok := kindOf(name); {
+		case !ok:
 			d.noComponent(at(root, "target"), fmt.Sprintf("target.drives[%d]", i), "", name)
+		case kind == target.KindViewers:
+			d.problem(at(root, "target"), fmt.Sprintf("target.drives[%d]", i), "%s have no disk", name)
 		}
 	}
 	if c := s.Target.Canary; c.Share < 0 || c.Share > 0.9 {

@@ -65,6 +65,9 @@ func (s Scenario) WritePlan(w io.Writer) error {
 	for _, name := range slices.Sorted(maps.Keys(s.Target.Defences)) {
 		fmt.Fprintf(t, "\t%s: %v\n", name, s.Target.Defences[name])
 	}
+	if drives := s.drives(); len(drives) > 0 {
+		fmt.Fprintf(t, "drives\tdisks of %s, by way of FUSE\n", strings.Join(drives, ", "))
+	}
 	fmt.Fprintf(t, "seed\t%d\nlength\t%s of load, after a start of some seconds\n\ntimeline\t\n", s.Seed, s.Length())
 	for _, p := range s.Timeline() {
 		fmt.Fprintf(t, "  %s\t%s\n", clock(p.From), p.Name)

@@ -97,6 +97,7 @@ func (s *Scenario) LeaveFaultsOut() {
 			s.Objectives[i].During = reports.WholeRun
 		}
 	}
+	s.Target.Drives = s.drives() // the same platform
 	s.Faults, s.Surprise = nil, Surprise{}
 	s.Alerts.Expect = nil
 }

@@ -4,10 +4,8 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -72,7 +70,7 @@ func TryInside(ctx context.Context, o Orders) Trial {
 		trial.Err = err.Error()
 		return trial
 	}
-	noDrive := tryDrive(ctx, &on)
+	noDrive := tryDrive(ctx, r, &on)
 	for _, k := range faultkinds.All {
 		if k.On != "" { // it needs a server
 			continue
@@ -83,7 +81,9 @@ func TryInside(ctx context.Context, o Orders) Trial {
 		case "network":
 			err = tryFault(ctx, k.Default(), on)
 		case "resource":
-			if err = noDrive; err == nil || !k.Drive { // there is nothing to break yet; whether it could be broken can be told
+			if k.Drive && noDrive != nil {
+				err = noDrive
+			} else { // there is nothing to break yet; whether it could be broken can be told
 				err = k.Default().Check(ctx, on)
 			}
 		}
@@ -94,27 +94,14 @@ func TryInside(ctx context.Context, o Orders) Trial {
 	return trial
 }
 
-// tryDrive puts a component's disk behind one that can be told what to do, for as long as this process lives.
-func tryDrive(ctx context.Context, on *target.Component) error {
-	c := target.Config{Name: on.Name, Dir: filepath.Join(hosts.Base, "data", "drive"), Below: on.Handles.Disk, Socket: filepath.Join(hosts.Base, "sock", on.Name)}
-	if err := os.Mkdir(c.Dir, 0o755); err != nil {
+// tryDrive puts a component's disk behind one that can be told what to do.
+func tryDrive(ctx context.Context, r *hosts.Range, on *target.Component) error {
+	c := target.Config{Name: "disk-" + on.Name, Dir: filepath.Join(hosts.Base, "data", "drive"), Below: on.Handles.Disk, Socket: filepath.Join(hosts.Base, "sock", "disk")}
+	if _, err := disk.Start(ctx, r.Own(), c, filepath.Join(hosts.Base, "conf", "disk.log")); err != nil { // it ends with this range
 		return err
 	}
-	failed := make(chan error, 1)
-	go func() {
-		failed <- disk.Behind(ctx, c, func(ctx context.Context, _ target.Config) error { <-ctx.Done(); return nil })
-	}()
-	on.Handles.Drive = disk.Socket(c.Socket)
-	var err error
-	return errors.Join(target.WaitUntil(ctx, time.Second, func() bool {
-		select {
-		case err = <-failed:
-			return true
-		default:
-			_, told := target.HasBeenTold[target.Disk](ctx, disk.Of(*on), disk.Kind)
-			return told == nil
-		}
-	}), err)
+	on.Handles.Drive = &target.Drive{Dir: c.Dir, Socket: c.Socket}
+	return nil
 }
 
 func tryFault(ctx context.Context, f injectors.Fault, on target.Component) error {

@@ -28,8 +28,15 @@ type Handles struct {
 	Redis   *Redis   `json:"redis,omitempty"`
 	MySQL   *MySQL   `json:"mysql,omitempty"`
 	Cgroup  *Cgroup  `json:"cgroup,omitempty"` // of all processes on the host
-	Disk    string   `json:"disk,omitempty"`   // directory of the component's data, on a file system of its own
-	Drive   string   `json:"drive,omitempty"`  // Unix socket where that disk takes orders, if it is one that can be slow or fail
+	Disk    string   `json:"disk,omitempty"`   // directory of a file system of its own, on which the component's data is
+	Drive   *Drive   `json:"drive,omitempty"`  // what it sees of that disk, if it is one that can be slow or fail
+}
+
+// Drive is a disk that can be told what to do. Whoever waits for it cannot be killed while it is slow: only processes that others can do
+// without go there.
+type Drive struct {
+	Dir    string `json:"dir"`    // where the component has its data
+	Socket string `json:"socket"` // where the disk takes orders
 }
 
 // Network is the link of a component's host: a veth pair between the host and the bridge of its range.

@@ -30,7 +30,7 @@ type Config struct {
 	Region   string            `json:"region,omitempty"`
 	Socket   string            `json:"socket"`           // where it serves /metrics and /health
 	Dir      string            `json:"dir"`              // its own directory, removed with the run
-	Below    string            `json:"below,omitempty"`  // directory that Dir shows through a disk that can be told to be slow; empty: none
+	Below    string            `json:"below,omitempty"`  // of a disk: the directory that Dir shows
 	Traces   string            `json:"traces,omitempty"` // directory for the record's traces; empty: none are kept
 	Listen   string            `json:"listen"`           // IP address to listen on
 	Defences Defences          `json:"defences"`

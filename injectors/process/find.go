@@ -36,7 +36,9 @@ func find(on target.Component) ([]proc, error) { return (&watch{on: on}).find() 
 // new, and might yet come to the component's host.
 type watch struct {
 	on     target.Component
+	host   unix.Stat_t    // its network namespace
 	others map[string]int // by number: how many times a process was seen that is none of the component's
+	born   map[proc]bool  // those of the component's that have become what they are to be
 }
 
 // newcomer is how many times a process is looked at before it is taken for one of somebody else's.
@@ -46,11 +48,10 @@ func (w *watch) find() ([]proc, error) {
 	if w.on.Handles.Network == nil {
 		return nil, errNoHost
 	}
-	var its unix.Stat_t
-	if err := unix.Stat(w.on.Handles.Network.Namespace, &its); err != nil {
+	if err := unix.Stat(w.on.Handles.Network.Namespace, &w.host); err != nil {
 		return nil, err
 	}
-	if its.Ino == own.Ino && its.Dev == own.Dev {
+	if w.host.Ino == own.Ino && w.host.Dev == own.Dev {
 		return nil, errNoHost
 	}
 	all, err := os.Open("/proc")
@@ -63,7 +64,7 @@ func (w *watch) find() ([]proc, error) {
 		return nil, err
 	}
 	var out []proc
-	others := make(map[string]int, len(names))
+	others, born := make(map[string]int, len(names)), map[proc]bool{}
 	for _, name := range names {
 		if name[0] < '0' || name[0] > '9' {
 			continue
@@ -72,22 +73,35 @@ func (w *watch) find() ([]proc, error) {
 			others[name] = n
 			continue
 		}
-		var ns unix.Stat_t
-		if unix.Stat("/proc/"+name+"/ns/net", &ns) != nil || ns.Ino != its.Ino || ns.Dev != its.Dev {
+		pid, err := strconv.Atoi(name)
+		if err != nil || !isOn(pid, w.host) {
 			others[name] = w.others[name] + 1 // it has ended, or is none of the host's
 			continue
 		}
-		if pid, err := strconv.Atoi(name); err == nil && pid != os.Getpid() {
-			if comm, _ := os.ReadFile("/proc/" + name + "/comm"); strings.HasPrefix(string(comm), "iptables") || strings.HasPrefix(string(comm), "xtables") {
-				continue // ours, for a fault of the host's link
-			}
-			if start, state, parent, ok := stat(pid); ok && state != 'Z' && !unborn(pid, parent, its) {
-				out = append(out, proc{pid, start})
-			}
+		start, state, parent, ok := stat(pid)
+		p := proc{pid, start}
+		switch comm, _ := os.ReadFile("/proc/" + name + "/comm"); {
+		case !ok || state == 'Z' || pid == os.Getpid():
+		case strings.HasPrefix(string(comm), "iptables"), strings.HasPrefix(string(comm), "xtables"): // ours, for a fault of the host's link
+		case w.born[p] || !unborn(pid, parent, w.host):
+			born[p] = true
+			out = append(out, p)
 		}
 	}
-	w.others = others
+	w.others, w.born = others, born
 	return out, nil
+}
+
+// inside tells whether a process was started on the component's host, by another that is there.
+func (w *watch) inside(p proc) bool {
+	_, _, parent, ok := stat(p.PID)
+	return ok && isOn(parent, w.host)
+}
+
+// isOn tells whether a process is on a host.
+func isOn(pid int, host unix.Stat_t) bool {
+	var its unix.Stat_t
+	return unix.Stat(fmt.Sprintf("/proc/%d/ns/net", pid), &its) == nil && its.Ino == host.Ino && its.Dev == host.Dev
 }
 
 // unborn tells whether a process of a host has not yet become the program that its parent, outside, starts: it still has the parent's command
@@ -97,9 +111,8 @@ func unborn(pid, parent int, host unix.Stat_t) bool {
 		line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid)) // one that has ended has none
 		return string(line)
 	}
-	var its unix.Stat_t
-	inside := unix.Stat(fmt.Sprintf("/proc/%d/ns/net", parent), &its) == nil && its.Ino == host.Ino && its.Dev == host.Dev
-	return !inside && line(pid) == line(parent)
+	its := line(pid)
+	return its != "" && its == line(parent) && !isOn(parent, host)
 }
 
 // stat reads when a process was started, its state and its parent.

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"testing"
 	"time"
 
@@ -147,6 +148,31 @@ func TestAnotherProcessWithTheSameNumber(t *testing.T) {
 	}
 	if !(proc{sleep.Process.Pid, start}).alive() {
 		t.Error("a process was killed that only has the number of the one that was meant")
+	}
+}
+
+// TestInside: what a server starts for itself, as nginx its workers, is told from what is started in its place.
+func TestInside(t *testing.T) {
+	host, err := hoststest.Range(t).AddHost("inside")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := host.Start(hosts.Command{Name: "inside", Path: "/bin/sh", Args: []string{"-c", "sleep 60 & wait"}, Log: filepath.Join(t.TempDir(), "log")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &watch{on: target.Component{Handles: target.Handles{Network: host.Network()}}}
+	t.Cleanup(func() { list, _ := w.find(); _ = signalAll(list, syscall.SIGKILL); <-p.Done() })
+	seen := map[bool]int{}
+	if err := target.WaitUntil(t.Context(), 5*time.Second, func() bool {
+		seen = map[bool]int{}
+		list, err := w.find()
+		for _, p := range list {
+			seen[w.inside(p)]++
+		}
+		return err == nil && seen[true] == 1 && seen[false] == 1
+	}); err != nil {
+		t.Errorf("%d were started by another on the host, %d by somebody else: %v", seen[true], seen[false], err)
 	}
 }
 

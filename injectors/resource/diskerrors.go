@@ -7,17 +7,19 @@ import (
 	"math"
 	"slices"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/livedrill/livedrill/injectors"
 	"github.com/livedrill/livedrill/target"
 	"github.com/livedrill/livedrill/target/disk"
 	"github.com/livedrill/livedrill/target/unit"
 )
 
-// DiskErrors lets a share of the accesses to a component's disk fail with an input/output error (EIO), evenly spread: bad blocks, a loose
+// DiskErrors lets a share of the reads, writes and syncs of a component's disk fail with an input/output error (EIO), evenly spread: bad blocks, a loose
 // cable, a controller that resets.
 type DiskErrors struct {
 	onDrive
-	Share unit.Ratio `json:"share" help:"of the accesses"`
+	Share unit.Ratio `json:"share" help:"of them"`
 	Of    string     `json:"of" help:"reads, writes (and syncs) or all"`
 }
 
@@ -45,30 +47,40 @@ func (f *DiskErrors) Inject(ctx context.Context, on target.Component) error {
 	return injectors.Tell(ctx, disk.Of(on), disk.Kind, order)
 }
 
-// Effect reads and writes a page a few hundred times, and counts what fails. It bites when both shares are within four standard errors of
+// Effect reads and writes a page a hundred times each, and counts what fails. It bites when both shares are within four standard errors of
 // what was asked for: the component's own accesses come between.
 func (f *DiskErrors) Effect(ctx context.Context, on target.Component) (injectors.Measured, error) {
-	p, err := probeDisk(on)
-	if err != nil {
-		return injectors.Measured{}, err
-	}
-	defer p.close()
-	const n = 400
+	const n = 100
 	m := injectors.Measured{N: n, Asked: map[string]float64{}, Is: map[string]float64{}, Bites: true, Clean: true}
-	for name, do := range map[string]func() error{"reads": p.read, "writes": p.write} {
-		count, err := failed(ctx, n, do)
-		if err != nil {
-			return m, err
+	err := prepared(ctx, on, func() error {
+		for name, p := range map[string]probe{"reads": reads(on), "writes": writes(on)} {
+			count, err := p.failed(ctx, n)
+			if err != nil {
+				return err
+			}
+			asked := 0.0
+			if f.Of == "all" || f.Of == name {
+				asked = float64(f.Share)
+			}
+			is := float64(count) / n
+			m.Asked["failed_"+name+"_ratio"], m.Is["failed_"+name+"_ratio"] = asked, is
+			m.Bites = m.Bites && math.Abs(is-asked) <= 4*math.Sqrt(asked*(1-asked)/n)
+			m.Clean = m.Clean && count == 0
 		}
-		asked := 0.0
-		if f.Of == "all" || f.Of == name {
-			asked = float64(f.Share)
+		return nil
+	})
+	m.Reason = fmt.Sprintf("of %d each, %.0f%% of the reads and %.0f%% of the writes fail", n, 100*m.Is["failed_reads_ratio"], 100*m.Is["failed_writes_ratio"])
+	return m, err
+}
+
+// failed counts how many of n accesses fail as those of a broken disk do.
+func (p probe) failed(ctx context.Context, n int) (count int, err error) {
+	for range n {
+		if _, err := p.access(ctx); errors.Is(err, unix.EIO) {
+			count++
+		} else if err != nil {
+			return 0, err
 		}
-		is := float64(count) / n
-		m.Asked["failed_"+name+"_ratio"], m.Is["failed_"+name+"_ratio"] = asked, is
-		m.Bites = m.Bites && math.Abs(is-asked) <= 4*math.Sqrt(asked*(1-asked)/n)
-		m.Clean = m.Clean && count == 0
 	}
-	m.Reason = fmt.Sprintf("of %d each, %.1f%% of the reads and %.1f%% of the writes fail", n, 100*m.Is["failed_reads_ratio"], 100*m.Is["failed_writes_ratio"])
-	return m, nil
+	return count, nil
 }

@@ -12,8 +12,8 @@ import (
 	"github.com/livedrill/livedrill/target/unit"
 )
 
-// DiskSlow lets every access to a component's disk take longer: an array that is being rebuilt, a volume over a network that is full, a
-// neighbour with a backup. Accesses do not wait for one another, and what the kernel has in memory is read from there.
+// DiskSlow lets every read, write and sync of a component's disk take longer: an array that is being rebuilt, a volume over a network that is full, a
+// neighbour with a backup. They do not wait for one another, and what the kernel has in memory is read from there.
 type DiskSlow struct {
 	onDrive
 	By unit.Duration `json:"by" help:"how much longer each read, write and sync takes"`
@@ -34,33 +34,29 @@ func (f *DiskSlow) Inject(ctx context.Context, on target.Component) error {
 
 // Effect times writes and reads of a page. It bites when the median is what was asked for, within a fifth or 5 ms; it is clean when the
 // median is below half of that.
-func (f *DiskSlow) Effect(ctx context.Context, on target.Component) (injectors.Measured, error) {
-	p, err := probeDisk(on)
-	if err != nil {
-		return injectors.Measured{}, err
-	}
-	defer p.close()
+func (f *DiskSlow) Effect(ctx context.Context, on target.Component) (m injectors.Measured, err error) {
 	by := time.Duration(f.By)
-	n := min(20, max(4, int(time.Second/by)))
-	took := make([]time.Duration, 0, n)
-	for i := range n {
-		do := p.write
-		if i%2 == 1 {
-			do = p.read
+	n := min(10, max(1, int(500*time.Millisecond/by)))
+	var all []time.Duration
+	err = prepared(ctx, on, func() error {
+		for range n {
+			for _, p := range []probe{writes(on), reads(on)} {
+				d, err := p.access(ctx)
+				if err != nil {
+					return err
+				}
+				all = append(all, d)
+			}
 		}
-		d, err := timed(do)
-		if err == nil {
-			err = ctx.Err()
-		}
-		if err != nil {
-			return injectors.Measured{}, err
-		}
-		took = append(took, d)
+		return nil
+	})
+	if err != nil {
+		return m, err
 	}
-	slices.Sort(took)
-	median := took[n/2]
-	return injectors.Measured{N: uint64(n), Asked: map[string]float64{"access_seconds": by.Seconds()},
-		Is:    map[string]float64{"access_seconds": median.Seconds(), "longest_seconds": took[n-1].Seconds()},
+	slices.Sort(all)
+	median, longest := all[n], all[2*n-1]
+	return injectors.Measured{N: uint64(2 * n), Asked: map[string]float64{"access_seconds": by.Seconds()},
+		Is:    map[string]float64{"access_seconds": median.Seconds(), "longest_seconds": longest.Seconds()},
 		Bites: median >= by && median <= by+max(by/5, 5*time.Millisecond), Clean: median < by/2,
-		Reason: fmt.Sprintf("half of %d accesses took up to %s", n, median.Round(10*time.Microsecond))}, nil
+		Reason: fmt.Sprintf("half of %d accesses took up to %s", 2*n, median.Round(10*time.Microsecond))}, nil
 }

@@ -1,11 +1,15 @@
 package resource
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -23,8 +27,11 @@ func (onDrive) BackEnd() string { return "fuse" }
 
 // Check is part of injectors.Fault.
 func (onDrive) Check(ctx context.Context, on target.Component) error {
-	if on.Handles.Drive == "" {
-		return errors.New("its disk can be neither slow nor fail: name the component in target.drives before it is brought up")
+	if on.Handles.Drive == nil {
+		return errors.New("its disk can be neither slow nor fail: it takes target.drives, or target up --drives, before it is brought up")
+	}
+	if _, err := exec.LookPath("dd"); err != nil {
+		return errors.New("dd is missing on this machine (apt-get install coreutils)")
 	}
 	return injectors.Untold[target.Disk](ctx, disk.Of(on), disk.Kind)
 }
@@ -39,71 +46,47 @@ func (onDrive) Restore(ctx context.Context, on target.Component, was injectors.O
 	return injectors.RestoreTold[target.Disk](ctx, disk.Of(on), disk.Kind, was)
 }
 
-// block is what is read and written at once: a page.
-const block = 4096
+// probe is a program's access to a page beside the component's data, past the kernel's cache: another process can be left to wait.
+type probe []string
 
-// prober reads and writes beside the component's data, past the kernel's cache.
-type prober struct {
-	file *os.File
-	data []byte
+func file(on target.Component) string { return filepath.Join(on.Handles.Drive.Dir, ".livedrill-probe") }
+
+func writes(on target.Component) probe {
+	return probe{"if=/dev/zero", "of=" + file(on), "bs=4096", "count=1", "oflag=direct", "conv=notrunc"}
 }
 
-func probeDisk(on target.Component) (*prober, error) {
-	path := filepath.Join(on.Handles.Disk, ".livedrill-probe")
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|unix.O_DIRECT, 0o600)
-	if err != nil {
-		return nil, err
+func reads(on target.Component) probe {
+	return probe{"if=" + file(on), "of=/dev/null", "bs=4096", "count=1", "iflag=direct"}
+}
+
+// took is the end of what dd says (coreutils, dd invocation).
+var took = regexp.MustCompile(`, ([0-9.e+-]+) s, `)
+
+// access does it once, and tells how long it took, or that the disk failed (unix.EIO).
+func (p probe) access(ctx context.Context) (time.Duration, error) {
+	cmd := exec.CommandContext(ctx, "dd", p...)
+	cmd.Env = append(os.Environ(), "LC_ALL=C")
+	words, err := cmd.CombinedOutput()
+	switch {
+	case err != nil && ctx.Err() == nil && bytes.Contains(words, []byte("Input/output error")):
+		return 0, unix.EIO
+	case err != nil:
+		return 0, fmt.Errorf("probe of the disk: %w: %s", errors.Join(err, ctx.Err()), bytes.TrimSpace(words))
 	}
-	// O_DIRECT wants memory that begins with a page (open(2)).
-	data, err := unix.Mmap(-1, 0, block, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON)
-	if err == nil {
-		err = f.Truncate(block)
+	found := took.FindSubmatch(words)
+	if found == nil {
+		return 0, fmt.Errorf("probe of the disk: dd says %q", words)
 	}
-	p := &prober{f, data}
-	if err != nil {
-		p.close()
-		return nil, err
+	seconds, err := strconv.ParseFloat(string(found[1]), 64)
+	return time.Duration(seconds * float64(time.Second)), err
+}
+
+// prepared makes the page that is read, without writing it, and takes it away in the end.
+func prepared(ctx context.Context, on target.Component, do func() error) error {
+	if words, err := exec.CommandContext(ctx, "truncate", "-s", "4096", file(on)).CombinedOutput(); err != nil {
+		return fmt.Errorf("probe of the disk: %w: %s", err, bytes.TrimSpace(words))
 	}
-	return p, nil
-}
-
-func (p *prober) read() error {
-	_, err := p.file.ReadAt(p.data, 0)
-	return err
-}
-
-func (p *prober) write() error {
-	_, err := p.file.WriteAt(p.data, 0)
-	return err
-}
-
-// timed tells how long something took that may not fail.
-func timed(do func() error) (time.Duration, error) {
-	start := time.Now()
 	err := do()
-	return time.Since(start), err
-}
-
-// failed counts how many of n accesses fail as those of a broken disk do.
-func failed(ctx context.Context, n int, do func() error) (int, error) {
-	count := 0
-	for range n {
-		switch err := do(); {
-		case errors.Is(err, unix.EIO):
-			count++
-		case err != nil:
-			return 0, fmt.Errorf("probe of the disk: %w", err)
-		case ctx.Err() != nil:
-			return 0, ctx.Err()
-		}
-	}
-	return count, nil
-}
-
-func (p *prober) close() {
-	_ = p.file.Close() // what was written is of no use
-	_ = os.Remove(p.file.Name())
-	if p.data != nil {
-		_ = unix.Munmap(p.data)
-	}
+	remove := exec.CommandContext(context.WithoutCancel(ctx), "rm", "-f", file(on))
+	return errors.Join(err, remove.Run())
 }

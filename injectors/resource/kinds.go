@@ -22,8 +22,8 @@ var Kinds = []injectors.Kind{
 		Takes: "processes", Default: func() injectors.Fault { return &PIDs{} }},
 	{Name: "resource.disk-full", Summary: "the disk with a component's data is full", BackEnds: []string{"fallocate"},
 		Takes: "disk", Default: func() injectors.Fault { return &DiskFull{} }},
-	{Name: "resource.disk-slow", Summary: "every access to a component's disk takes longer", BackEnds: []string{"fuse"},
+	{Name: "resource.disk-slow", Summary: "reads, writes and syncs of a component's disk take longer", BackEnds: []string{"fuse"},
 		Takes: "disk", Drive: true, Default: func() injectors.Fault { return &DiskSlow{By: unit.Duration(50 * time.Millisecond)} }},
-	{Name: "resource.disk-errors", Summary: "a share of the accesses to a component's disk fails", BackEnds: []string{"fuse"},
+	{Name: "resource.disk-errors", Summary: "a share of the reads, writes and syncs of a component's disk fails", BackEnds: []string{"fuse"},
 		Takes: "disk", Drive: true, Default: func() injectors.Fault { return &DiskErrors{Share: 0.1, Of: "writes"} }},
 }

@@ -82,33 +82,19 @@ func component(t testing.TB, r *hosts.Range, name string) target.Component {
 }
 
 // driven puts a component's disk behind one that can be told what to do.
-func driven(t testing.TB, on target.Component) target.Component {
+func driven(t testing.TB, r *hosts.Range, on target.Component) target.Component {
 	t.Helper()
-	dir := t.TempDir()
-	c := target.Config{Name: on.Name, Dir: filepath.Join(dir, "seen"), Below: on.Handles.Disk, Socket: filepath.Join(dir, "sock")}
-	if err := os.Mkdir(c.Dir, 0o755); err != nil {
+	dir, err := os.MkdirTemp("", "livedrill") // t.TempDir is too long for Unix sockets
+	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(t.Context())
-	ready, over := make(chan struct{}), make(chan error, 1)
-	go func() {
-		over <- disk.Behind(ctx, c, func(ctx context.Context, _ target.Config) error { close(ready); <-ctx.Done(); return nil })
-	}()
-	select {
-	case <-ready:
-	case err := <-over:
+	c := target.Config{Name: "disk-" + on.Name, Dir: filepath.Join(dir, "seen"), Below: on.Handles.Disk, Socket: filepath.Join(dir, "s")}
+	p, err := disk.Start(t.Context(), r.Own(), c, filepath.Join(dir, "log"))
+	if err != nil {
 		t.Skip(err)
 	}
-	t.Cleanup(func() {
-		cancel()
-		if err := <-over; err != nil {
-			t.Error(err)
-		}
-	})
-	on.Handles.Disk, on.Handles.Drive = c.Dir, disk.Socket(c.Socket)
-	if err := target.WaitUntil(ctx, time.Second, func() bool { return new(DiskSlow).Check(ctx, on) == nil }); err != nil {
-		t.Fatal(err)
-	}
+	t.Cleanup(func() { p.Stop(time.Second); os.RemoveAll(dir) })
+	on.Handles.Drive = &target.Drive{Dir: c.Dir, Socket: c.Socket}
 	return on
 }
 
@@ -121,7 +107,7 @@ func TestConformance(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			on := component(t, r, fmt.Sprintf("host%d", i))
 			if strings.HasPrefix(name, "disk ") && name != "disk full" {
-				on = driven(t, on)
+				on = driven(t, r, on)
 			}
 			if on.Handles.Cgroup == nil && !strings.HasPrefix(name, "disk") || name == "pids" && on.Handles.Cgroup.PIDs == "" {
 				t.Skip("this machine gives no such cgroup")
@@ -163,7 +149,7 @@ func state(ctx context.Context, on target.Component) (any, error) {
 			out["processes"] = fmt.Sprint(len(pids))
 		}
 	}
-	if on.Handles.Drive != "" {
+	if on.Handles.Drive != nil {
 		told, err := target.HasBeenTold[target.Disk](ctx, disk.Of(on), disk.Kind)
 		if err != nil {
 			return nil, err

@@ -1,15 +1,16 @@
 // Package disk puts a file system of livedrill's own (FUSE) between a component and its disk. It passes everything on, and does to each
-// access what it has been told: a disk in memory, for which the kernel has no brake, can so be slow or fail.
+// read, write and sync what it has been told: a disk in memory, for which the kernel has no brake, can so be slow or fail.
 package disk
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
 	"net/http"
 	"os"
-	"path/filepath"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -20,40 +21,54 @@ import (
 
 	"github.com/livedrill/livedrill/reports/record"
 	"github.com/livedrill/livedrill/target"
+	"github.com/livedrill/livedrill/target/hosts"
 )
 
-// Kind is what a component's disk calls itself where it takes orders.
+// Kind is what a component's disk calls itself where it takes orders, and as a part of the platform.
 const Kind = "disk"
-
-// Socket is where the disk of a component takes orders that has its own socket elsewhere.
-func Socket(component string) string { return component + "-disk" }
 
 // Of is a component's disk, as something that can be told what to do.
 func Of(c target.Component) target.Component {
-	return target.Component{Name: c.Name + "'s disk", Kind: Kind, Socket: c.Handles.Drive}
+	if c.Handles.Drive == nil {
+		return target.Component{Name: c.Name}
+	}
+	return target.Component{Name: c.Name + "'s disk", Kind: Kind, Socket: c.Handles.Drive.Socket}
 }
 
-// Behind runs a component behind its disk: do begins when the disk is there, and the disk is there until do has ended.
-func Behind(ctx context.Context, c target.Config, do func(context.Context, target.Config) error) error {
-	if c.Below == "" {
-		return do(ctx, c)
+// Start starts the disk of a component, and returns when it is there: its files are in the directory c.Dir, and what they are made of is in
+// c.Below. It is a process of the range's own: a component that waits for its disk can be killed only while another process holds the disk's
+// other end, and a disk that is broken stays so when the component is started again.
+func Start(ctx context.Context, own *hosts.Host, c target.Config, log string) (*hosts.Process, error) {
+	text, err := json.Marshal(c)
+	if err != nil {
+		return nil, err
 	}
-	over, end := context.WithCancel(context.WithoutCancel(ctx))
-	defer end()
-	d := &drive{over: over}
+	file := c.Socket + ".json"
+	if err := errors.Join(os.MkdirAll(c.Dir, 0o755), os.WriteFile(file, text, 0o600)); err != nil {
+		return nil, fmt.Errorf("start %s: %w", c.Name, err)
+	}
+	p, err := own.Start(hosts.Command{Name: c.Name, Path: "/proc/self/exe", Args: []string{"serve", Kind, "--config", file}, Log: log})
+	if err != nil {
+		return nil, err
+	}
+	there := target.Component{Name: c.Name, Kind: Kind, Socket: c.Socket}
+	if err := target.WaitUntil(ctx, 10*time.Second, func() bool { return p.Failed() != nil || there.Healthy(ctx) == nil }); err == nil && p.Failed() == nil {
+		return p, nil
+	}
+	p.Stop(0)
+	words, _ := os.ReadFile(log) // nothing: it had nothing to say
+	return nil, fmt.Errorf("%s: %s (a disk that can be slow or fail needs FUSE: /dev/fuse, and a kernel that lets a range mount it)", c.Name, bytes.TrimSpace(words))
+}
+
+// Serve is the disk until ctx ends. It must touch nothing in its own directory: who waits for himself cannot even be killed.
+func Serve(ctx context.Context, c target.Config) error {
+	d := &drive{over: ctx}
 	if err := d.mount(c); err != nil {
-		return fmt.Errorf("%s: its disk: %w (one that can be slow or fail needs FUSE: /dev/fuse, and a kernel that lets a range mount it)", c.Name, err)
+		return err
 	}
 	mux := http.NewServeMux()
 	d.told.Handle(mux)
-	err := target.Together(ctx,
-		func(ctx context.Context) error {
-			defer end() // no access waits any longer
-			return do(ctx, c)
-		},
-		func(context.Context) error { // what is slow stays so, and can be told so, to the component's last access
-			return record.NewMetrics().Serve(over, Socket(c.Socket), mux, func(context.Context) error { return nil })
-		})
+	err := record.NewMetrics().Serve(ctx, c.Socket, mux, func(context.Context) error { return nil })
 	return errors.Join(err, unix.Unmount(c.Dir, unix.MNT_DETACH)) // whoever still has a file open there
 }
 
@@ -70,18 +85,11 @@ const most = 1 << 19
 
 // mount shows the files of another directory in the component's.
 func (d *drive) mount(c target.Config) error {
-	var at unix.Statfs_t
-	if err := unix.Statfs(c.Dir, &at); errors.Is(err, unix.ENOTCONN) { // a process was killed that had one
-		if err := unix.Unmount(c.Dir, unix.MNT_DETACH); err != nil {
-			return err
-		}
-	}
 	var its syscall.Stat_t
 	if err := syscall.Stat(c.Below, &its); err != nil {
 		return err
 	}
-	// The file system's end in this process is closed when the process ends, and with it every access that still waits. go-fuse's own way to
-	// mount lets programs inherit it: one that is killed then waits for itself.
+	// Whoever holds this end keeps every access waiting: no program may inherit it, as go-fuse's own way to mount would let it.
 	fd, err := unix.Open("/dev/fuse", unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return fmt.Errorf("/dev/fuse: %w", err)
@@ -98,21 +106,9 @@ func (d *drive) mount(c target.Config) error {
 	_, err = fs.Mount(fmt.Sprintf("/dev/fd/%d", fd), root, &fs.Options{AttrTimeout: &remember, EntryTimeout: &remember,
 		MountOptions: fuse.MountOptions{MaxWrite: most, DisableXAttrs: true}})
 	if err != nil {
-		return errors.Join(err, unix.Unmount(c.Dir, unix.MNT_DETACH))
+		err = errors.Join(err, unix.Unmount(c.Dir, unix.MNT_DETACH))
 	}
-	return polled(c.Dir)
-}
-
-// polled lets the kernel learn that files are not to be polled here. Go's runtime polls each that it opens, in a way that stops the process,
-// which would have to answer.
-func polled(dir string) error {
-	path := filepath.Join(dir, ".livedrill-polled")
-	fd, err := unix.Open(path, unix.O_CREAT|unix.O_RDWR|unix.O_CLOEXEC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
-	return errors.Join(err, unix.Close(fd), unix.Unlink(path))
+	return err
 }
 
 func (d *drive) node(below *fs.LoopbackRoot) *node {
@@ -145,6 +141,13 @@ func (n *node) Create(ctx context.Context, name string, flags, mode uint32, out 
 	return child, opened, kernel, errno
 }
 
+// Tmpfile makes a file without a name and opens it.
+func (n *node) Tmpfile(ctx context.Context, flags, mode uint32, out *fuse.EntryOut) (*fs.Inode, fs.FileHandle, uint32, syscall.Errno) {
+	child, opened, kernel, errno := n.LoopbackNode.Tmpfile(ctx, flags&^unix.O_DIRECT, mode, out)
+	opened, kernel, errno = n.drive.behind(opened, kernel, errno)
+	return child, opened, kernel, errno
+}
+
 func (d *drive) behind(opened fs.FileHandle, kernel uint32, errno syscall.Errno) (fs.FileHandle, uint32, syscall.Errno) {
 	if below, ok := opened.(*fs.LoopbackFile); ok {
 		opened = &file{below, d}
@@ -160,6 +163,14 @@ type file struct {
 
 // PassthroughFd gives the kernel nothing by which it could do without the drive.
 func (*file) PassthroughFd() (int, bool) { return 0, false }
+
+// Allocate passes a write on that has no bytes yet.
+func (f *file) Allocate(ctx context.Context, off, size uint64, mode uint32) syscall.Errno {
+	if told := f.drive.wait(); hit(&f.drive.writes, told.Writes) {
+		return syscall.EIO
+	}
+	return f.LoopbackFile.Allocate(ctx, off, size, mode)
+}
 
 // Read passes a read on.
 func (f *file) Read(ctx context.Context, into []byte, off int64) (fuse.ReadResult, syscall.Errno) {

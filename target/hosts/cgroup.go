@@ -6,7 +6,9 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
+	"syscall"
 
 	"github.com/livedrill/livedrill/target"
 )
@@ -161,7 +163,7 @@ func GroupOf(name string) target.Cgroup {
 	return g
 }
 
-// RemoveGroup removes a group and all below it. Its processes must be gone.
+// RemoveGroup removes a group and all below it. Whoever is still in there has outlived the range that he belonged to, and is killed.
 func RemoveGroup(g target.Cgroup) error {
 	var errs []error
 	for _, dir := range directories(g) {
@@ -172,12 +174,24 @@ func RemoveGroup(g target.Cgroup) error {
 		errs = append(errs, err)
 		for _, e := range entries {
 			if e.IsDir() {
+				if strings.HasPrefix(filepath.Base(dir), "livedrill-") {
+					killAll(filepath.Join(dir, e.Name()))
+				}
 				errs = append(errs, removeIfThere(filepath.Join(dir, e.Name())))
 			}
 		}
 		errs = append(errs, removeIfThere(dir))
 	}
 	return errors.Join(errs...)
+}
+
+func killAll(group string) {
+	text, _ := os.ReadFile(filepath.Join(group, "cgroup.procs")) // it is gone, with all in it
+	for _, field := range strings.Fields(string(text)) {
+		if pid, err := strconv.Atoi(field); err == nil && pid > 1 {
+			_ = syscall.Kill(pid, syscall.SIGKILL) // it has ended meanwhile
+		}
+	}
 }
 
 func removeIfThere(dir string) error {

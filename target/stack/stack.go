@@ -48,6 +48,8 @@ type Stack struct {
 	processes map[string]*hosts.Process
 	files     map[string]string
 	hosts     map[string]*hosts.Host
+	own       *hosts.Host       // the range itself, for what is no component
+	drives    []*hosts.Process  // disks that can be told what to do
 	names     map[string]string // of all hosts, with their addresses
 	asked     bool              // they are asked for, and stand in no file
 	wg        sync.WaitGroup
@@ -57,7 +59,7 @@ type Stack struct {
 // Up starts every component and returns when all are healthy. On error everything that was started is stopped again.
 func Up(ctx context.Context, r *hosts.Range, o Options) (_ *Stack, err error) {
 	s := &Stack{options: o, platform: target.Platform{Profile: o.Profile, Secrets: o.Secrets, Canary: o.share()},
-		processes: map[string]*hosts.Process{}, files: map[string]string{}, hosts: map[string]*hosts.Host{}, names: map[string]string{}}
+		own: r.Own(), processes: map[string]*hosts.Process{}, files: map[string]string{}, hosts: map[string]*hosts.Host{}, names: map[string]string{}}
 	for _, p := range o.layout() {
 		if s.hosts[p.name], err = r.AddHost(p.name); err != nil {
 			return nil, err
@@ -91,7 +93,7 @@ func Up(ctx context.Context, r *hosts.Range, o Options) (_ *Stack, err error) {
 		}
 	}()
 	for _, p := range o.layout() {
-		if err := s.start(p, encoders); err != nil {
+		if err := s.start(ctx, p, encoders); err != nil {
 			return nil, err
 		}
 		if p.kind == "dns" { // nginx gives up at once when a name is unknown
@@ -112,7 +114,7 @@ func (o Options) share() float64 {
 }
 
 // start makes a component's configuration and starts its process.
-func (s *Stack) start(p place, encoders target.Cgroup) error {
+func (s *Stack) start(ctx context.Context, p place, encoders target.Cgroup) error {
 	host := s.hosts[p.name]
 	kind, _ := FindKind(p.kind)
 	c, _ := s.options.Config(p.name)
@@ -142,15 +144,22 @@ func (s *Stack) start(p place, encoders target.Cgroup) error {
 	if host.Cgroup.Version > 0 {
 		component.Handles.Cgroup = &host.Cgroup
 	}
-	of := c.Dir
+	component.Handles.Disk = c.Dir
 	if slices.Contains(s.options.Drives, p.name) {
-		c.Below = filepath.Join(hosts.Base, "below", p.name)
-		of, component.Handles.Drive = c.Below, disk.Socket(c.Socket)
+		component.Handles.Disk = filepath.Join(hosts.Base, "below", p.name)
 	}
-	if err := errors.Join(os.MkdirAll(c.Dir, 0o755), hosts.MakeDisk(of)); err != nil {
+	if err := hosts.MakeDisk(component.Handles.Disk); err != nil {
 		return fmt.Errorf("start %s: %w", p.name, err)
 	}
-	component.Handles.Disk = c.Dir
+	if component.Handles.Disk != c.Dir {
+		drive := target.Config{Name: "disk-" + p.name, Dir: c.Dir, Below: component.Handles.Disk, Socket: c.Socket + "-disk"}
+		process, err := disk.Start(ctx, s.own, drive, s.logOf(drive.Name))
+		if err != nil {
+			return err
+		}
+		s.drives = append(s.drives, process)
+		component.Handles.Drive = &target.Drive{Dir: drive.Dir, Socket: drive.Socket}
+	}
 	text, err := json.Marshal(c)
 	if err != nil {
 		return fmt.Errorf("start %s: %w", p.name, err)
@@ -273,6 +282,9 @@ func (s *Stack) Down() {
 		wg.Go(func() { p.Stop(3 * time.Second) })
 	}
 	wg.Wait()
+	for _, p := range s.drives { // somebody may still have waited for one
+		p.Stop(time.Second)
+	}
 }
 
 func (s *Stack) logOf(name string) string { return filepath.Join(s.options.LogDir, name+".log") }

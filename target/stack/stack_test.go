@@ -1,10 +1,11 @@
 package stack
 
 import (
-	"context"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/livedrill/livedrill/target"
 	"github.com/livedrill/livedrill/target/disk"
@@ -54,7 +55,7 @@ func TestInventory(t *testing.T) {
 // TestConformance runs every kind of component through the promises, with a real MariaDB and a real Redis beside it, and with a disk that
 // can be told what to do: whatever a real server does with its files, that has to pass on.
 func TestConformance(t *testing.T) {
-	hoststest.Range(t)
+	r := hoststest.Range(t)
 	const addr = hosts.BridgeAddr
 	peers := map[string]string{"mariadb:3306": addr + ":3306", "redis:6379": addr + ":6379", "gateway:8080": addr + ":8080",
 		"origin:8080": addr + ":8080", "transcode:8080": addr + ":8080", "edge-north:8080": addr + ":8080",
@@ -75,22 +76,26 @@ func TestConformance(t *testing.T) {
 					defer targettest.Start(t, kind.Serve, targettest.Config(t, name, name, addr, peers))()
 				}
 			}
-			c := targettest.Config(t, k.Name, k.Name, addr, peers)
-			c.Below = below(t)
-			targettest.Run(t, func(ctx context.Context, c target.Config) error { return disk.Behind(ctx, c, k.Serve) }, c)
+			targettest.Run(t, k.Serve, behind(t, r, targettest.Config(t, k.Name, k.Name, addr, peers)))
 		})
 	}
 }
 
-// below is a directory to be shown through a disk of a component's own; empty: this machine has no FUSE.
-func below(t *testing.T) string {
+// behind puts a component's files behind a disk of its own, where this machine has FUSE.
+func behind(t *testing.T, r *hosts.Range, c target.Config) target.Config {
 	dir := t.TempDir()
-	c := target.Config{Name: "try", Dir: t.TempDir(), Below: dir, Socket: filepath.Join(t.TempDir(), "s")}
-	if err := disk.Behind(t.Context(), c, func(context.Context, target.Config) error { return nil }); err != nil {
-		t.Log(err)
-		return ""
+	seen := target.Config{Name: "disk-" + c.Name, Dir: filepath.Join(dir, "seen"), Below: filepath.Join(dir, "below"), Socket: filepath.Join(c.Dir, "disk")}
+	if err := os.Mkdir(seen.Below, 0o755); err != nil {
+		t.Fatal(err)
 	}
-	return dir
+	p, err := disk.Start(t.Context(), r.Own(), seen, filepath.Join(dir, "log"))
+	if err != nil {
+		t.Log(err)
+		return c
+	}
+	t.Cleanup(func() { p.Stop(time.Second) })
+	c.Dir = seen.Dir
+	return c
 }
 
 // TestLayout holds the layout to the kinds.

@@ -80,8 +80,12 @@ func (a *app) keep(ctx context.Context, order keepOrder, tell *os.File) error {
 	if err != nil {
 		return err
 	}
+	drives, err := json.Marshal(order.Drives) // JSON is YAML
+	if err != nil {
+		return err
+	}
 	now := time.Now()
-	o := scenarios.Orders{File: "hands-on.yaml", Text: []byte(handsOn), Profile: order.Profile, TimeScale: 1, Ordered: now, Keep: true, Sets: []string{"target.drives=[" + strings.Join(order.Drives, ", ") + "]"},
+	o := scenarios.Orders{File: "hands-on.yaml", Text: []byte(handsOn), Profile: order.Profile, TimeScale: 1, Ordered: now, Keep: true, Sets: []string{"target.drives=" + string(drives)},
 		Version: version(), ID: scenarios.NewID("range-"+order.Name, now), Cache: cache}
 	o.Dir = filepath.Join(cache, "ranges", o.ID)
 	launch, err := scenarios.Prepare(ctx, o)

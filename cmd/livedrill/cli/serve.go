@@ -22,6 +22,9 @@ func (a *app) serve() *cobra.Command {
 	c := &cobra.Command{Use: "serve KIND --config FILE", Short: "Run one component of the bundled platform (used by the range)",
 		Hidden: true, Args: cobra.ExactArgs(1), RunE: func(c *cobra.Command, args []string) error {
 			kind, ok := stack.FindKind(args[0])
+			if args[0] == disk.Kind {
+				kind, ok = stack.Kind{Serve: disk.Serve}, true
+			}
 			if !ok {
 				return usage(fmt.Errorf("no component of kind %q", args[0]))
 			}
@@ -29,7 +32,7 @@ func (a *app) serve() *cobra.Command {
 			if err != nil {
 				return usage(err)
 			}
-			if err := disk.Behind(c.Context(), cfg, kind.Serve); err != nil {
+			if err := kind.Serve(c.Context(), cfg); err != nil {
 				return internal(err)
 			}
 			return nil

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"text/tabwriter"
 	"time"
@@ -75,6 +76,11 @@ func (a *app) targetUp() *cobra.Command {
 			}
 			if ip := net.ParseIP(expose); expose != "" && (ip == nil || !ip.IsLoopback()) {
 				return usage(fmt.Errorf("--expose %s: is no loopback address: a range is not opened to a network", expose))
+			}
+			for _, name := range drives {
+				if !slices.ContainsFunc(stack.Components(), func(c target.Component) bool { return c.Name == name }) {
+					return usage(fmt.Errorf("--drives: no component %q: livedrill target config --json lists them", name))
+				}
 			}
 			s, err := a.startKeeper(c.Context(), keepOrder{name, profile, expose, drives})
 			if err != nil {

@@ -3,12 +3,17 @@ package hoststest
 
 import (
 	"bytes"
+	"context"
 	"flag"
 	"fmt"
 	"os"
+	"os/signal"
+	"syscall"
 	"testing"
 	"time"
 
+	"github.com/livedrill/livedrill/target"
+	"github.com/livedrill/livedrill/target/disk"
 	"github.com/livedrill/livedrill/target/hosts"
 )
 
@@ -22,6 +27,9 @@ const marker = "LIVEDRILL_TEST_IN_RANGE"
 // Main runs all tests of a package inside a range. TestMain calls it and nothing else. Where the machine allows no range,
 // the tests are run outside, and those that need one skip with the reason.
 func Main(m *testing.M) {
+	if len(os.Args) == 5 && os.Args[1] == "serve" && os.Args[2] == disk.Kind { // a test has started a disk
+		os.Exit(beDisk(os.Args[4]))
+	}
 	flag.Parse()
 	if os.Getenv(marker) != "" {
 		os.Exit(inner(m))
@@ -49,6 +57,20 @@ func Main(m *testing.M) {
 		os.Exit(1)
 	}
 	os.Exit(session.ExitCode())
+}
+
+func beDisk(config string) int {
+	c, err := target.ReadConfig(config)
+	if err == nil {
+		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+		defer stop()
+		err = disk.Serve(ctx, c)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return 0
 }
 
 // current is the range of this test binary.
