@@ -21,7 +21,6 @@ const (
 	low          = time.Second // a buffer below this runs low
 	holdBack     = 3           // segments behind the live edge at which a player begins (RFC 8216, 6.3.3)
 	tooFar       = 8           // segments behind the live edge at which it jumps forward
-	pollEvery    = 500 * time.Millisecond
 	fetchLimit   = 4 * time.Second
 	segmentLimit = 32 << 20
 )
@@ -42,11 +41,12 @@ type viewer struct {
 	low    bool
 	client *http.Client
 
-	playlist string // address of the rendition
-	at       string // edge that it is at
-	next     uint64 // number of the next segment
-	have     bool   // next is known
-	jumped   bool   // it does not follow the segment before
+	playlist string        // address of the rendition
+	at       string        // edge that it is at
+	target   time.Duration // length of the playlist's longest segment
+	next     uint64        // number of the next segment
+	have     bool          // next is known
+	jumped   bool          // it does not follow the segment before
 }
 
 func (l *Load) newViewer(s *audience.Session, n numbers) *viewer {
@@ -65,6 +65,7 @@ func (v *viewer) watch(ctx context.Context) error {
 	wg.Go(func() { v.Follow(ctx, func(now time.Time) bool { return v.Left(now) < low }) })
 	progress := time.Now()
 	for ctx.Err() == nil {
+		asked := time.Now()
 		got, err := v.step(ctx)
 		if got {
 			progress = time.Now()
@@ -73,10 +74,14 @@ func (v *viewer) watch(ctx context.Context) error {
 		if now.Sub(progress) > time.Duration(v.House.Patience) && v.Left(now) == 0 {
 			return audience.ErrLost
 		}
-		if err != nil {
+		// A playlist is asked for again after a segment's length, or after half of one if there was nothing new (RFC 8216, 6.3.4).
+		switch {
+		case err != nil:
 			target.Wait(ctx, 250*time.Millisecond)
-		} else if !got {
-			target.Wait(ctx, pollEvery)
+		case got:
+			target.Wait(ctx, time.Until(asked.Add(v.target)))
+		default:
+			target.Wait(ctx, time.Until(asked.Add(v.target/2)))
 		}
 	}
 	return nil
@@ -105,6 +110,10 @@ func (v *viewer) step(ctx context.Context) (got bool, err error) {
 	items, err := parseMedia(text)
 	if err != nil || len(items) == 0 {
 		return false, err
+	}
+	v.target = 250 * time.Millisecond // at least
+	for _, i := range items {
+		v.target = max(v.target, min(i.duration, 10*time.Second))
 	}
 	last := items[len(items)-1].number
 	// A number far beyond the list's end: the stream began anew.
