@@ -66,6 +66,9 @@ func startOf(pid int) (string, error) {
 	if len(fields) < 20 {
 		return "", fmt.Errorf("/proc/%d/stat: %d fields", pid, len(fields))
 	}
+	if fields[0] == "Z" || fields[0] == "X" {
+		return "", fmt.Errorf("process %d has ended, and nobody has asked how", pid)
+	}
 	return strings.TrimSpace(string(boot)) + "/" + fields[19], nil
 }
 
