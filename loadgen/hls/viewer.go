@@ -50,7 +50,7 @@ type viewer struct {
 }
 
 func (l *Load) newViewer(s *audience.Session, n numbers) *viewer {
-	return &viewer{Session: s, n: n, low: s.Rand.Float64() < float64(l.Low),
+	return &viewer{Session: s, n: n, low: s.Rand.Float64() < float64(l.Low), target: time.Second, // until a playlist has a segment
 		client: &http.Client{CheckRedirect: loadgen.Stay, Transport: &http.Transport{MaxIdleConnsPerHost: 1, DisableCompression: true}}}
 }
 
