@@ -47,11 +47,11 @@ func (f *DiskErrors) Inject(ctx context.Context, on target.Component) error {
 	return injectors.Tell(ctx, disk.Of(on), disk.Kind, order)
 }
 
-// Effect reads and writes a page a hundred times each, and counts what fails. It bites when both shares are within four standard errors of
-// what was asked for: the component's own accesses come between.
+// Effect reads and writes a page a hundred times each or more, so that four should fail, and counts what does. It bites when both shares are
+// within four standard errors of what was asked for, the component's own accesses come between, and something fails at all.
 func (f *DiskErrors) Effect(ctx context.Context, on target.Component) (injectors.Measured, error) {
-	const n = 100
-	m := injectors.Measured{N: n, Asked: map[string]float64{}, Is: map[string]float64{}, Bites: true, Clean: true}
+	n := max(100, int(math.Ceil(4/float64(f.Share))))
+	m := injectors.Measured{N: uint64(n), Asked: map[string]float64{}, Is: map[string]float64{}, Bites: true, Clean: true}
 	err := prepared(ctx, on, func() error {
 		for name, p := range map[string]probe{"reads": reads(on), "writes": writes(on)} {
 			count, err := p.failed(ctx, n)
@@ -62,9 +62,9 @@ func (f *DiskErrors) Effect(ctx context.Context, on target.Component) (injectors
 			if f.Of == "all" || f.Of == name {
 				asked = float64(f.Share)
 			}
-			is := float64(count) / n
+			is := float64(count) / float64(n)
 			m.Asked["failed_"+name+"_ratio"], m.Is["failed_"+name+"_ratio"] = asked, is
-			m.Bites = m.Bites && math.Abs(is-asked) <= 4*math.Sqrt(asked*(1-asked)/n)
+			m.Bites = m.Bites && (count > 0) == (asked > 0) && math.Abs(is-asked) <= 4*math.Sqrt(asked*(1-asked)/float64(n))
 			m.Clean = m.Clean && count == 0
 		}
 		return nil
