@@ -62,6 +62,7 @@ func (d *drill) lengthen(ctx context.Context) error {
 			return err
 		}
 		delay := network.Delay{By: p.RTT, Jitter: p.Jitter, Distribution: "uniform", Seed: d.story.Seed}
+		delay.Direction = network.To
 		if err := delay.Check(ctx, on); err != nil {
 			return fmt.Errorf("path of %s: %w", region, err)
 		}

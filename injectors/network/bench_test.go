@@ -15,7 +15,7 @@ func BenchmarkOrder(b *testing.B) {
 	r := hoststest.Range(b)
 	for name, fault := range map[string]injectors.Fault{
 		"loss": &Loss{Share: 0.2, Direction: Both, Burst: 1}, "partition": &Partition{Direction: Both}, "reset": &Reset{Share: 1},
-		"rate": &Rate{To: 2e6}, "delay": &Delay{By: unit.Duration(50 * time.Millisecond), Distribution: "uniform"},
+		"rate": &Rate{To: 2e6}, "delay": &Delay{queued: queued{To}, By: unit.Duration(50 * time.Millisecond), Distribution: "uniform"},
 		"flap": &Flap{Every: unit.Duration(2 * time.Second), Down: 0.5},
 	} {
 		host, err := r.AddHost("bench-" + name)

@@ -2,52 +2,75 @@ package network
 
 import (
 	"net"
+	"net/netip"
 	"slices"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/livedrill/livedrill/target"
-	"github.com/livedrill/livedrill/target/hosts"
 )
 
 // copySource is the sender's address on the frames of second copies: they are not queued again.
 var copySource = net.HardwareAddr{0x02, 0x1d, 0x77, 0x00, 0x00, 0x02}
 
-// copier puts second copies of packets on the host's link, from the bridge's end.
+// copier puts second copies of packets on the host's link, from the end that they came from.
 type copier struct {
-	fd     int
-	to     unix.SockaddrLinklayer
-	header []byte
+	fd   int
+	from end
+	to   unix.SockaddrLinklayer
+	macs map[[4]byte]net.HardwareAddr // of receivers, by address
 }
 
-func newCopier(on *target.Network) (copier, error) {
-	var c copier
-	var mac net.HardwareAddr
-	if err := hosts.InNamespace(on.Namespace, func() error {
-		l, err := netlink.LinkByName(on.Device)
-		if err == nil {
-			mac = l.Attrs().HardwareAddr
+// newCopier makes copies of what comes in at an end of the link: they go out at the other.
+func newCopier(on *target.Network, in end) (copier, error) {
+	c := copier{macs: map[[4]byte]net.HardwareAddr{}}
+	for _, e := range ends(on) {
+		if e != in {
+			c.from = e
 		}
-		return err
-	}); err != nil {
-		return c, err
 	}
-	err := hosts.InNamespace(on.Bridge, func() error {
-		l, err := netlink.LinkByName(on.Port)
-		if err != nil {
-			return err
+	if in.device == on.Device { // the host is the receiver
+		if err := in.inside(func(l netlink.Link) error {
+			c.macs[netip.MustParseAddr(on.Addr).As4()] = l.Attrs().HardwareAddr
+			return nil
+		}); err != nil {
+			return c, err
 		}
+	}
+	err := c.from.inside(func(l netlink.Link) (err error) {
 		c.to = unix.SockaddrLinklayer{Ifindex: l.Attrs().Index, Halen: 6}
 		c.fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
 		return err
 	})
-	c.header = append(append(append(c.header, mac...), copySource...), 0x08, 0x00)
 	return c, err
 }
 
+// receiver finds the hardware address that the packet goes to: a host that sends has its neighbours' already.
+func (c copier) receiver(data []byte) net.HardwareAddr {
+	addr := [4]byte(data[16:20]) // destination (RFC 791, 3.1)
+	if mac, ok := c.macs[addr]; ok {
+		return mac
+	}
+	_ = c.from.inside(func(l netlink.Link) error { // a copy that finds no way shows in the probe
+		list, err := netlink.NeighList(l.Attrs().Index, netlink.FAMILY_V4)
+		for _, n := range list {
+			if ip := n.IP.To4(); ip != nil && len(n.HardwareAddr) == 6 {
+				c.macs[[4]byte(ip)] = n.HardwareAddr
+			}
+		}
+		return err
+	})
+	return c.macs[addr]
+}
+
 func (c copier) send(data []byte) {
-	_ = unix.Sendto(c.fd, append(slices.Clone(c.header), data...), 0, &c.to) // one that is lost shows in the probe
+	if len(data) < 20 {
+		return
+	}
+	if mac := c.receiver(data); mac != nil {
+		_ = unix.Sendto(c.fd, slices.Concat(mac, copySource, []byte{0x08, 0x00}, data), 0, &c.to) // one that is lost shows in the probe
+	}
 }
 
 // Close closes the copier's socket.

@@ -13,11 +13,11 @@ import (
 	"github.com/livedrill/livedrill/target/unit"
 )
 
-// Delay makes a path longer: every packet that comes to the host is held for a time. A round trip through the host grows by
-// the delay once. With jitter each packet has a delay of its own, and may overtake others, as with netem.
+// Delay makes a path longer: every packet that comes to the host, or from it, is held for a time. A round trip through the host grows by
+// the delay once, or twice where both directions are longer. With jitter each packet has a delay of its own, and may overtake others, as with netem.
 type Delay struct {
 	queued
-	By           unit.Duration `json:"delay" help:"time that every packet to the host is held"`
+	By           unit.Duration `json:"delay" help:"time that every packet is held"`
 	Jitter       unit.Duration `json:"jitter" help:"how far single packets are from that: half the width, or the standard deviation"`
 	Distribution string        `json:"distribution" help:"of the jitter: uniform, normal, or pareto (a long tail)"`
 	Correlation  unit.Ratio    `json:"correlation" help:"how much of a packet's jitter is that of the one before"`
@@ -42,7 +42,7 @@ func (f *Delay) Validate() error {
 
 // Inject is part of injectors.Fault.
 func (f *Delay) Inject(ctx context.Context, on target.Component) error {
-	return enqueue(ctx, on.Handles.Network, f.fates())
+	return f.enqueue(ctx, on.Handles.Network, f.fates)
 }
 
 // fates is the stream of delays.
@@ -81,23 +81,31 @@ func (f *Delay) quartiles() (median, width time.Duration) {
 	return time.Duration(f.By), width
 }
 
-// Effect sends packets to the host and looks at the time that they need. It bites when the median is what was asked for, within a
-// fifth or 5 ms, the width of the jitter within a third or 4 ms, and no queue overflowed; it is clean when the median is below half
-// of what was asked for.
+// Effect sends packets over the link and looks at the time that they need. It bites when the median is what was asked for, within a
+// fifth or 5 ms, the width of the jitter within a third or 4 ms, in each direction, and no queue overflowed; it is clean when the median is
+// below half of what was asked for.
 func (f *Delay) Effect(ctx context.Context, on target.Component) (injectors.Measured, error) {
 	asked, wide := f.quartiles()
-	toHost, drops, err := watched(ctx, on.Handles.Network, 2*asked)
+	seen, drops, err := f.watched(ctx, on.Handles.Network, 2*asked)
 	if err != nil {
 		return injectors.Measured{}, err
 	}
-	low, median, high := toHost.quartiles()
-	width := high - low
-	m := injectors.Measured{N: toHost.received, Asked: map[string]float64{"delay_seconds": asked.Seconds(), "jitter_width_seconds": wide.Seconds()},
-		Is: map[string]float64{"delay_seconds": median.Seconds(), "jitter_width_seconds": width.Seconds(), "loss_ratio": toHost.loss(), "queue_drops": float64(drops)}}
-	m.Bites = toHost.received > 0 && (median-asked).Abs() < max(asked/5, 5*time.Millisecond) && drops == 0 &&
-		(f.Jitter == 0 || (width-wide).Abs() < max(wide/3, 4*time.Millisecond))
-	m.Clean = toHost.received > 0 && median < asked/2 && toHost.loss() < 0.01
-	m.Reason = fmt.Sprintf("the delay of %d packets is %s, half of them within %s; %d were dropped by the queue", toHost.received,
-		median.Round(10*time.Microsecond), width.Round(10*time.Microsecond), drops)
+	m := injectors.Measured{Asked: map[string]float64{"delay_seconds": asked.Seconds(), "jitter_width_seconds": wide.Seconds()},
+		Is: map[string]float64{"queue_drops": float64(drops)}, Bites: drops == 0, Clean: true}
+	worst := time.Duration(-1)
+	for _, s := range seen {
+		low, median, high := s.quartiles()
+		width := high - low
+		m.N += s.received
+		m.Bites = m.Bites && s.received > 0 && (median-asked).Abs() < max(asked/5, 5*time.Millisecond) &&
+			(f.Jitter == 0 || (width-wide).Abs() < max(wide/3, 4*time.Millisecond))
+		m.Clean = m.Clean && s.received > 0 && median < asked/2 && s.loss() < 0.01
+		if off := (median - asked).Abs(); off > worst { // of two directions, that which is farther from what was asked for is told
+			worst = off
+			m.Is["delay_seconds"], m.Is["jitter_width_seconds"], m.Is["loss_ratio"] = median.Seconds(), width.Seconds(), s.loss()
+			m.Reason = fmt.Sprintf("the delay of %d packets is %s, half of them within %s; %d were dropped by the queue", s.received,
+				median.Round(10*time.Microsecond), width.Round(10*time.Microsecond), drops)
+		}
+	}
 	return m, nil
 }

@@ -14,11 +14,22 @@ type flow struct {
 	order          []uint32 // the packets' numbers as they arrived
 }
 
+func (f flow) offered() uint64 { return f.sent }
+func (f flow) arrived() uint64 { return f.received }
+
 func (f flow) loss() float64 {
 	if f.sent == 0 || f.received > f.sent {
 		return 0
 	}
 	return float64(f.sent-f.received) / float64(f.sent)
+}
+
+// total adds up what the flows have of something.
+func total(flows []flow, count func(flow) uint64) (n uint64) {
+	for _, f := range flows {
+		n += count(f)
+	}
+	return n
 }
 
 // rate is the rate at which bytes arrived, in bits per second.

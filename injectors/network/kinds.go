@@ -17,18 +17,18 @@ var Kinds = []injectors.Kind{
 		Takes: "packets", Default: func() injectors.Fault { return &Reset{Share: 1} }},
 	{Name: "network.blackhole", Summary: "a host is dead, in one of four ways", BackEnds: []string{"nftables", "tbf", "SIGKILL"},
 		Takes: "packets", Default: func() injectors.Fault { return &Blackhole{How: "blackholed"} }},
-	{Name: "network.delay", Summary: "the path to a host becomes longer, evenly or with jitter", BackEnds: []string{"nfqueue"},
+	{Name: "network.delay", Summary: "the path to or from a host becomes longer, evenly or with jitter", BackEnds: []string{"nfqueue"},
 		Takes: "queue", Default: func() injectors.Fault {
-			return &Delay{By: unit.Duration(50 * time.Millisecond), Distribution: "uniform", Seed: 1}
+			return &Delay{queued: queued{To}, By: unit.Duration(50 * time.Millisecond), Distribution: "uniform", Seed: 1}
 		}},
-	{Name: "network.reorder", Summary: "some packets to a host are overtaken by others", BackEnds: []string{"nfqueue"},
+	{Name: "network.reorder", Summary: "some packets to or from a host are overtaken by others", BackEnds: []string{"nfqueue"},
 		Takes: "queue", Default: func() injectors.Fault {
-			return &Reorder{single: single{Share: 0.1, Seed: 1}, By: unit.Duration(20 * time.Millisecond)}
+			return &Reorder{single: single{queued{To}, 0.1, 1}, By: unit.Duration(20 * time.Millisecond)}
 		}},
-	{Name: "network.duplicate", Summary: "some packets to a host arrive twice", BackEnds: []string{"nfqueue"},
-		Takes: "queue", Default: func() injectors.Fault { return &Duplicate{single{Share: 0.1, Seed: 1}} }},
-	{Name: "network.corrupt", Summary: "some packets to a host arrive with a wrong bit, and are dropped for it", BackEnds: []string{"nfqueue"},
-		Takes: "queue", Default: func() injectors.Fault { return &Corrupt{single{Share: 0.1, Seed: 1}} }},
+	{Name: "network.duplicate", Summary: "some packets to or from a host arrive twice", BackEnds: []string{"nfqueue"},
+		Takes: "queue", Default: func() injectors.Fault { return &Duplicate{single{queued{To}, 0.1, 1}} }},
+	{Name: "network.corrupt", Summary: "some packets to or from a host arrive with a wrong bit, and are dropped for it", BackEnds: []string{"nfqueue"},
+		Takes: "queue", Default: func() injectors.Fault { return &Corrupt{single{queued{To}, 0.1, 1}} }},
 	{Name: "network.rate", Summary: "a link becomes narrow, in both directions", BackEnds: []string{"tbf"},
 		Takes: "width", Default: func() injectors.Fault { return &Rate{To: unit.Bitrate(2e6)} }},
 	{Name: "network.rate-trace", Summary: "a link's width swings as a mobile carrier's does", BackEnds: []string{"tbf"},

@@ -14,11 +14,11 @@ import (
 )
 
 // Loss loses packets: each by itself, in the kernel; or, with a burst above 1, several in a row (Gilbert's model: in its bad
-// state the link loses everything), packet by packet from a seeded stream, on the way to the host.
+// state the link loses everything), packet by packet from a seeded stream in each direction.
 type Loss struct {
 	Share     unit.Ratio `json:"loss" unit:"ratio" help:"share of packets that are lost in each direction"`
 	Direction Direction  `json:"direction" help:"both, to (the component) or from"`
-	Burst     float64    `json:"burst" unit:"packets" help:"mean number of packets lost in a row; above 1, direction must be to"`
+	Burst     float64    `json:"burst" unit:"packets" help:"mean number of packets lost in a row"`
 	Seed      uint64     `json:"seed" help:"of bursts: same seed, same packets"`
 }
 
@@ -40,8 +40,6 @@ func (f *Loss) Validate() error {
 	switch {
 	case !(f.Burst >= 1 && f.Burst <= 50):
 		errs = append(errs, fmt.Errorf("burst: %g is not between 1 and 50", f.Burst))
-	case f.Burst > 1 && f.Direction != To:
-		errs = append(errs, errors.New("burst: is made on the way to the component: direction: to"))
 	case f.Burst > 1 && float64(f.Share) > f.Burst/(1+f.Burst):
 		errs = append(errs, fmt.Errorf("loss: with bursts of %g, %s would leave no packet between two of them", f.Burst, f.Share))
 	}
@@ -54,7 +52,7 @@ func (f *Loss) BackEnd() string { return f.way().(injectors.BackEnded).BackEnd()
 // way is how packets are picked.
 func (f *Loss) way() common {
 	if f.Burst > 1 {
-		return queued{}
+		return queued{f.Direction}
 	}
 	return filtering{}
 }
@@ -82,7 +80,7 @@ func (f *Loss) Restore(ctx context.Context, on target.Component, was injectors.O
 // Inject is part of injectors.Fault.
 func (f *Loss) Inject(ctx context.Context, on target.Component) error {
 	if f.Burst > 1 {
-		return enqueue(ctx, on.Handles.Network, f.bursts())
+		return queued{f.Direction}.enqueue(ctx, on.Handles.Network, f.bursts)
 	}
 	return drop(on.Handles.Network, f.Direction, float64(f.Share))
 }
@@ -121,8 +119,13 @@ func (f *Loss) Effect(ctx context.Context, on target.Component) (injectors.Measu
 	m, seen, err := lossEffect(ctx, on, f.Direction, float64(f.Share), widen)
 	if err == nil && f.Burst > 1 {
 		// With k bursts in the probe their mean length has a relative error of about 1/√k: four of these, as above.
-		length := seen.burst()
-		bursts := float64(seen.sent-seen.received) / math.Max(length, 1)
+		length, lost := 0.0, 0.0
+		for _, s := range seen {
+			n := float64(s.sent - min(s.received, s.sent))
+			length, lost = length+s.burst()*n, lost+n
+		}
+		length /= math.Max(lost, 1)
+		bursts := lost / math.Max(length, 1)
 		m.Asked["burst_packets"], m.Is["burst_packets"] = f.Burst, length
 		if m.Bites && math.Abs(length-f.Burst) > 4*f.Burst/math.Sqrt(math.Max(bursts, 1))+0.2 {
 			m.Bites, m.Reason = false, fmt.Sprintf("%.1f packets were lost in a row, asked were %g", length, f.Burst)
@@ -131,11 +134,11 @@ func (f *Loss) Effect(ctx context.Context, on target.Component) (injectors.Measu
 	return m, err
 }
 
-// lossEffect measures the loss in both directions against what was asked for in one or both.
-func lossEffect(ctx context.Context, on target.Component, way Direction, asked, widen float64) (injectors.Measured, flow, error) {
+// lossEffect measures the loss in both directions against what was asked for in one or both, and gives the flows of those.
+func lossEffect(ctx context.Context, on target.Component, way Direction, asked, widen float64) (injectors.Measured, []flow, error) {
 	toHost, fromHost, err := probe(ctx, on.Handles.Network, probePackets, probeSize, probeTime)
 	if err != nil {
-		return injectors.Measured{}, toHost, err
+		return injectors.Measured{}, nil, err
 	}
 	m := injectors.Measured{Asked: map[string]float64{"loss_ratio": asked},
 		Is: map[string]float64{"to_host_loss_ratio": toHost.loss(), "from_host_loss_ratio": fromHost.loss()}, Bites: true, Clean: true}
@@ -167,5 +170,5 @@ func lossEffect(ctx context.Context, on target.Component, way Direction, asked, 
 	if !m.Clean && m.Reason == "" {
 		m.Reason = fmt.Sprintf("%.1f%% of %d packets are lost", m.Is["loss_ratio"]*100, m.N)
 	}
-	return m, toHost, nil
+	return m, way.of(toHost, fromHost), nil
 }

@@ -32,21 +32,27 @@ var faults = map[string]func() injectors.Fault{
 	"loss":         func() injectors.Fault { return &Loss{Share: 0.2, Direction: Both, Burst: 1} },
 	"loss one way": func() injectors.Fault { return &Loss{Share: 0.2, Direction: From, Burst: 1} },
 	"bursts":       func() injectors.Fault { return &Loss{Share: 0.3, Direction: To, Burst: 4, Seed: 7} },
+	"bursts from":  func() injectors.Fault { return &Loss{Share: 0.3, Direction: From, Burst: 4, Seed: 7} },
 	"partition":    func() injectors.Fault { return &Partition{Direction: To} },
 	"reset":        func() injectors.Fault { return &Reset{Share: 1} },
 	"blackhole":    func() injectors.Fault { return &Blackhole{How: "slow"} },
 	"delay": func() injectors.Fault {
-		return &Delay{By: unit.Duration(50 * time.Millisecond), Distribution: "uniform"}
+		return &Delay{queued: queued{To}, By: unit.Duration(50 * time.Millisecond), Distribution: "uniform"}
+	},
+	"delay both ways": func() injectors.Fault {
+		return &Delay{queued: queued{Both}, By: unit.Duration(30 * time.Millisecond), Distribution: "uniform"}
 	},
 	"jitter": func() injectors.Fault {
-		return &Delay{By: unit.Duration(60 * time.Millisecond), Jitter: unit.Duration(15 * time.Millisecond), Distribution: "normal"}
+		return &Delay{queued: queued{From}, By: unit.Duration(60 * time.Millisecond), Jitter: unit.Duration(15 * time.Millisecond), Distribution: "normal"}
 	},
 	"reorder": func() injectors.Fault {
-		return &Reorder{single: single{Share: 0.1}, By: unit.Duration(20 * time.Millisecond)}
+		return &Reorder{single: single{queued{Both}, 0.1, 0}, By: unit.Duration(20 * time.Millisecond)}
 	},
-	"duplicate": func() injectors.Fault { return &Duplicate{single{Share: 0.1}} },
-	"corrupt":   func() injectors.Fault { return &Corrupt{single{Share: 0.1}} },
-	"rate":      func() injectors.Fault { return &Rate{To: 2e6} },
+	"duplicate":           func() injectors.Fault { return &Duplicate{single{queued{To}, 0.1, 0}} },
+	"duplicate both ways": func() injectors.Fault { return &Duplicate{single{queued{Both}, 0.1, 0}} },
+	"corrupt":             func() injectors.Fault { return &Corrupt{single{queued{To}, 0.1, 0}} },
+	"corrupt from":        func() injectors.Fault { return &Corrupt{single{queued{From}, 0.1, 0}} },
+	"rate":                func() injectors.Fault { return &Rate{To: 2e6} },
 	"rate trace": func() injectors.Fault {
 		return &RateTrace{From: 1e6, To: 4e6, Step: unit.Duration(500 * time.Millisecond), Seed: 3}
 	},
@@ -55,7 +61,7 @@ var faults = map[string]func() injectors.Fault{
 
 // like names the case that stands for others when a process is killed: one rule in the kernel, one queue, one bucket.
 var like = map[string]string{"loss one way": "loss", "partition": "loss", "reset": "loss", "blackhole": "rate", "jitter": "delay", "reorder": "delay",
-	"duplicate": "delay", "corrupt": "delay", "bursts": "delay"}
+	"duplicate": "delay", "duplicate both ways": "delay both ways", "corrupt": "delay", "corrupt from": "delay both ways", "bursts": "delay", "bursts from": "delay both ways"}
 
 // TestConformance runs every network fault through the promises, on a link of its own.
 func TestConformance(t *testing.T) {
@@ -112,5 +118,5 @@ func linkState(ctx context.Context, n *target.Network) (any, error) {
 }
 
 func TestWithoutRights(t *testing.T) {
-	injectortest.AsUser(t, "^TestConformance$/^(loss|delay|rate)$/^(is|another|leaves_nothing_when_it_is)")
+	injectortest.AsUser(t, "^TestConformance$/^(loss|delay|delay_both_ways|rate)$/^(is|another|leaves_nothing_when_it_is)")
 }

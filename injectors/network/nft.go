@@ -62,7 +62,18 @@ func (d Direction) ingress(on *target.Network) []end {
 	return all
 }
 
-// tableOf names the table of one end; both ends of many links can be in one namespace.
+// of picks the flows of the direction.
+func (d Direction) of(toHost, fromHost flow) []flow {
+	switch d {
+	case To:
+		return []flow{toHost}
+	case From:
+		return []flow{fromHost}
+	}
+	return []flow{toHost, fromHost}
+}
+
+// tableOf names the table of one end, and marks its rules elsewhere; both ends of many links can be in one namespace.
 func tableOf(e end) string { return tableName + "-" + e.device }
 
 // inNamespace opens nftables in the end's namespace.

@@ -13,10 +13,10 @@ import (
 	"github.com/livedrill/livedrill/target/unit"
 )
 
-// single is what the faults have in common that pick single packets out of those that come to a host.
+// single is what the faults have in common that pick single packets out of those to or from a host.
 type single struct {
 	queued
-	Share unit.Ratio `json:"share" help:"share of the packets to the host"`
+	Share unit.Ratio `json:"share" help:"share of the packets"`
 	Seed  uint64     `json:"seed" help:"same seed, same packets"`
 }
 
@@ -39,6 +39,11 @@ func (f *single) pick(its fate) func() fate {
 	}
 }
 
+// some gives a share of the packets of the fault's direction a fate.
+func (f *single) some(ctx context.Context, on target.Component, its fate) error {
+	return f.enqueue(ctx, on.Handles.Network, func() func() fate { return f.pick(its) })
+}
+
 // proof holds a share that was seen against the one that was asked for: within four standard errors.
 func (f *single) proof(name string, hit, n, drops uint64) injectors.Measured {
 	asked, is := float64(f.Share), float64(hit)/float64(max(n, 1))
@@ -49,7 +54,7 @@ func (f *single) proof(name string, hit, n, drops uint64) injectors.Measured {
 	return m
 }
 
-// Reorder holds a share of the packets to the host, so that others overtake them.
+// Reorder holds a share of the packets to or from the host, so that others overtake them.
 type Reorder struct {
 	single
 	By unit.Duration `json:"by" help:"how long such a packet is held"`
@@ -65,35 +70,35 @@ func (f *Reorder) Validate() error {
 
 // Inject is part of injectors.Fault.
 func (f *Reorder) Inject(ctx context.Context, on target.Component) error {
-	return enqueue(ctx, on.Handles.Network, f.pick(fate{hold: time.Duration(f.By)}))
+	return f.some(ctx, on, fate{hold: time.Duration(f.By)})
 }
 
 // Effect counts the packets of a probe that arrive behind a later one.
 func (f *Reorder) Effect(ctx context.Context, on target.Component) (injectors.Measured, error) {
-	toHost, drops, err := watched(ctx, on.Handles.Network, time.Duration(f.By))
-	return f.proof("overtaken_ratio", toHost.overtaken(), toHost.received, drops), err
+	seen, drops, err := f.watched(ctx, on.Handles.Network, time.Duration(f.By))
+	return f.proof("overtaken_ratio", total(seen, flow.overtaken), total(seen, flow.arrived), drops), err
 }
 
-// Duplicate sends a share of the packets to the host twice.
+// Duplicate sends a share of the packets twice.
 type Duplicate struct{ single }
 
 // Inject is part of injectors.Fault.
 func (f *Duplicate) Inject(ctx context.Context, on target.Component) error {
-	return enqueue(ctx, on.Handles.Network, f.pick(fate{twice: true}))
+	return f.some(ctx, on, fate{twice: true})
 }
 
 // Effect counts the packets of a probe that arrive twice.
 func (f *Duplicate) Effect(ctx context.Context, on target.Component) (injectors.Measured, error) {
-	toHost, drops, err := watched(ctx, on.Handles.Network, 0)
-	return f.proof("duplicate_ratio", toHost.duplicates(), toHost.sent, drops), err
+	seen, drops, err := f.watched(ctx, on.Handles.Network, 0)
+	return f.proof("duplicate_ratio", total(seen, flow.duplicates), total(seen, flow.offered), drops), err
 }
 
-// Corrupt turns one bit in a share of the packets to the host. TCP and UDP find it by their checksum and drop the packet.
+// Corrupt turns one bit in a share of the packets. TCP and UDP find it by their checksum and drop the packet.
 type Corrupt struct{ single }
 
 // Inject is part of injectors.Fault.
 func (f *Corrupt) Inject(ctx context.Context, on target.Component) error {
-	return enqueue(ctx, on.Handles.Network, f.pick(fate{hurt: true}))
+	return f.some(ctx, on, fate{hurt: true})
 }
 
 // Effect counts the packets of a probe that do not arrive, and holds it against the kernel's own count of wrong checksums.
@@ -102,13 +107,14 @@ func (f *Corrupt) Effect(ctx context.Context, on target.Component) (injectors.Me
 	if err != nil {
 		return injectors.Measured{}, err
 	}
-	toHost, drops, err := watched(ctx, on.Handles.Network, 0)
+	seen, drops, err := f.watched(ctx, on.Handles.Network, 0)
 	if err != nil {
 		return injectors.Measured{}, err
 	}
 	after, err := wrongSums(on.Handles.Network)
-	lost := toHost.sent - toHost.received
-	m := f.proof("corrupt_ratio", lost, toHost.sent, drops)
+	sent := total(seen, flow.offered)
+	lost := sent - min(total(seen, flow.arrived), sent)
+	m := f.proof("corrupt_ratio", lost, sent, drops)
 	m.Is["wrong_checksums"] = after - before
 	if found := after - before; found < float64(lost) {
 		m.Bites = false
@@ -117,17 +123,21 @@ func (f *Corrupt) Effect(ctx context.Context, on target.Component) (injectors.Me
 	return m, err
 }
 
-// wrongSums is how many packets the host's kernel has dropped for their checksum (RFC 4113 and 4022, InCsumErrors).
+// wrongSums is how many packets both ends' kernels have dropped for their checksum (RFC 4113 and 4022, InCsumErrors).
 func wrongSums(on *target.Network) (n float64, err error) {
-	err = hosts.InNamespace(on.Namespace, func() error {
-		for _, protocol := range []string{"Udp", "Tcp"} {
-			v, err := hosts.Counter("/proc/thread-self/net/snmp", protocol, "InCsumErrors")
-			if err != nil {
-				return err
+	for _, e := range ends(on) {
+		if err := hosts.InNamespace(e.namespace, func() error {
+			for _, protocol := range []string{"Udp", "Tcp"} {
+				v, err := hosts.Counter("/proc/thread-self/net/snmp", protocol, "InCsumErrors")
+				if err != nil {
+					return err
+				}
+				n += v
 			}
-			n += v
+			return nil
+		}); err != nil {
+			return 0, err
 		}
-		return nil
-	})
-	return n, err
+	}
+	return n, nil
 }

@@ -2,8 +2,6 @@ package network
 
 import (
 	"bytes"
-	"cmp"
-	"container/heap"
 	"context"
 	"errors"
 	"fmt"
@@ -23,7 +21,7 @@ import (
 	"github.com/livedrill/livedrill/target/hosts"
 )
 
-// fate is what becomes of one packet that comes to a host.
+// fate is what becomes of one packet.
 type fate struct {
 	hold  time.Duration
 	lost  bool
@@ -32,37 +30,48 @@ type fate struct {
 }
 
 // queued is what every fault has in common that decides packet by packet, in user space (NFQUEUE). It acts where packets come
-// in at the receiver, so that the senders' own queues know nothing of it.
-type queued struct{}
+// in: at the receiver, or at the bridge if they are the host's own, so that the senders' queues know nothing of it.
+type queued struct {
+	Direction Direction `json:"direction" help:"of the packets: to (the component), from or both"`
+}
 
-// mark is how our rule is known among others, whoever looks.
-const mark = "livedrill"
-
-// queueLength is how many packets the queue holds: 6,500 a second for the longest delay.
+// queueLength is how many packets a queue holds: 6,500 a second for the longest delay.
 const queueLength = 65_535
 
-// iptables runs the program on the host's mangle table and returns what it prints.
-func iptables(ctx context.Context, on *target.Network, args ...string) (string, error) {
+// iptables runs the program on the mangle table of the end's namespace and returns what it prints.
+func (e end) iptables(ctx context.Context, args ...string) (string, error) {
 	var out, errs bytes.Buffer
 	cmd := exec.CommandContext(ctx, "iptables", append([]string{"-w", "2", "-t", "mangle"}, args...)...)
 	cmd.Stdout, cmd.Stderr = &out, &errs
-	if err := hosts.InNamespace(on.Namespace, cmd.Run); err != nil {
+	if err := hosts.InNamespace(e.namespace, cmd.Run); err != nil {
 		return "", fmt.Errorf("iptables %s: %w: %s", args[0], err, strings.TrimSpace(errs.String()))
 	}
 	return out.String(), nil
 }
 
-// rules lists our rules on the host, as iptables itself writes them.
-func rules(ctx context.Context, on *target.Network) ([][]string, error) {
-	text, err := iptables(ctx, on, "-S", "PREROUTING")
+// rules lists our rules for the end, as iptables itself writes them.
+func (e end) rules(ctx context.Context) ([][]string, error) {
+	text, err := e.iptables(ctx, "-S", "PREROUTING")
 	if err != nil {
 		return nil, err
 	}
 	var out [][]string
 	for line := range strings.Lines(text) {
-		if fields := strings.Fields(line); slices.Contains(fields, mark) && len(fields) > 2 {
+		if fields := strings.Fields(line); slices.Contains(fields, tableOf(e)) && len(fields) > 2 {
 			out = append(out, fields)
 		}
+	}
+	return out, nil
+}
+
+// rules lists our rules for both ends of a link.
+func rules(ctx context.Context, on *target.Network) (out [][]string, err error) {
+	for _, e := range ends(on) {
+		list, err := e.rules(ctx)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, list...)
 	}
 	return out, nil
 }
@@ -71,16 +80,34 @@ func rules(ctx context.Context, on *target.Network) ([][]string, error) {
 func (queued) BackEnd() string { return "nfqueue" }
 
 // Check is part of injectors.Fault.
-func (queued) Check(ctx context.Context, on target.Component) error {
-	if on.Handles.Network == nil {
+func (q queued) Check(ctx context.Context, on target.Component) error {
+	link := on.Handles.Network
+	if link == nil {
 		return errNoLink
 	}
 	if _, err := exec.LookPath("iptables"); err != nil {
 		return errors.New("iptables is missing on this machine (apt-get install iptables)")
 	}
-	before, err := rules(ctx, on.Handles.Network)
+	if q.Direction != To {
+		if err := hosts.InNamespace(link.Bridge, bridged); err != nil {
+			return err
+		}
+	}
+	before, err := rules(ctx, link)
 	if err == nil && len(before) > 0 {
-		err = errors.New("another fault has the packets to this host in its hands already")
+		err = errors.New("another fault has the packets of this host in its hands already")
+	}
+	return err
+}
+
+// bridged tells whether iptables sees what passes the bridge of this namespace, as it does on most machines with containers.
+func bridged() error {
+	text, err := os.ReadFile("/proc/sys/net/bridge/bridge-nf-call-iptables")
+	if err == nil && strings.TrimSpace(string(text)) != "1" {
+		err = errors.New("net.bridge.bridge-nf-call-iptables is off")
+	}
+	if err != nil {
+		err = fmt.Errorf("direction: packets from a host pass the bridge unseen (modprobe br_netfilter): %w", err)
 	}
 	return err
 }
@@ -96,34 +123,51 @@ func (queued) Save(ctx context.Context, on target.Component) (injectors.Original
 
 // Restore is part of injectors.Fault. What is still held goes out at once: losing it would be another fault.
 func (queued) Restore(ctx context.Context, on target.Component, _ injectors.Original) error {
-	left, err := rules(ctx, on.Handles.Network)
-	if errors.Is(err, os.ErrNotExist) { // the range is gone, and the rule with it
-		err = nil
-	}
-	for _, rule := range left {
-		if err == nil {
-			_, err = iptables(ctx, on.Handles.Network, append([]string{"-D"}, rule[1:]...)...)
+	var errs []error
+	for _, e := range ends(on.Handles.Network) {
+		left, err := e.rules(ctx)
+		if errors.Is(err, os.ErrNotExist) { // the range is gone, and the rule with it
+			err = nil
 		}
+		for _, rule := range left {
+			if err == nil {
+				_, err = e.iptables(ctx, append([]string{"-D"}, rule[1:]...)...)
+			}
+		}
+		if err == nil {
+			injectors.End(e.queueName())
+		}
+		errs = append(errs, err)
 	}
-	if err == nil {
-		injectors.End(queueName(on.Handles.Network))
-	}
-	return err
+	return errors.Join(errs...)
 }
 
-func queueName(on *target.Network) string { return "queue " + on.Namespace }
+func (e end) queueName() string { return "queue " + e.namespace + " " + e.device }
 
-// enqueue gives every packet to the host the fate that next decides. next is called for one packet after another.
-func enqueue(ctx context.Context, on *target.Network, next func() fate) error {
+// enqueue gives every packet of the direction the fate that a stream decides; each end has a stream of its own. A stream is asked for one
+// packet after another.
+func (q queued) enqueue(ctx context.Context, on *target.Network, stream func() func() fate) error {
+	for _, e := range q.Direction.ingress(on) {
+		if err := e.enqueue(ctx, on, stream()); err != nil {
+			back, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+			defer cancel()
+			return errors.Join(err, q.Restore(back, target.Component{Handles: target.Handles{Network: on}}, nil))
+		}
+	}
+	return nil
+}
+
+// enqueue gives every packet that comes in at the end the fate that next decides.
+func (e end) enqueue(ctx context.Context, on *target.Network, next func() fate) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	ns, err := os.Open(on.Namespace)
+	ns, err := os.Open(e.namespace)
 	if err != nil {
 		return err
 	}
 	defer ns.Close()
-	copier, err := newCopier(on)
+	copier, err := newCopier(on, e)
 	if err != nil {
 		return err
 	}
@@ -149,7 +193,7 @@ func enqueue(ctx context.Context, on *target.Network, next func() fate) error {
 		arrived <- p
 		return 0
 	}
-	err = injectors.Begin(ctx, queueName(on), func(ctx context.Context) {
+	err = injectors.Begin(ctx, e.queueName(), func(ctx context.Context) {
 		defer func() { _ = copier.Close() }() // there is nothing left to lose
 		defer queue.Close()
 		// The queue is read until every packet has its verdict: unbinding it drops what still waits.
@@ -164,116 +208,54 @@ func enqueue(ctx context.Context, on *target.Network, next func() fate) error {
 		return errors.Join(err, queue.Close(), copier.Close())
 	}
 	if err := <-ready; err != nil {
-		injectors.End(queueName(on))
+		injectors.End(e.queueName())
 		return fmt.Errorf("NFQUEUE: %w", err)
 	}
-	if _, err = iptables(ctx, on, "-A", "PREROUTING", "-i", on.Device, "-m", "comment", "--comment", mark,
-		"-j", "NFQUEUE", "--queue-num", strconv.Itoa(int(number)), "--queue-bypass"); err != nil { // bypass: they pass when nobody reads
-		injectors.End(queueName(on))
+	comesIn := []string{"-i", e.device}
+	if e.device == on.Port { // it is the bridge that packets come in at, and the port what it has them from
+		comesIn = []string{"-m", "physdev", "--physdev-in", e.device}
+	}
+	if _, err = e.iptables(ctx, slices.Concat([]string{"-A", "PREROUTING"}, comesIn, []string{"-m", "comment", "--comment", tableOf(e),
+		"-j", "NFQUEUE", "--queue-num", strconv.Itoa(int(number)), "--queue-bypass"})...); err != nil { // bypass: they pass when nobody reads
+		injectors.End(e.queueName())
 	}
 	return err
 }
 
-// packet waits in the kernel for its verdict.
-type packet struct {
-	fate
-	id   uint32
-	due  time.Time
-	data []byte // of those that are changed or sent twice
-}
-
-// waiting orders packets by the time that they are due, and by arrival where that is the same.
-type waiting []packet
-
-func (w waiting) Len() int { return len(w) }
-func (w waiting) Less(i, j int) bool {
-	return cmp.Or(w[i].due.Compare(w[j].due), cmp.Compare(w[i].id, w[j].id)) < 0
-}
-func (w waiting) Swap(i, j int) { w[i], w[j] = w[j], w[i] }
-
-// Push is part of heap.Interface.
-func (w *waiting) Push(p any) { *w = append(*w, p.(packet)) }
-
-// Pop is part of heap.Interface.
-func (w *waiting) Pop() any {
-	last := (*w)[len(*w)-1]
-	*w = (*w)[:len(*w)-1]
-	return last
-}
-
-// release lets packets go on when they are due, until ctx ends; then all at once, those too that are still on their way to us.
-func release(ctx context.Context, queue *nfqueue.Nfqueue, second copier, arrived <-chan packet) {
-	const onTheWay = 10 * time.Millisecond
-	var held waiting
-	timer := time.NewTimer(time.Hour)
-	defer timer.Stop()
-	for {
-		for len(held) > 0 && (ctx.Err() != nil || time.Until(held[0].due) <= 0) {
-			heap.Pop(&held).(packet).verdict(queue, second)
-		}
-		wait, done := time.Hour, ctx.Done()
-		if len(held) > 0 {
-			wait = time.Until(held[0].due)
-		}
-		if ctx.Err() != nil {
-			wait, done = onTheWay, nil
-		}
-		timer.Reset(wait)
-		select {
-		case <-done:
-		case p := <-arrived:
-			heap.Push(&held, p)
-		case <-timer.C:
-			if ctx.Err() != nil && len(arrived) == 0 {
-				return
-			}
-		}
-	}
-}
-
-// verdict gives the verdict. One that is lost shows in the probe.
-func (p packet) verdict(queue *nfqueue.Nfqueue, second copier) {
-	if p.twice {
-		second.send(p.data)
-	}
-	switch {
-	case p.lost:
-		_ = queue.SetVerdict(p.id, nfqueue.NfDrop)
-	case p.hurt && len(p.data) > 28:
-		p.data[28+(len(p.data)-28)/2] ^= 1 // behind the IP and UDP headers: the checksum finds it
-		_ = queue.SetVerdictWithOption(p.id, nfqueue.NfAccept, nfqueue.WithAlteredPacket(p.data))
-	default:
-		_ = queue.SetVerdict(p.id, nfqueue.NfAccept)
-	}
-}
-
-// overflows reads how many packets the host's queues have dropped, in the kernel and on the way to us.
+// overflows reads how many packets the queues at both ends have dropped, in the kernel and on the way to us. Without root the kernel keeps
+// those of the bridge to itself: that namespace is older than the map of its users. What is dropped there is missing from the probe only.
 func overflows(on *target.Network) (drops uint64, err error) {
-	err = hosts.InNamespace(on.Namespace, func() error {
-		text, err := os.ReadFile("/proc/thread-self/net/netfilter/nfnetlink_queue")
-		if errors.Is(err, os.ErrNotExist) {
-			return nil
-		}
-		for line := range strings.Lines(string(text)) {
-			var number, port, waiting, mode, size, dropped, userDropped uint64
-			if n, _ := fmt.Sscan(line, &number, &port, &waiting, &mode, &size, &dropped, &userDropped); n == 7 {
-				drops += dropped + userDropped
+	for _, e := range ends(on) {
+		if err := hosts.InNamespace(e.namespace, func() error {
+			text, err := os.ReadFile("/proc/thread-self/net/netfilter/nfnetlink_queue")
+			if errors.Is(err, os.ErrNotExist) || errors.Is(err, os.ErrPermission) {
+				return nil
 			}
+			for line := range strings.Lines(string(text)) {
+				var number, port, waiting, mode, size, dropped, userDropped uint64
+				if n, _ := fmt.Sscan(line, &number, &port, &waiting, &mode, &size, &dropped, &userDropped); n == 7 {
+					drops += dropped + userDropped
+				}
+			}
+			return err
+		}); err != nil {
+			return 0, err
 		}
-		return err
-	})
-	return drops, err
+	}
+	return drops, nil
 }
 
-// watched runs a probe and reports what the queues dropped meanwhile: a fault whose queue overflows is not what was asked for.
-func watched(ctx context.Context, on *target.Network, last time.Duration) (toHost flow, drops uint64, err error) {
+// watched runs a probe, gives what it saw in the fault's direction, or in both, and reports what the queues dropped meanwhile: a fault whose
+// queue overflows is not what was asked for.
+func (q queued) watched(ctx context.Context, on *target.Network, last time.Duration) (seen []flow, drops uint64, err error) {
 	before, err := overflows(on)
 	if err != nil {
-		return toHost, 0, err
+		return nil, 0, err
 	}
-	if toHost, _, err = probeFor(ctx, on, probePackets, probeSize, probeTime, last+grace); err != nil {
-		return toHost, 0, err
+	toHost, fromHost, err := probeFor(ctx, on, probePackets, probeSize, probeTime, last+grace)
+	if err != nil {
+		return nil, 0, err
 	}
 	after, err := overflows(on)
-	return toHost, after - before, err
+	return q.Direction.of(toHost, fromHost), after - before, err
 }
