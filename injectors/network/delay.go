@@ -45,9 +45,9 @@ func (f *Delay) Inject(ctx context.Context, on target.Component) error {
 	return f.enqueue(ctx, on.Handles.Network, f.fates)
 }
 
-// fates is the stream of delays.
-func (f *Delay) fates() func() fate {
-	rng := rand.New(rand.NewPCG(f.Seed, 0x64656c6179))
+// fates is a stream of delays.
+func (f *Delay) fates(number uint64) func() fate {
+	rng := rand.New(rand.NewPCG(f.Seed, 0x64656c6179+number))
 	draw := map[string]func() float64{
 		"uniform": func() float64 { return 2*rng.Float64() - 1 },
 		"normal":  rng.NormFloat64,

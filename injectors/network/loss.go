@@ -92,9 +92,9 @@ func (f *Loss) chances() (p, r float64) {
 	return r * float64(f.Share) / (1 - float64(f.Share)), r
 }
 
-// bursts is the stream of losses.
-func (f *Loss) bursts() func() fate {
-	rng := rand.New(rand.NewPCG(f.Seed, 0x6275727374))
+// bursts is a stream of losses.
+func (f *Loss) bursts(number uint64) func() fate {
+	rng := rand.New(rand.NewPCG(f.Seed, 0x6275727374+number))
 	p, r := f.chances()
 	bad := false
 	return func() fate {

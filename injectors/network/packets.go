@@ -29,8 +29,8 @@ func (f *single) Validate() error {
 }
 
 // pick makes a stream in which a share of the packets has a fate.
-func (f *single) pick(its fate) func() fate {
-	rng := rand.New(rand.NewPCG(f.Seed, 0x7069636b))
+func (f *single) pick(its fate, number uint64) func() fate {
+	rng := rand.New(rand.NewPCG(f.Seed, 0x7069636b+number))
 	return func() fate {
 		if rng.Float64() < float64(f.Share) {
 			return its
@@ -41,7 +41,7 @@ func (f *single) pick(its fate) func() fate {
 
 // some gives a share of the packets of the fault's direction a fate.
 func (f *single) some(ctx context.Context, on target.Component, its fate) error {
-	return f.enqueue(ctx, on.Handles.Network, func() func() fate { return f.pick(its) })
+	return f.enqueue(ctx, on.Handles.Network, func(number uint64) func() fate { return f.pick(its, number) })
 }
 
 // proof holds a share that was seen against the one that was asked for: within four standard errors.

@@ -144,11 +144,11 @@ func (queued) Restore(ctx context.Context, on target.Component, _ injectors.Orig
 
 func (e end) queueName() string { return "queue " + e.namespace + " " + e.device }
 
-// enqueue gives every packet of the direction the fate that a stream decides; each end has a stream of its own. A stream is asked for one
+// enqueue gives every packet of the direction the fate that a stream decides; each direction has a stream of its own. A stream is asked for one
 // packet after another.
-func (q queued) enqueue(ctx context.Context, on *target.Network, stream func() func() fate) error {
-	for _, e := range q.Direction.ingress(on) {
-		if err := e.enqueue(ctx, on, stream()); err != nil {
+func (q queued) enqueue(ctx context.Context, on *target.Network, stream func(number uint64) func() fate) error {
+	for i, e := range q.Direction.ingress(on) {
+		if err := e.enqueue(ctx, on, stream(uint64(i))); err != nil {
 			back, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 			defer cancel()
 			return errors.Join(err, q.Restore(back, target.Component{Handles: target.Handles{Network: on}}, nil))
