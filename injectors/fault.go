@@ -74,12 +74,12 @@ type Kind struct {
 	Summary  string
 	BackEnds []string
 	Default  func() Fault // a pointer to the kind's settings
-	On       string       // the kind of component that it can be put on; empty: any
+	On       string       // the kinds of component that it can be put on, by commas; empty: any
 	Takes    string       // what of a component it has for itself, by commas: two faults that take the same cannot be there together
 	Drive    bool         // whether it needs a disk that can be told what to do
 }
 
-// Where names the kind of component that the fault can be put on.
+// Where names the kinds of component that the fault can be put on.
 func (k Kind) Where() string {
 	if k.On == "" {
 		return "any component"
@@ -92,7 +92,7 @@ func (k Kind) Fits(component string) bool {
 	if component == target.KindViewers {
 		return k.On == "" && strings.HasPrefix(k.Name, "network.")
 	}
-	return k.On == "" || k.On == component
+	return k.On == "" || slices.Contains(things(k.On), component)
 }
 
 // things are what a kind takes.

@@ -9,6 +9,8 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/livedrill/livedrill/target"
@@ -64,14 +66,14 @@ func URL(on target.Platform, component, protocol, path string) (string, error) {
 	return protocol + "://" + addr + path, nil
 }
 
-// CheckURL refuses the address of a server that is not the user's own: it must be on loopback, and speak the scheme.
-func CheckURL(address, scheme string) error {
+// CheckURL refuses the address of a server that is not the user's own: it must be on loopback, and speak one of the schemes.
+func CheckURL(address string, schemes ...string) error {
 	u, err := url.Parse(address)
 	if err != nil {
 		return fmt.Errorf("url: %w", err)
 	}
-	if u.Scheme != scheme {
-		return fmt.Errorf("url: %q does not begin with %s://", address, scheme)
+	if !slices.Contains(schemes, u.Scheme) {
+		return fmt.Errorf("url: %q does not begin with %s://", address, strings.Join(schemes, ":// or "))
 	}
 	ip := net.ParseIP(u.Hostname())
 	if u.Hostname() == "localhost" {

@@ -24,6 +24,7 @@ type Component struct {
 // Handles are what a fault can hold a component by. A nil handle means that this component cannot be held so.
 type Handles struct {
 	Network *Network `json:"network,omitempty"`
+	TLS     *TLS     `json:"tls,omitempty"`
 	Encoder *Encoder `json:"encoder,omitempty"`
 	Redis   *Redis   `json:"redis,omitempty"`
 	MySQL   *MySQL   `json:"mysql,omitempty"`
@@ -37,6 +38,11 @@ type Handles struct {
 type Drive struct {
 	Dir    string `json:"dir"`    // where the component has its data
 	Socket string `json:"socket"` // where the disk takes orders
+}
+
+// TLS is what a component shows to clients that ask for a certificate.
+type TLS struct {
+	Root string `json:"root"` // certificate of the authority that they trust, in PEM
 }
 
 // Network is the link of a component's host: a veth pair between the host and the bridge of its range.
@@ -166,10 +172,11 @@ type Platform struct {
 
 // Secrets are made anew for each run and never leave it.
 type Secrets struct {
-	Token    string `json:"token"`  // signs log-ins
-	Stream   string `json:"stream"` // signs stream keys
-	Database string `json:"database"`
-	Redis    string `json:"redis"`
+	Token     string `json:"token"`  // signs log-ins
+	Stream    string `json:"stream"` // signs stream keys
+	Database  string `json:"database"`
+	Redis     string `json:"redis"`
+	Authority string `json:"authority"` // signs certificates: its key and its own certificate, in PEM
 }
 
 // KindViewers is the kind of a region's viewers, as a fault sees them.

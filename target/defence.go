@@ -27,7 +27,7 @@ type Defence struct {
 
 // AllDefences lists every defence.
 var AllDefences = []Defence{
-	{EdgeDispatch, "Dispatch measures every edge and sends viewers away from one that is slow or dead.", "gateway"},
+	{EdgeDispatch, "Dispatch measures every edge and sends viewers away from one that is slow or dead, or that shows a certificate nobody trusts.", "gateway"},
 	{ShedRenditions, "An encoder that falls behind real time gives up its renditions and passes the source on.", "transcode"},
 	{RedisFallback, "When Redis refuses writes, log-ins, rooms, gifts and chat go on without it, from memory and MariaDB.", "gateway, danmaku"},
 	{Deadlines, "Calls to Redis and MariaDB have a deadline and few retries.", "gateway, danmaku"},

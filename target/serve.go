@@ -14,6 +14,7 @@ import (
 const (
 	PortDNS     = 53
 	PortHTTP    = 8080
+	PortHTTPS   = 8443
 	PortRelay   = 8081
 	PortPeer    = 8082
 	PortRTMP    = 1935

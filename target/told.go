@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"reflect"
 	"strconv"
 	"sync"
 	"time"
@@ -14,7 +15,7 @@ import (
 	"github.com/livedrill/livedrill/reports/record"
 )
 
-// Told is what a component of the bundled platform has been told to do wrong. Faults read and write it (GET and PUT /told) on the
+// Told is what a component of the bundled platform has been told to do wrong. Faults read and write it (GET and PUT /told/TYPE) on the
 // component's own socket: nobody on a network reaches that.
 type Told[T comparable] struct {
 	Changed func(T) // is told of each order, if there is somebody to tell
@@ -33,10 +34,10 @@ func (o *Told[T]) Now() T {
 
 // Handle answers to orders.
 func (o *Told[T]) Handle(mux *http.ServeMux) {
-	mux.HandleFunc("GET /told", func(w http.ResponseWriter, _ *http.Request) {
+	mux.HandleFunc("GET "+pathOf[T](), func(w http.ResponseWriter, _ *http.Request) {
 		_ = json.NewEncoder(w).Encode(o.Now()) // the client has gone: nothing to do
 	})
-	mux.HandleFunc("PUT /told", o.take)
+	mux.HandleFunc("PUT "+pathOf[T](), o.take)
 }
 
 // take takes an order, which says when it was given (?at=, nanoseconds of the Unix epoch). One that was overtaken by a later one is
@@ -63,17 +64,20 @@ func (o *Told[T]) take(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// pathOf is where orders of a type go: a component can take several.
+func pathOf[T any]() string { return "/told/" + reflect.TypeFor[T]().Name() }
+
 // Tell gives a component of a kind an order. One that failed may have arrived all the same.
 func Tell[T comparable](ctx context.Context, on Component, kind string, order T) error {
-	return on.order(ctx, kind, http.MethodPut, order, nil)
+	return on.order(ctx, kind, http.MethodPut, pathOf[T](), order, nil)
 }
 
 // HasBeenTold asks a component of a kind for its orders.
 func HasBeenTold[T comparable](ctx context.Context, on Component, kind string) (order T, err error) {
-	return order, on.order(ctx, kind, http.MethodGet, nil, &order)
+	return order, on.order(ctx, kind, http.MethodGet, pathOf[T](), nil, &order)
 }
 
-func (c Component) order(ctx context.Context, kind, method string, in, out any) error {
+func (c Component) order(ctx context.Context, kind, method, path string, in, out any) error {
 	if c.Socket == "" || c.Kind != kind {
 		return fmt.Errorf("it is no %s of the bundled platform", kind)
 	}
@@ -81,7 +85,7 @@ func (c Component) order(ctx context.Context, kind, method string, in, out any) 
 	if err != nil {
 		return err
 	}
-	req, err := http.NewRequestWithContext(ctx, method, fmt.Sprintf("http://unix/told?at=%d", time.Now().UnixNano()), bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, method, fmt.Sprintf("http://unix%s?at=%d", path, time.Now().UnixNano()), bytes.NewReader(body))
 	if err != nil {
 		return err
 	}

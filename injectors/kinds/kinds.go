@@ -16,11 +16,12 @@ import (
 	"github.com/livedrill/livedrill/injectors/process"
 	"github.com/livedrill/livedrill/injectors/redis"
 	"github.com/livedrill/livedrill/injectors/resource"
+	"github.com/livedrill/livedrill/injectors/tls"
 )
 
 // All lists every kind of fault, family by family.
 var All = slices.Concat(network.Kinds, process.Kinds, resource.Kinds, gpu.Kinds, media.Kinds, redis.Kinds, mysql.Kinds, cache.Kinds, danmaku.Kinds,
-	clock.Kinds, attack.Kinds)
+	clock.Kinds, tls.Kinds, attack.Kinds)
 
 // Find returns a kind by its name.
 func Find(name string) (injectors.Kind, bool) {

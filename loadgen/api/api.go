@@ -4,6 +4,7 @@ package api
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -22,6 +23,7 @@ type Load struct {
 	Engine      string                `json:"engine" help:"vegeta, pool, or auto: the pool where the rate goes above 2000/s"`
 	Connections int                   `json:"connections" help:"of each worker, in the pool; at most, for vegeta"`
 	URL         string                `json:"url" help:"address on a server of one's own on loopback, which is asked for again and again; empty: the platform's API"`
+	TLS         bool                  `json:"tls" help:"over TLS 1.3 (https), with the platform's own certificates"`
 	Targets     string                `json:"targets" help:"file of requests in vegeta's format, HTTP or JSON, to servers on loopback; taken in turns"`
 	Results     string                `json:"results" help:"file for vegeta's own results, to be read by vegeta report"`
 }
@@ -59,7 +61,7 @@ func (l *Load) Validate() error {
 		errs = append(errs, fmt.Errorf("engine: no engine %q: there are auto, vegeta and pool", l.Engine))
 	}
 	if l.URL != "" {
-		errs = append(errs, loadgen.CheckURL(l.URL, "http"))
+		errs = append(errs, loadgen.CheckURL(l.URL, "http", "https"))
 	}
 	if l.Targets != "" {
 		_, err := readTargets(l.Targets)
@@ -94,6 +96,7 @@ type run struct {
 	own     []ownTarget // the user's own requests, in turns; empty: the platform's
 	rng     *rand.Rand
 	numbers map[key]number
+	trust   *tls.Config // nil: what this machine trusts, for a server of one's own
 }
 
 // Run is part of loadgen.Generator.
@@ -117,11 +120,18 @@ func (l *Load) Run(ctx context.Context, on target.Platform, m *loadgen.Meter) (e
 
 // enter finds the platform's API and logs its users in.
 func (r *run) enter(ctx context.Context, on target.Platform) (err error) {
-	if r.bases[0], err = loadgen.URL(on, gateways[0], "http", ""); err != nil {
+	scheme := "http"
+	if r.TLS {
+		scheme = "https"
+		if r.trust, err = on.Secrets.ClientTLS(); err != nil {
+			return err
+		}
+	}
+	if r.bases[0], err = loadgen.URL(on, gateways[0], scheme, ""); err != nil {
 		return err
 	}
 	if on.Canary > 0 {
-		if r.bases[1], err = loadgen.URL(on, gateways[1], "http", ""); err != nil {
+		if r.bases[1], err = loadgen.URL(on, gateways[1], scheme, ""); err != nil {
 			return err
 		}
 		r.split(on.Canary)

@@ -43,13 +43,18 @@ func server(t testing.TB, handle fasthttp.RequestHandler) string {
 // play runs a load against a server of the test's own, and returns its numbers by route and outcome.
 func play(t *testing.T, l *Load, slice loadgen.Slice) map[string]float64 {
 	t.Helper()
+	return playOn(t, l, slice, target.Platform{})
+}
+
+func playOn(t *testing.T, l *Load, slice loadgen.Slice, on target.Platform) map[string]float64 {
+	t.Helper()
 	if err := l.Validate(); err != nil {
 		t.Fatal(err)
 	}
 	m := loadgen.NewMeter(loadgen.Spec{Name: "test", Slice: slice, Seed: 1, Start: time.Now().Add(50 * time.Millisecond), For: unit.Duration(time.Second)})
 	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second)
 	defer cancel()
-	if err := l.Run(ctx, target.Platform{}, m); err != nil {
+	if err := l.Run(ctx, on, m); err != nil {
 		t.Fatal(err)
 	}
 	families, err := m.Gather()
@@ -161,7 +166,7 @@ func TestResults(t *testing.T) {
 
 // TestBadTargets refuses what is no request, and servers that are not the user's own.
 func TestBadTargets(t *testing.T) {
-	for text, want := range map[string]string{"": "no targets", "nonsense": "bad", "GET http://10.0.0.1/x\n": "not on loopback", "GET https://127.0.0.1/\n": "does not begin with http"} {
+	for text, want := range map[string]string{"": "no targets", "nonsense": "bad", "GET http://10.0.0.1/x\n": "not on loopback", "GET ftp://127.0.0.1/\n": "does not begin with http"} {
 		file := filepath.Join(t.TempDir(), "targets")
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)

@@ -28,7 +28,7 @@ func (r *run) attack(ctx context.Context) (err error) {
 		defer func() { err = errors.Join(err, file.Close()) }()
 		keep = vegeta.NewEncoder(file).Encode
 	}
-	transport := &http.Transport{MaxIdleConnsPerHost: r.Connections, MaxConnsPerHost: 4 * r.Connections, DisableCompression: true}
+	transport := &http.Transport{MaxIdleConnsPerHost: r.Connections, MaxConnsPerHost: 4 * r.Connections, DisableCompression: true, TLSClientConfig: r.trust}
 	defer transport.CloseIdleConnections()
 	attacker := vegeta.NewAttacker(vegeta.Client(&http.Client{Transport: &matcher{p, transport}, Timeout: timeout, CheckRedirect: loadgen.Stay}),
 		vegeta.Workers(8), vegeta.MaxWorkers(512), vegeta.MaxBody(4096))

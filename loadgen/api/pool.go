@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -71,8 +72,8 @@ func (r *run) pool(ctx context.Context) error {
 type connection struct {
 	*run
 	busy   *atomic.Int64
-	mu     sync.Mutex // of lines, which the end of the load closes
-	lines  map[string]*line
+	mu     sync.Mutex       // of lines, which the end of the load closes
+	lines  map[string]*line // by scheme, host and port
 	buf    []byte
 	answer fasthttp.Response
 }
@@ -104,86 +105,93 @@ func (c *connection) work(ctx context.Context, due <-chan planned) {
 // ask sends a request and reads its answer. It returns the status, or 0 when there was none. A server may close a line that nobody
 // used for a while: then the request goes out on a new one.
 func (c *connection) ask(ctx context.Context, q request) int {
-	addr, raw, err := c.bytes(q)
+	base, raw, err := c.bytes(q)
 	if err != nil {
 		return 0
 	}
-	l, used := c.lines[addr], true
+	l, used := c.lines[base], true
 	if l == nil {
-		if l, err = c.dial(ctx, addr); err != nil {
+		if l, err = c.dial(ctx, base); err != nil {
 			target.Wait(ctx, 10*time.Millisecond) // a server that refuses at once is not asked a million times
 			return 0
 		}
 		used = false
 	}
-	code, stale := c.exchange(l, addr, raw)
+	code, stale := c.exchange(l, base, raw)
 	again := len(c.own) == 0 || bytes.HasPrefix(raw, []byte("GET ")) // the platform's own requests can be made twice: gifts have a key
 	if stale && used && again && ctx.Err() == nil {
-		if l, err = c.dial(ctx, addr); err != nil {
+		if l, err = c.dial(ctx, base); err != nil {
 			return 0
 		}
-		code, _ = c.exchange(l, addr, raw)
+		code, _ = c.exchange(l, base, raw)
 	}
 	return code
 }
 
 // exchange tells beside the status whether the line ended before the first byte of an answer.
-func (c *connection) exchange(l *line, addr string, raw []byte) (code int, stale bool) {
+func (c *connection) exchange(l *line, base string, raw []byte) (code int, stale bool) {
 	if l.net.SetDeadline(time.Now().Add(timeout)) != nil {
-		c.drop(addr)
+		c.drop(base)
 		return 0, true
 	}
 	if _, err := l.net.Write(raw); err != nil {
-		c.drop(addr)
+		c.drop(base)
 		return 0, true
 	}
 	if _, err := l.in.Peek(1); err != nil {
-		c.drop(addr)
+		c.drop(base)
 		return 0, errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)
 	}
 	c.answer.SkipBody = bytes.HasPrefix(raw, []byte("HEAD "))
 	if err := c.answer.ReadLimitBody(l.in, bodyLimit); err != nil {
-		c.drop(addr)
+		c.drop(base)
 		return 0, false
 	}
 	if c.answer.ConnectionClose() {
-		c.drop(addr)
+		c.drop(base)
 	}
 	return c.answer.StatusCode(), false
 }
 
 // bytes is a request on the wire, and where it goes.
-func (c *connection) bytes(q request) (addr string, raw []byte, err error) {
+func (c *connection) bytes(q request) (base string, raw []byte, err error) {
 	if len(c.own) > 0 {
 		t := &c.own[q.number%uint64(len(c.own))]
-		return t.addr, t.bytes, nil
+		return t.base, t.bytes, nil
 	}
 	c.buf, err = wire(c.buf[:0], c.target(q))
-	return strings.TrimPrefix(c.bases[q.arm], "http://"), c.buf, err
+	return c.bases[q.arm], c.buf, err
 }
 
-func (c *connection) dial(ctx context.Context, addr string) (*line, error) {
-	dialer := net.Dialer{Timeout: timeout}
-	conn, err := dialer.DialContext(ctx, "tcp", addr)
+func (c *connection) dial(ctx context.Context, base string) (*line, error) {
+	limited, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	scheme, addr, _ := strings.Cut(base, "://")
+	dialer := net.Dialer{}
+	dial := dialer.DialContext
+	if scheme == "https" {
+		dial = (&tls.Dialer{NetDialer: &dialer, Config: c.trust}).DialContext
+	}
+	conn, err := dial(limited, "tcp", addr)
 	if err != nil {
 		return nil, err
 	}
 	l := &line{conn, bufio.NewReaderSize(conn, 4096)}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.lines[addr] = l
+	c.lines[base] = l
 	if ctx.Err() != nil {
 		conn.Close()
 	}
 	return l, ctx.Err()
 }
 
-func (c *connection) drop(addr string) {
+func (c *connection) drop(base string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if l := c.lines[addr]; l != nil {
+	if l := c.lines[base]; l != nil {
 		l.net.Close()
-		delete(c.lines, addr)
+		delete(c.lines, base)
 	}
 }
 

@@ -98,7 +98,7 @@ var gateways = [2]string{"gateway", "gateway-canary"}
 // ownTarget is a request of the user's own, with its bytes on the wire.
 type ownTarget struct {
 	vegeta.Target
-	addr  string // host and port
+	base  string // scheme, host and port
 	bytes []byte
 }
 
@@ -135,7 +135,7 @@ func readTargets(file string) ([]ownTarget, error) {
 	}
 	var out []ownTarget
 	for i, t := range all {
-		if err := loadgen.CheckURL(t.URL, "http"); err != nil {
+		if err := loadgen.CheckURL(t.URL, "http", "https"); err != nil {
 			return nil, fmt.Errorf("targets: %s: request %d: %w", file, i+1, err)
 		}
 		o, err := newTarget(t)
@@ -152,12 +152,12 @@ func newTarget(t vegeta.Target) (ownTarget, error) {
 	if err != nil {
 		return ownTarget{}, err
 	}
-	addr := u.Host
+	base := u.Scheme + "://" + u.Host
 	if u.Port() == "" {
-		addr += ":80"
+		base += map[string]string{"http": ":80", "https": ":443"}[u.Scheme]
 	}
 	raw, err := wire(nil, t)
-	return ownTarget{t, addr, raw}, err
+	return ownTarget{t, base, raw}, err
 }
 
 // wire writes a request as it goes over a connection that is kept (RFC 9112).
@@ -187,7 +187,7 @@ func credentials(user int) []byte {
 
 // logIn gets every user a token, before the load begins.
 func (r *run) logIn(ctx context.Context) error {
-	client := &http.Client{Timeout: timeout}
+	client := &http.Client{Timeout: timeout, Transport: &http.Transport{TLSClientConfig: r.trust}}
 	defer client.CloseIdleConnections()
 	for user := range r.Users {
 		arm := 0

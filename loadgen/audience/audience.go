@@ -35,8 +35,8 @@ func Usual() Settings {
 		Stall: unit.Duration(500 * time.Millisecond), Gap: unit.Duration(500 * time.Millisecond), Patience: unit.Duration(15 * time.Second)}
 }
 
-// Check finds settings that cannot work. scheme is what the protocol's addresses begin with.
-func (s *Settings) Check(scheme string) error {
+// Check finds settings that cannot work. The schemes are what the protocol's addresses begin with.
+func (s *Settings) Check(schemes ...string) error {
 	var errs []error
 	if s.Viewers < 0 || s.Viewers > 100_000 {
 		errs = append(errs, fmt.Errorf("viewers: %d is not between 0 and 100000", s.Viewers))
@@ -56,7 +56,7 @@ func (s *Settings) Check(scheme string) error {
 		errs = append(errs, errors.New("gap: more than nothing"))
 	}
 	if s.URL != "" {
-		errs = append(errs, loadgen.CheckURL(s.URL, scheme))
+		errs = append(errs, loadgen.CheckURL(s.URL, schemes...))
 	}
 	return errors.Join(errs...)
 }

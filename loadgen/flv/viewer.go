@@ -24,7 +24,7 @@ type Load struct{ audience.Settings }
 func Default() loadgen.Generator { return &Load{audience.Usual()} }
 
 // Validate finds settings that cannot work.
-func (l *Load) Validate() error { return l.Check("http") }
+func (l *Load) Validate() error { return l.Check("http", "https") }
 
 // Run is part of loadgen.Generator.
 func (l *Load) Run(ctx context.Context, on target.Platform, m *loadgen.Meter) error {

@@ -3,6 +3,7 @@ package hls
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -39,6 +40,7 @@ type viewer struct {
 	*audience.Session
 	n      numbers
 	low    bool
+	scheme string
 	client *http.Client
 
 	playlist string        // address of the rendition
@@ -49,9 +51,9 @@ type viewer struct {
 	jumped   bool          // it does not follow the segment before
 }
 
-func (l *Load) newViewer(s *audience.Session, n numbers) *viewer {
-	return &viewer{Session: s, n: n, low: s.Rand.Float64() < float64(l.Low), target: time.Second, // until a playlist has a segment
-		client: &http.Client{CheckRedirect: loadgen.Stay, Transport: &http.Transport{MaxIdleConnsPerHost: 1, DisableCompression: true}}}
+func (l *Load) newViewer(s *audience.Session, n numbers, scheme string, trust *tls.Config) *viewer {
+	return &viewer{Session: s, n: n, low: s.Rand.Float64() < float64(l.Low), scheme: scheme, target: time.Second, // until a playlist has a segment
+		client: &http.Client{CheckRedirect: loadgen.Stay, Transport: &http.Transport{MaxIdleConnsPerHost: 1, DisableCompression: true, TLSClientConfig: trust}}}
 }
 
 // watch is part of the session: see audience.Watch.
@@ -142,7 +144,7 @@ func (v *viewer) choose(ctx context.Context, edge string) (string, error) {
 	master := v.House.URL
 	if master == "" {
 		var err error
-		if master, err = loadgen.URL(v.House.On, edge, "http", "/live/"+v.Channel+"/index.m3u8"); err != nil {
+		if master, err = loadgen.URL(v.House.On, edge, v.scheme, "/live/"+v.Channel+"/index.m3u8"); err != nil {
 			return "", err
 		}
 	}

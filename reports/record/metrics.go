@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -97,6 +98,7 @@ func (m *Metrics) Serve(ctx context.Context, socket string, mux *http.ServeMux, 
 // ServeHTTP serves handler on l until ctx ends, and returns when every request has ended or was cut off.
 func ServeHTTP(ctx context.Context, l net.Listener, handler http.Handler) error {
 	server := &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second,
+		ErrorLog:    slog.NewLogLogger(slog.Default().Handler(), slog.LevelDebug), // of clients that went away in a handshake
 		BaseContext: func(net.Listener) context.Context { return ctx }}
 	done := make(chan error, 1)
 	go func() { done <- server.Serve(l) }()

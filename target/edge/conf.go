@@ -65,6 +65,10 @@ http {
     }
     server {
         listen %[5]s:%[6]d backlog=4096;
+        listen %[5]s:%[12]d ssl backlog=4096;
+        ssl_certificate %[2]s/edge.pem;
+        ssl_certificate_key %[2]s/edge.pem;
+        ssl_protocols TLSv1.3;
         location = /health {
             return 200;
         }
@@ -102,5 +106,5 @@ http {
     }
 }
 `, c.Name, c.Dir, upstream, c.Peer("origin", target.PortHTTP), c.Listen, target.PortHTTP, target.PortRelay, logPort,
-		cache.String(), failover, target.PortPeer)
+		cache.String(), failover, target.PortPeer, target.PortHTTPS)
 }

@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -30,10 +32,14 @@ const probeSize = 100 << 10
 
 // Serve runs the edge until ctx ends.
 func Serve(ctx context.Context, c target.Config) error {
-	if err := prepare(c); err != nil {
+	metrics := record.NewMetrics()
+	identity, err := target.NewIdentity(c, metrics)
+	if err != nil {
 		return err
 	}
-	metrics := record.NewMetrics()
+	if err := prepare(c, identity); err != nil {
+		return err
+	}
 	restarts := metrics.Counter("livedrill_component_restarts_total", "Times the server was started again.", nil)
 	log, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: logPort})
 	if err != nil {
@@ -50,6 +56,20 @@ func Serve(ctx context.Context, c target.Config) error {
 	defer relay.close()
 	nginx := target.Program{Path: "nginx", Args: []string{"-c", filepath.Join(c.Dir, "nginx.conf"), "-p", c.Dir, "-e", "stderr"},
 		Output: os.Stderr, Grace: 2 * time.Second}
+	var master atomic.Int64
+	nginx.Started = func(pid int) { master.Store(int64(pid)) }
+	nginx.Ended = func(*os.ProcessState) { master.Store(0) }
+	identity.Changed = func() {
+		err := showIdentity(c, identity)
+		if pid := int(master.Load()); err == nil && pid > 0 {
+			err = syscall.Kill(pid, syscall.SIGHUP) // nginx reads its configuration again, and the certificate with it
+		}
+		if err != nil {
+			slog.Error("certificate", "err", err)
+		}
+	}
+	inner := http.NewServeMux()
+	identity.Handle(inner)
 	healthy := func(ctx context.Context) error {
 		return get(ctx, "http://"+c.Bind(target.PortHTTP)+"/health")
 	}
@@ -71,10 +91,10 @@ func Serve(ctx context.Context, c target.Config) error {
 		},
 		func(ctx context.Context) error { return counts.read(ctx, log) },
 		func(ctx context.Context) error { return record.ServeHTTP(ctx, front, relay.handler(ctx)) },
-		func(ctx context.Context) error { return metrics.Serve(ctx, c.Socket, http.NewServeMux(), healthy) })
+		func(ctx context.Context) error { return metrics.Serve(ctx, c.Socket, inner, healthy) })
 }
 
-func prepare(c target.Config) error {
+func prepare(c target.Config, identity *target.Identity) error {
 	for _, dir := range []string{"cache", "tmp", "www"} {
 		if err := os.MkdirAll(filepath.Join(c.Dir, dir), 0o755); err != nil {
 			return fmt.Errorf("%s: %w", c.Name, err)
@@ -86,7 +106,16 @@ func prepare(c target.Config) error {
 	if err := os.WriteFile(filepath.Join(c.Dir, "nginx.conf"), []byte(Conf(c)), 0o644); err != nil {
 		return fmt.Errorf("%s: %w", c.Name, err)
 	}
-	return nil
+	return showIdentity(c, identity)
+}
+
+// showIdentity puts the certificate and its key where nginx reads them, both at once.
+func showIdentity(c target.Config, identity *target.Identity) error {
+	file := filepath.Join(c.Dir, "edge.pem")
+	if err := os.WriteFile(file+".new", identity.PEM(), 0o600); err != nil {
+		return fmt.Errorf("%s: %w", c.Name, err)
+	}
+	return os.Rename(file+".new", file)
 }
 
 func get(ctx context.Context, url string) error {

@@ -26,7 +26,11 @@ func TestConf(t *testing.T) {
 			}
 			c := target.Config{Name: "edge-north", Dir: dir, Listen: "127.0.0.1", Defences: defences, Edges: []string{"edge-north", "edge-south"},
 				Peers: map[string]string{"origin:8080": "127.0.0.1:1", "edge-south:8082": "127.0.0.1:2"}}
-			if err := prepare(c); err != nil {
+			identity, err := target.NewIdentity(c, record.NewMetrics())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := prepare(c, identity); err != nil {
 				t.Fatal(err)
 			}
 			out, err := exec.Command(nginx, "-t", "-c", filepath.Join(dir, "nginx.conf"), "-p", dir, "-e", "stderr").CombinedOutput()

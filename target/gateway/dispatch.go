@@ -32,10 +32,10 @@ const (
 )
 
 // dispatch assigns viewers to the servers of their region. With the defence it measures every edge by fetching as much as
-// a second of video from it, and takes a sick one out.
+// a second of video from it, over TLS as the pickiest viewers do, and takes a sick one out.
 type dispatch struct {
 	config target.Config
-	client *http.Client
+	client *http.Client // nil: nothing is measured
 	mu     sync.Mutex
 	bad    map[string][3]bool // the last probes of each edge, the newest first: was it bad?
 	good   map[string]int     // good probes in a row
@@ -43,14 +43,20 @@ type dispatch struct {
 	gauges map[string]prometheus.Gauge
 }
 
-func newDispatch(c target.Config, m *record.Metrics) *dispatch {
-	d := &dispatch{config: c, client: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}},
-		bad: map[string][3]bool{}, good: map[string]int{}, sick: map[string]bool{}, gauges: map[string]prometheus.Gauge{}}
+func newDispatch(c target.Config, m *record.Metrics) (*dispatch, error) {
+	d := &dispatch{config: c, bad: map[string][3]bool{}, good: map[string]int{}, sick: map[string]bool{}, gauges: map[string]prometheus.Gauge{}}
 	for _, e := range c.Edges {
 		d.gauges[e] = m.Gauge("livedrill_dispatch_edge_sick", "1 while viewers are sent away from this edge.",
 			prometheus.Labels{"edge": e})
 	}
-	return d
+	if c.Defences[target.EdgeDispatch] {
+		trust, err := c.Secrets.ClientTLS()
+		if err != nil {
+			return nil, fmt.Errorf("dispatch: %w", err)
+		}
+		d.client = &http.Client{Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: trust}}
+	}
+	return d, nil
 }
 
 // assign gives the edge of the viewer's region, or the next one that is well.
@@ -74,7 +80,7 @@ func (d *dispatch) assign(region string) (Assignment, error) {
 
 // run probes the edges until ctx ends, where the defence is on.
 func (d *dispatch) run(ctx context.Context) error {
-	if !d.config.Defences[target.EdgeDispatch] {
+	if d.client == nil {
 		<-ctx.Done()
 		return nil
 	}
@@ -98,7 +104,7 @@ func (d *dispatch) run(ctx context.Context) error {
 func (d *dispatch) probe(ctx context.Context, edge string) error {
 	ctx, cancel := context.WithTimeout(ctx, probeLimit)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+d.config.Peer(edge, target.PortHTTP)+"/probe", nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+d.config.Peer(edge, target.PortHTTPS)+"/probe", nil)
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ package gateway
 
 import (
 	"context"
+	"crypto/tls"
 	"database/sql"
 	"encoding/json"
 	"errors"
@@ -69,10 +70,14 @@ func Serve(ctx context.Context, c target.Config) (err error) {
 	if err := migrate(ctx, db); err != nil {
 		return err
 	}
+	dispatch, err := newDispatch(c, metrics)
+	if err != nil {
+		return err
+	}
 	s := &server{config: c, db: db, tokens: tokens{key: []byte(c.Secrets.Token)},
 		cache: &cache{client: client, fallback: c.Defences[target.RedisFallback], local: map[string]entry{},
 			without: metrics.Counter("livedrill_gateway_fallbacks_total", "Times a request went on without Redis.", nil)},
-		dispatch: newDispatch(c, metrics), numbers: newNumbers(metrics, kept)}
+		dispatch: dispatch, numbers: newNumbers(metrics, kept)}
 	if c.Defences[target.BoundedRequests] {
 		s.slots = make(chan struct{}, atOnce)
 		metrics.Gauge("livedrill_gateway_requests_limit", "Requests in work, at most; offered where there is a bound.", nil).Set(atOnce)
@@ -80,12 +85,25 @@ func Serve(ctx context.Context, c target.Config) (err error) {
 	audit := newAudit(db, metrics)
 	inner := http.NewServeMux()
 	s.tokens.clock.Handle(inner)
+	identity, err := target.NewIdentity(c, metrics)
+	if err != nil {
+		return err
+	}
+	identity.Handle(inner)
 	front, err := c.Open(target.PortHTTP)
 	if err != nil {
 		return err
 	}
+	secure, err := c.Open(target.PortHTTPS)
+	if err != nil {
+		return err
+	}
+	routes := s.routes()
 	return target.Together(ctx,
-		func(ctx context.Context) error { return record.ServeHTTP(ctx, front, s.routes()) },
+		func(ctx context.Context) error { return record.ServeHTTP(ctx, front, routes) },
+		func(ctx context.Context) error {
+			return record.ServeHTTP(ctx, tls.NewListener(secure, identity.Server()), routes)
+		},
 		func(ctx context.Context) error { return s.dispatch.run(ctx) },
 		func(ctx context.Context) error { return audit.run(ctx) },
 		func(ctx context.Context) error { return pool.run(ctx) },

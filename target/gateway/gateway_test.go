@@ -91,7 +91,10 @@ func TestStreamKeys(t *testing.T) {
 
 // TestDispatchLeavesASickEdge follows the rule through good, bad and lucky probes.
 func TestDispatchLeavesASickEdge(t *testing.T) {
-	d := newDispatch(target.Config{Edges: []string{"edge-north", "edge-south"}, Chats: []string{"a", "b"}, Ingests: []string{"a"}}, record.NewMetrics())
+	d, err := newDispatch(target.Config{Edges: []string{"edge-north", "edge-south"}, Chats: []string{"a", "b"}, Ingests: []string{"a"}}, record.NewMetrics())
+	if err != nil {
+		t.Fatal(err)
+	}
 	bad := errors.New("slow")
 	now := func() string {
 		a, err := d.assign("north")

@@ -36,12 +36,12 @@ var Kinds = []Kind{
 	{"redis", "the real Redis server", []string{"redis-server"}, map[string]int{"redis": target.PortRedis}, redis.Conf, redis.Serve},
 	{"mariadb", "the real MariaDB server", []string{"mariadbd", "mariadb-install-db"}, map[string]int{"mysql": target.PortMariaDB},
 		mariadb.Conf, mariadb.Serve},
-	{"gateway", "API gateway: log-in, rooms, gifts, dispatch", nil, map[string]int{"http": target.PortHTTP}, nil, gateway.Serve},
+	{"gateway", "API gateway: log-in, rooms, gifts, dispatch", nil, map[string]int{"http": target.PortHTTP, "https": target.PortHTTPS}, nil, gateway.Serve},
 	{"ingest", "RTMP publish and play, WHIP", nil, map[string]int{"rtmp": target.PortRTMP, "http": target.PortHTTP}, nil, ingest.Serve},
 	{"transcode", "one ffmpeg per stream, two renditions", []string{"ffmpeg"}, map[string]int{"http": target.PortHTTP},
 		func(c target.Config) string { return transcode.Conf(c.Encoder) }, transcode.Serve},
 	{"origin", "HLS and HTTP-FLV of every stream", nil, map[string]int{"http": target.PortHTTP}, nil, origin.Serve},
-	{"edge", "CDN edge: nginx for HLS, a relay for HTTP-FLV, RTMP and WHEP", []string{"nginx"}, map[string]int{"http": target.PortHTTP, "rtmp": target.PortRTMP},
+	{"edge", "CDN edge: nginx for HLS, a relay for HTTP-FLV, RTMP and WHEP", []string{"nginx"}, map[string]int{"http": target.PortHTTP, "https": target.PortHTTPS, "rtmp": target.PortRTMP},
 		edge.Conf, edge.Serve},
 	{"danmaku", "bullet chat over WebSocket", nil, map[string]int{"ws": target.PortDanmaku}, nil, danmaku.Serve},
 }
@@ -153,5 +153,6 @@ func NewSecrets() (target.Secrets, error) {
 		}
 		out[i] = hex.EncodeToString(raw[i][:])
 	}
-	return target.Secrets{Token: out[0], Stream: out[1], Database: out[2], Redis: out[3]}, nil
+	authority, err := target.NewAuthority()
+	return target.Secrets{Token: out[0], Stream: out[1], Database: out[2], Redis: out[3], Authority: authority}, err
 }

@@ -7,18 +7,14 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/livedrill/livedrill/target"
-	"github.com/livedrill/livedrill/target/disk"
 	"github.com/livedrill/livedrill/target/hosts"
-	"github.com/livedrill/livedrill/target/mariadb"
 	"github.com/livedrill/livedrill/target/transcode"
 )
 
@@ -123,42 +119,11 @@ func (s *Stack) start(ctx context.Context, p place, encoders target.Cgroup) erro
 	c.Dir = filepath.Join(hosts.Base, "data", p.name)
 	component := target.Component{Name: p.name, Kind: p.kind, Region: p.region, Addr: host.Addr, Ports: kind.Ports,
 		Socket: c.Socket, Handles: target.Handles{Network: host.Network()}}
-	switch p.kind {
-	case "dns":
-		if c.Names = s.names; !s.asked { // no fault of it would be felt
-			component.Ports = nil
-		}
-	case "transcode":
-		c.Cgroup = encoders
-		component.Handles.Encoder = &target.Encoder{Cgroup: encoders, Socket: c.Socket}
-		if strings.HasSuffix(c.Encoder, "_nvenc") {
-			component.Handles.Encoder.GPU = new(int) // ffmpeg encodes on the first card
-		}
-	case "redis":
-		component.Handles.Redis = &target.Redis{Addr: net.JoinHostPort(host.Addr, fmt.Sprint(target.PortRedis)),
-			Password: s.options.Secrets.Redis}
-	case "mariadb":
-		component.Handles.MySQL = &target.MySQL{Addr: net.JoinHostPort(host.Addr, fmt.Sprint(target.PortMariaDB)), User: mariadb.User,
-			Password: s.options.Secrets.Database, Database: mariadb.Database, Admin: mariadb.Socket(c.Dir), AdminUser: "root"}
-	}
-	if host.Cgroup.Version > 0 {
-		component.Handles.Cgroup = &host.Cgroup
-	}
-	component.Handles.Disk = c.Dir
-	if slices.Contains(s.options.Drives, p.name) {
-		component.Handles.Disk = filepath.Join(hosts.Base, "below", p.name)
-	}
-	if err := hosts.MakeDisk(component.Handles.Disk); err != nil {
+	if err := s.hold(p, host, &c, &component, encoders); err != nil {
 		return fmt.Errorf("start %s: %w", p.name, err)
 	}
-	if component.Handles.Disk != c.Dir {
-		drive := target.Config{Name: "disk-" + p.name, Dir: c.Dir, Below: component.Handles.Disk, Socket: c.Socket + "-disk"}
-		process, err := disk.Start(ctx, s.own, drive, s.logOf(drive.Name))
-		if err != nil {
-			return err
-		}
-		s.drives = append(s.drives, process)
-		component.Handles.Drive = &target.Drive{Dir: drive.Dir, Socket: drive.Socket}
+	if err := s.store(ctx, p, c, &component); err != nil {
+		return fmt.Errorf("start %s: %w", p.name, err)
 	}
 	text, err := json.Marshal(c)
 	if err != nil {
