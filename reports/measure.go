@@ -148,10 +148,17 @@ var checks = map[string]struct {
 			return v[1] >= v[0] && v[2] == 0, fmt.Sprintf(
 				"%.0f gifts acknowledged, %.0f in the ledger; gifts and accounts differ by %.0f coins", v[0], v[1], v[2])
 		}},
+	"gift-queue": {
+		[]string{`livedrill_queue_put_total`, `livedrill_queue_done_total`, `livedrill_queue_waiting`, `livedrill_queue_lost_total`,
+			`livedrill_queue_put_total{queue="later"}`},
+		func(v []float64) (bool, string) {
+			return same(v[0], v[1]+v[2]) && v[3] == 0, fmt.Sprintf(
+				"%.0f gifts put in the queue (%.0f of them found it full) = %.0f in the ranking + %.0f waiting; %.0f could not be put in", v[0], v[4], v[1], v[2], v[3])
+		}},
 }
 
 // same tells whether two sums of whole numbers are one.
 func same(a, b float64) bool { return math.Abs(a-b) < 0.5 }
 
 // CheckNames lists the proofs that a scenario can ask for.
-func CheckNames() []string { return []string{"danmaku-accounting", "gift-ledger"} }
+func CheckNames() []string { return []string{"danmaku-accounting", "gift-ledger", "gift-queue"} }

@@ -83,6 +83,9 @@ var SLIs = []SLI{
 		Value: `sum(livedrill_ledger_difference{instance="gateway"} @ $TO) + clamp_min(sum(livedrill_api_requests_total{route="gift",outcome="ok"} @ $TO)` +
 			` - sum(livedrill_ledger_gifts{instance="gateway"} @ $TO), 0)`,
 		N: `sum(livedrill_api_requests_total{route="gift",outcome="ok"} @ $TO)`},
+	{Name: "queue_delay_seconds", Unit: "seconds",
+		Definition: "from the moment at which a gift was put in the queue until it is in its room's ranking; gifts that found the queue full are apart",
+		Histogram:  `livedrill_queue_delay_seconds{queue="first"}`},
 	{Name: "journey_success_ratio", Unit: "ratio",
 		Definition: "people whose every step succeeded (log in, dispatch, picture, chat, gift, stay) ÷ people whose journey ended",
 		Good:       `livedrill_journeys_total{result="whole"}`, Total: `livedrill_journeys_total`},

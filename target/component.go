@@ -29,8 +29,9 @@ type Handles struct {
 	Redis   *Redis   `json:"redis,omitempty"`
 	MySQL   *MySQL   `json:"mysql,omitempty"`
 	Cgroup  *Cgroup  `json:"cgroup,omitempty"` // of all processes on the host
-	Disk    string   `json:"disk,omitempty"`   // directory of a file system of its own, on which the component's data is
-	Drive   *Drive   `json:"drive,omitempty"`  // what it sees of that disk, if it is one that can be slow or fail
+	Queue   *Queue   `json:"queue,omitempty"`
+	Disk    string   `json:"disk,omitempty"`  // directory of a file system of its own, on which the component's data is
+	Drive   *Drive   `json:"drive,omitempty"` // what it sees of that disk, if it is one that can be slow or fail
 }
 
 // Drive is a disk that can be told what to do. Whoever waits for it cannot be killed while it is slow: only processes that others can do
@@ -74,6 +75,13 @@ type EncoderState struct {
 type Redis struct {
 	Addr     string `json:"addr"` // host and port, or the path of a Unix socket
 	Password string `json:"password"`
+}
+
+// Queue is what a component takes its work from: a Redis stream.
+type Queue struct {
+	Redis   Redis    `json:"redis"`
+	Network *Network `json:"network,omitempty"` // of the host that Redis is on
+	Stream  string   `json:"stream"`
 }
 
 // MySQL is a MariaDB or MySQL server, with the platform's account and its administrator's.
@@ -126,6 +134,11 @@ type Answers struct {
 	Code  int           `json:"code,omitempty"`  // response code (RFC 1035, 4.1.1); 0 is that of a right answer
 	Stale string        `json:"stale,omitempty"` // address in the place of the right one
 	Slow  time.Duration `json:"slow,omitempty"`  // before any answer
+}
+
+// Consumption is what a consumer of the bundled platform's queue is told.
+type Consumption struct {
+	Slow time.Duration `json:"slow,omitempty"` // longer for each event
 }
 
 // Clock is what a component of the bundled platform is told of the time.

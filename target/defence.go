@@ -16,6 +16,7 @@ const (
 	EdgeServeStale  = "edge-serve-stale"
 	EdgePeerOrigin  = "edge-peer-failover"
 	BoundedRequests = "bounded-requests"
+	BoundedQueue    = "bounded-queue"
 )
 
 // Defence is one thing that a hardened platform does and a weak one does not.
@@ -32,6 +33,7 @@ var AllDefences = []Defence{
 	{RedisFallback, "When Redis refuses writes, log-ins, rooms, gifts and chat go on without it, from memory and MariaDB.", "gateway, danmaku"},
 	{Deadlines, "Calls to Redis and MariaDB have a deadline and few retries.", "gateway, danmaku"},
 	{BoundedRequests, "A bounded number of requests at once; the others are told to come back (503) instead of waiting.", "gateway"},
+	{BoundedQueue, "A queue has room for so many; what finds it full waits apart, until nobody else does.", "gateway"},
 	{EdgeCacheLock, "One request fills the cache for all that ask for the same segment.", "edge"},
 	{EdgeServeStale, "An edge goes on with what it has while the origin does not answer.", "edge"},
 	{EdgePeerOrigin, "An edge that cannot reach the origin asks the other edge.", "edge"},

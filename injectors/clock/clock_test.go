@@ -2,12 +2,7 @@ package clock
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
-	"net"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -16,26 +11,14 @@ import (
 	"github.com/livedrill/livedrill/injectors/injectortest"
 	"github.com/livedrill/livedrill/target"
 	"github.com/livedrill/livedrill/target/gateway"
-	"github.com/livedrill/livedrill/target/hosts"
 	"github.com/livedrill/livedrill/target/hosts/hoststest"
 	"github.com/livedrill/livedrill/target/mariadb"
 	"github.com/livedrill/livedrill/target/redis"
 	"github.com/livedrill/livedrill/target/unit"
 )
 
-// serves are what this program is when it is started as a component.
-var serves = map[string]func(context.Context, target.Config) error{"redis": redis.Serve, "mariadb": mariadb.Serve, "gateway": gateway.Serve}
-
 func TestMain(m *testing.M) {
-	if len(os.Args) == 3 && os.Args[1] == "serve" {
-		var c target.Config
-		err := json.Unmarshal([]byte(os.Args[2]), &c)
-		if err == nil {
-			err = serves[c.Kind](context.Background(), c)
-		}
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
+	hoststest.Serve(map[string]func(context.Context, target.Config) error{"redis": redis.Serve, "mariadb": mariadb.Serve, "gateway": gateway.Serve})
 	injectortest.Victim(map[string]func() injectors.Fault{"skew": ahead})
 	hoststest.Main(m)
 }
@@ -59,33 +42,8 @@ func platform(t *testing.T) target.Component {
 		name string
 		port int
 	}{{"redis", target.PortRedis}, {"mariadb", target.PortMariaDB}, {"gateway", target.PortHTTP}} {
-		host, err := r.AddHost(kind.name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		peers[fmt.Sprintf("%s:%d", kind.name, kind.port)] = net.JoinHostPort(host.Addr, fmt.Sprint(kind.port))
-		dir, err := os.MkdirTemp("", "ld") // a socket's path is short
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { os.RemoveAll(dir) })
-		c := target.Config{Name: kind.name, Kind: kind.name, Listen: host.Addr, Dir: dir, Socket: filepath.Join(dir, "s"), Peers: peers,
-			Secrets: target.Secrets{Token: "t", Stream: "s", Database: "d", Redis: "r"}}
-		text, err := json.Marshal(c)
-		if err != nil {
-			t.Fatal(err)
-		}
-		p, err := host.Start(hosts.Command{Name: kind.name, Path: "/proc/self/exe", Args: []string{"serve", string(text)}, Log: filepath.Join(dir, "log")})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { p.Stop(5 * time.Second) })
-		on = target.Component{Name: kind.name, Kind: kind.name, Addr: host.Addr, Socket: c.Socket, Ports: map[string]int{"http": kind.port},
-			Handles: target.Handles{Network: host.Network()}}
-		if err := target.WaitUntil(t.Context(), 60*time.Second, func() bool { return on.Healthy(t.Context()) == nil }); err != nil {
-			log, _ := os.ReadFile(filepath.Join(dir, "log"))
-			t.Fatalf("%v\n%s", err, log)
-		}
+		on, _ = hoststest.Component(t, r, target.Config{Name: kind.name, Kind: kind.name, Peers: peers,
+			Secrets: target.Secrets{Token: "t", Stream: "s", Database: "d", Redis: "r"}}, map[string]int{"http": kind.port})
 	}
 	return on
 }

@@ -14,13 +14,14 @@ import (
 	"github.com/livedrill/livedrill/injectors/mysql"
 	"github.com/livedrill/livedrill/injectors/network"
 	"github.com/livedrill/livedrill/injectors/process"
+	"github.com/livedrill/livedrill/injectors/queue"
 	"github.com/livedrill/livedrill/injectors/redis"
 	"github.com/livedrill/livedrill/injectors/resource"
 	"github.com/livedrill/livedrill/injectors/tls"
 )
 
 // All lists every kind of fault, family by family.
-var All = slices.Concat(network.Kinds, process.Kinds, resource.Kinds, gpu.Kinds, media.Kinds, redis.Kinds, mysql.Kinds, cache.Kinds, danmaku.Kinds,
+var All = slices.Concat(network.Kinds, process.Kinds, resource.Kinds, gpu.Kinds, media.Kinds, redis.Kinds, mysql.Kinds, queue.Kinds, cache.Kinds, danmaku.Kinds,
 	clock.Kinds, tls.Kinds, attack.Kinds)
 
 // Find returns a kind by its name.

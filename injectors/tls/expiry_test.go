@@ -3,13 +3,9 @@ package tls
 import (
 	"context"
 	"crypto/tls"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"net"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -18,21 +14,12 @@ import (
 	"github.com/livedrill/livedrill/injectors/injectortest"
 	"github.com/livedrill/livedrill/target"
 	"github.com/livedrill/livedrill/target/edge"
-	"github.com/livedrill/livedrill/target/hosts"
 	"github.com/livedrill/livedrill/target/hosts/hoststest"
 	"github.com/livedrill/livedrill/target/unit"
 )
 
 func TestMain(m *testing.M) {
-	if len(os.Args) == 3 && os.Args[1] == "serve" {
-		var c target.Config
-		err := json.Unmarshal([]byte(os.Args[2]), &c)
-		if err == nil {
-			err = edge.Serve(context.Background(), c)
-		}
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
+	hoststest.Serve(map[string]func(context.Context, target.Config) error{"edge": edge.Serve})
 	injectortest.Victim(map[string]func() injectors.Fault{"expiry": over})
 	hoststest.Main(m)
 }
@@ -54,32 +41,9 @@ func anEdge(t *testing.T) target.Component {
 	if err != nil {
 		t.Fatal(err)
 	}
-	host, err := r.AddHost("edge-north")
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir, err := os.MkdirTemp("", "ld") // a socket's path is short
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	c := target.Config{Name: host.Name, Kind: "edge", Listen: host.Addr, Dir: dir, Socket: filepath.Join(dir, "s"),
-		Peers: map[string]string{"origin:8080": "127.0.0.1:1"}, Secrets: target.Secrets{Authority: text}}
-	config, err := json.Marshal(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p, err := host.Start(hosts.Command{Name: host.Name, Path: "/proc/self/exe", Args: []string{"serve", string(config)}, Log: filepath.Join(dir, "log")})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { p.Stop(5 * time.Second) })
-	on := target.Component{Name: host.Name, Kind: "edge", Addr: host.Addr, Socket: c.Socket, Ports: map[string]int{"https": target.PortHTTPS},
-		Handles: target.Handles{Network: host.Network(), TLS: &target.TLS{Root: authority.Root()}}}
-	if err := target.WaitUntil(t.Context(), 30*time.Second, func() bool { return on.Healthy(t.Context()) == nil }); err != nil {
-		log, _ := os.ReadFile(filepath.Join(dir, "log"))
-		t.Fatalf("%v\n%s", err, log)
-	}
+	on, _ := hoststest.Component(t, r, target.Config{Name: "edge-north", Kind: "edge", Peers: map[string]string{"origin:8080": "127.0.0.1:1"},
+		Secrets: target.Secrets{Authority: text}}, map[string]int{"https": target.PortHTTPS})
+	on.Handles.TLS = &target.TLS{Root: authority.Root()}
 	return on
 }
 

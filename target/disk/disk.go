@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
 	"net/http"
 	"os"
 	"sync/atomic"
@@ -207,6 +206,5 @@ func (d *drive) wait() target.Disk {
 
 // hit spreads a share evenly over accesses, of which it counts one more.
 func hit(count *atomic.Uint64, share float64) bool {
-	n := float64(count.Add(1))
-	return math.Floor(n*share) > math.Floor((n-1)*share)
+	return target.Evenly(count.Add(1)-1, share)
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/livedrill/livedrill/target"
+	"github.com/livedrill/livedrill/target/ranking"
 )
 
 // Users, Rooms and Balance are what the platform begins with. User N is called "userN" with the password "pw-userN".
@@ -171,7 +172,24 @@ func (s *server) gift(r *http.Request) (any, error) {
 	if errors.As(err, &known) && known.Number == 1062 { // ER_DUP_ENTRY: this gift was given before
 		return map[string]any{"key": in.Key, "again": true}, nil
 	}
+	if err == nil {
+		s.rank(r.Context(), ranking.Gift{Room: in.Room, User: user, Amount: in.Amount})
+	}
 	return map[string]any{"key": in.Key}, err
+}
+
+// rank queues a gift that is paid for its room's ranking. Whether that works is no matter of the giver's: the money is safe.
+func (s *server) rank(ctx context.Context, g ranking.Gift) {
+	full, err := ranking.Put(ctx, s.cache.client, s.bound, g)
+	if err != nil {
+		s.numbers.unranked.Inc()
+		return
+	}
+	queue := "first"
+	if full {
+		queue = "later"
+	}
+	s.numbers.queued[queue].Inc()
 }
 
 func (s *server) transfer(ctx context.Context, user, key string, room int, amount int64) error {

@@ -23,6 +23,7 @@ import (
 	"github.com/livedrill/livedrill/reports/record"
 	"github.com/livedrill/livedrill/target"
 	"github.com/livedrill/livedrill/target/mariadb"
+	"github.com/livedrill/livedrill/target/ranking"
 )
 
 // atOnce bounds the requests in work, where that defence is on.
@@ -35,6 +36,7 @@ type server struct {
 	tokens   tokens
 	dispatch *dispatch
 	slots    chan struct{} // nil: no bound
+	bound    int           // of the queue; 0: none
 	numbers  *numbers
 }
 
@@ -81,6 +83,9 @@ func Serve(ctx context.Context, c target.Config) (err error) {
 	if c.Defences[target.BoundedRequests] {
 		s.slots = make(chan struct{}, atOnce)
 		metrics.Gauge("livedrill_gateway_requests_limit", "Requests in work, at most; offered where there is a bound.", nil).Set(atOnce)
+	}
+	if c.Defences[target.BoundedQueue] {
+		s.bound = ranking.Bound
 	}
 	audit := newAudit(db, metrics)
 	inner := http.NewServeMux()

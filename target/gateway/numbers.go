@@ -23,12 +23,16 @@ type numbers struct {
 	tracer  trace.Tracer
 
 	turnedAway prometheus.Counter
+	queued     map[string]prometheus.Counter // gifts, by queue
+	unranked   prometheus.Counter
 }
 
 func newNumbers(m *record.Metrics, kept *record.Traces) *numbers {
 	return &numbers{metrics: m, tracer: kept.Provider().Tracer("gateway"),
 		inWork:     m.Gauge("livedrill_gateway_requests_in_work", "Requests in work now.", nil),
-		turnedAway: m.Counter("livedrill_gateway_turned_away_total", "Requests told to come back, as too many were in work.", nil)}
+		turnedAway: m.Counter("livedrill_gateway_turned_away_total", "Requests told to come back, as too many were in work.", nil),
+		queued:     m.Counters("livedrill_queue_put_total", "Gifts put in the queue for their room's ranking.", "queue", "first", "later"),
+		unranked:   m.Counter("livedrill_queue_lost_total", "Gifts that could not be put in the queue, and are missing in the ranking.", nil)}
 }
 
 // classes are the answers that are told apart, by their first digit.

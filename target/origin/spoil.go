@@ -2,7 +2,6 @@ package origin
 
 import (
 	"bytes"
-	"math"
 
 	"github.com/livedrill/livedrill/target"
 )
@@ -39,9 +38,9 @@ func (s *server) playlistOf(r *rendition) string {
 func (s *server) spoiled(number uint64, data []byte) []byte {
 	now := s.spoils.Now()
 	switch {
-	case hit(number, now.Missing):
+	case target.Evenly(number, now.Missing):
 		return nil
-	case hit(number, now.Corrupt):
+	case target.Evenly(number, now.Corrupt):
 		data = bytes.Clone(data) // others get it too, later
 		for i := len(data) / 3; i < len(data); i += 100 {
 			data[i] ^= 0xff
@@ -52,9 +51,4 @@ func (s *server) spoiled(number uint64, data []byte) []byte {
 		}
 	}
 	return data
-}
-
-// hit spreads a share evenly over numbers.
-func hit(number uint64, share float64) bool {
-	return math.Floor(float64(number+1)*share) > math.Floor(float64(number)*share)
 }

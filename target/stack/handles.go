@@ -12,6 +12,7 @@ import (
 	"github.com/livedrill/livedrill/target/disk"
 	"github.com/livedrill/livedrill/target/hosts"
 	"github.com/livedrill/livedrill/target/mariadb"
+	"github.com/livedrill/livedrill/target/ranking"
 )
 
 // hold says by what faults can hold a component, and tells the component what goes with that.
@@ -34,8 +35,10 @@ func (s *Stack) hold(p place, host *hosts.Host, c *target.Config, component *tar
 			component.Handles.Encoder.GPU = new(int) // ffmpeg encodes on the first card
 		}
 	case "redis":
-		component.Handles.Redis = &target.Redis{Addr: net.JoinHostPort(host.Addr, fmt.Sprint(target.PortRedis)),
-			Password: s.options.Secrets.Redis}
+		server := s.redis()
+		component.Handles.Redis = &server
+	case "ranking":
+		component.Handles.Queue = &target.Queue{Redis: s.redis(), Network: s.hosts["redis"].Network(), Stream: ranking.Queue}
 	case "mariadb":
 		component.Handles.MySQL = &target.MySQL{Addr: net.JoinHostPort(host.Addr, fmt.Sprint(target.PortMariaDB)), User: mariadb.User,
 			Password: s.options.Secrets.Database, Database: mariadb.Database, Admin: mariadb.Socket(c.Dir), AdminUser: "root"}
@@ -44,6 +47,11 @@ func (s *Stack) hold(p place, host *hosts.Host, c *target.Config, component *tar
 		component.Handles.Cgroup = &host.Cgroup
 	}
 	return nil
+}
+
+// redis is the platform's Redis.
+func (s *Stack) redis() target.Redis {
+	return target.Redis{Addr: net.JoinHostPort(s.hosts["redis"].Addr, fmt.Sprint(target.PortRedis)), Password: s.options.Secrets.Redis}
 }
 
 // store gives a component its disk: one in memory, below one that can be told what to do where that is wanted.

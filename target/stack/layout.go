@@ -16,6 +16,7 @@ import (
 	"github.com/livedrill/livedrill/target/ingest"
 	"github.com/livedrill/livedrill/target/mariadb"
 	"github.com/livedrill/livedrill/target/origin"
+	"github.com/livedrill/livedrill/target/ranking"
 	"github.com/livedrill/livedrill/target/redis"
 	"github.com/livedrill/livedrill/target/transcode"
 )
@@ -37,6 +38,7 @@ var Kinds = []Kind{
 	{"mariadb", "the real MariaDB server", []string{"mariadbd", "mariadb-install-db"}, map[string]int{"mysql": target.PortMariaDB},
 		mariadb.Conf, mariadb.Serve},
 	{"gateway", "API gateway: log-in, rooms, gifts, dispatch", nil, map[string]int{"http": target.PortHTTP, "https": target.PortHTTPS}, nil, gateway.Serve},
+	{"ranking", "ranking of each room by its gifts: the consumer of a queue", nil, nil, nil, ranking.Serve},
 	{"ingest", "RTMP publish and play, WHIP", nil, map[string]int{"rtmp": target.PortRTMP, "http": target.PortHTTP}, nil, ingest.Serve},
 	{"transcode", "one ffmpeg per stream, two renditions", []string{"ffmpeg"}, map[string]int{"http": target.PortHTTP},
 		func(c target.Config) string { return transcode.Conf(c.Encoder) }, transcode.Serve},
@@ -65,6 +67,7 @@ var layout = []place{
 	{"mariadb", "mariadb", ""},
 	{"redis", "redis", ""},
 	{"gateway", "gateway", ""},
+	{"ranking", "ranking", ""},
 	{"origin", "origin", ""},
 	{"transcode", "transcode", ""},
 	{"ingest-a", "ingest", "north"},
