@@ -83,6 +83,9 @@ var SLIs = []SLI{
 		Value: `sum(livedrill_ledger_difference{instance="gateway"} @ $TO) + clamp_min(sum(livedrill_api_requests_total{route="gift",outcome="ok"} @ $TO)` +
 			` - sum(livedrill_ledger_gifts{instance="gateway"} @ $TO), 0)`,
 		N: `sum(livedrill_api_requests_total{route="gift",outcome="ok"} @ $TO)`},
+	{Name: "stale_read_ratio", Unit: "ratio",
+		Definition: "accounts read with more coins than the platform had told the same client before ÷ accounts read",
+		Good:       `livedrill_api_account_reads_total{state="stale"}`, Total: `livedrill_api_account_reads_total`},
 	{Name: "queue_delay_seconds", Unit: "seconds",
 		Definition: "from the moment at which a gift was put in the queue until it is in its room's ranking; gifts that found the queue full are apart",
 		Histogram:  `livedrill_queue_delay_seconds{queue="first"}`},

@@ -57,6 +57,9 @@ func (d *drill) describe() error {
 		d.facts.Workloads = append(d.facts.Workloads, reports.Workload{Name: l.Name, Kind: l.Kind})
 	}
 	for _, c := range stack.Targets() {
+		if c.Name == stack.ReplicaName && !d.story.replica() {
+			continue
+		}
 		d.facts.Topology = append(d.facts.Topology, reports.Node{Name: c.Name, Kind: c.Kind, Region: c.Region})
 	}
 	return d.facts.Write(d.Dir)

@@ -17,7 +17,7 @@ func (s Scenario) Platform() (stack.Options, error) {
 		return stack.Options{}, err
 	}
 	out := stack.Options{Profile: s.Target.Profile, Defences: defences, Encoder: s.Target.Encoder}
-	out.Drives = s.drives()
+	out.Drives, out.Replica = s.drives(), s.replica()
 	c := s.Target.Canary
 	if c.Share == 0 {
 		return out, nil
@@ -29,6 +29,11 @@ func (s Scenario) Platform() (stack.Options, error) {
 		out.Canary.Program, err = filepath.Abs(c.Program)
 	}
 	return out, err
+}
+
+// replica tells whether MariaDB has one.
+func (s Scenario) replica() bool {
+	return s.Target.Replica || slices.ContainsFunc(s.Faults, func(f Fault) bool { return f.On == stack.ReplicaName })
 }
 
 // drives are the components whose disk can be told what to do: those that are named, and those that a fault of the disk is put on.

@@ -40,6 +40,7 @@ type Target struct {
 	Defences map[string]bool `json:"defences,omitempty" help:"single defences, on or off"`
 	Encoder  string          `json:"encoder" help:"ffmpeg's encoder; empty takes the card where there is one"`
 	Drives   []string        `json:"drives,omitempty" help:"components whose disk can be told to be slow or fail, beside those that the faults need"`
+	Replica  bool            `json:"replica,omitempty" help:"MariaDB has a replica that the gateway reads from, as where a fault is put on mariadb-replica"`
 	Canary   Canary          `json:"canary,omitzero" help:"another version of the gateway for a share of the users, in the same run"`
 }
 
@@ -97,7 +98,7 @@ func (s *Scenario) LeaveFaultsOut() {
 			s.Objectives[i].During = reports.WholeRun
 		}
 	}
-	s.Target.Drives = s.drives() // the same platform
+	s.Target.Drives, s.Target.Replica = s.drives(), s.replica() // the same platform
 	s.Faults, s.Surprise = nil, Surprise{}
 	s.Alerts.Expect = nil
 }

@@ -93,6 +93,7 @@ type MySQL struct {
 	Admin         string `json:"admin"` // address for the administrator
 	AdminUser     string `json:"admin_user"`
 	AdminPassword string `json:"admin_password"`
+	Primary       *MySQL `json:"primary,omitempty"` // whose replica it is
 }
 
 // Tampering is what an ingest of the bundled platform does to every stream, if it is told to: what broken cameras, encoders and

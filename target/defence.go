@@ -17,6 +17,7 @@ const (
 	EdgePeerOrigin  = "edge-peer-failover"
 	BoundedRequests = "bounded-requests"
 	BoundedQueue    = "bounded-queue"
+	FreshReads      = "fresh-reads"
 )
 
 // Defence is one thing that a hardened platform does and a weak one does not.
@@ -34,6 +35,7 @@ var AllDefences = []Defence{
 	{Deadlines, "Calls to Redis and MariaDB have a deadline and few retries.", "gateway, danmaku"},
 	{BoundedRequests, "A bounded number of requests at once; the others are told to come back (503) instead of waiting.", "gateway"},
 	{BoundedQueue, "A queue has room for so many; what finds it full waits apart, until nobody else does.", "gateway"},
+	{FreshReads, "Who has just paid is not read from a replica that does not know of it yet.", "gateway"},
 	{EdgeCacheLock, "One request fills the cache for all that ask for the same segment.", "edge"},
 	{EdgeServeStale, "An edge goes on with what it has while the origin does not answer.", "edge"},
 	{EdgePeerOrigin, "An edge that cannot reach the origin asks the other edge.", "edge"},

@@ -44,7 +44,9 @@ type Config struct {
 	Edges    []string          `json:"edges,omitempty"`   // names of all edges
 	Chats    []string          `json:"chats,omitempty"`   // names of all danmaku servers
 	Ingests  []string          `json:"ingests,omitempty"`
-	Names    map[string]string `json:"names,omitempty"` // of all hosts, with their addresses: for the name server
+	Primary  string            `json:"primary,omitempty"` // of a replica: the server that it follows
+	Replica  string            `json:"replica,omitempty"` // of MariaDB, if it has one
+	Names    map[string]string `json:"names,omitempty"`   // of all hosts, with their addresses: for the name server
 }
 
 // ReadConfig reads a component's configuration.

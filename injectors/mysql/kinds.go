@@ -24,6 +24,8 @@ var Kinds = []injectors.Kind{
 		On: "mariadb", Takes: "rows, connections", Default: func() injectors.Fault {
 			return &Slow{Table: accounts.Table, By: unit.Duration(300 * time.Millisecond)}
 		}},
+	{Name: "mysql.replication-lag", Summary: "a replica follows its primary late", BackEnds: []string{"MASTER_DELAY"},
+		On: "mariadb", Takes: "replication", Default: func() injectors.Fault { return &Lag{By: unit.Duration(3 * time.Second)} }},
 	{Name: "mysql.bad-delete", Summary: "somebody deletes rows that are needed", BackEnds: []string{"DELETE"},
 		On: "mariadb", Takes: "rows", Default: func() injectors.Fault { return &BadDelete{rows: accounts, Rows: 50} }},
 }

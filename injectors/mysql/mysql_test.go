@@ -24,7 +24,10 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	injectortest.Victim(faults)
+	hoststest.Serve(map[string]func(context.Context, target.Config) error{"mariadb": mariadb.Serve})
+	victims := maps.Clone(faults)
+	victims["lag"] = late
+	injectortest.Victim(victims)
 	hoststest.Main(m)
 }
 

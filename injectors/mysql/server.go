@@ -48,7 +48,11 @@ func login(on target.Component, account func(*target.MySQL) (addr, user, passwor
 
 // admin may change the server's settings.
 func admin(on target.Component) (*sql.DB, error) {
-	return login(on, func(h *target.MySQL) (string, string, string) { return h.Admin, h.AdminUser, h.AdminPassword })
+	return login(on, administrator)
+}
+
+func administrator(h *target.MySQL) (addr, user, password string) {
+	return h.Admin, h.AdminUser, h.AdminPassword
 }
 
 // user is the platform's own account: what it suffers is what is measured.

@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/livedrill/livedrill/loadgen"
@@ -18,7 +20,7 @@ import (
 // Load is requests in a mix.
 type Load struct {
 	Rate        loadgen.Shape         `json:"rate" help:"requests of all users together"`
-	Mix         map[string]unit.Ratio `json:"mix" help:"share of each request: login, room, gift"`
+	Mix         map[string]unit.Ratio `json:"mix" help:"share of each request: login, room, gift, account"`
 	Users       int                   `json:"users" help:"users of the platform who take part"`
 	Engine      string                `json:"engine" help:"vegeta, pool, or auto: the pool where the rate goes above 2000/s"`
 	Connections int                   `json:"connections" help:"of each worker, in the pool; at most, for vegeta"`
@@ -34,7 +36,7 @@ func Default() loadgen.Generator {
 }
 
 // The requests of the mix, in the order in which shares are laid out; and one of the user's own.
-var requests = []string{"login", "room", "gift"}
+var requests = []string{"login", "room", "gift", "account"}
 
 const ownRequest = "own"
 
@@ -43,8 +45,8 @@ func (l *Load) Validate() error {
 	errs := []error{l.Rate.Validate()}
 	sum := 0.0
 	for name, share := range l.Mix {
-		if name != "login" && name != "room" && name != "gift" {
-			errs = append(errs, fmt.Errorf("mix: no request %q: there are login, room and gift", name))
+		if !slices.Contains(requests, name) {
+			errs = append(errs, fmt.Errorf("mix: no request %q: there are %s", name, strings.Join(requests, ", ")))
 		}
 		sum += float64(share)
 	}
@@ -96,6 +98,7 @@ type run struct {
 	own     []ownTarget // the user's own requests, in turns; empty: the platform's
 	rng     *rand.Rand
 	numbers map[key]number
+	known   *balances   // nil: nobody asks for them
 	trust   *tls.Config // nil: what this machine trusts, for a server of one's own
 }
 
@@ -109,6 +112,9 @@ func (l *Load) Run(ctx context.Context, on target.Platform, m *loadgen.Meter) (e
 		return err
 	}
 	r.numbers = newNumbers(m, on.Canary > 0, len(r.own) > 0)
+	if l.Mix["account"] > 0 && len(r.own) == 0 {
+		r.known = newBalances(m, l.Users)
+	}
 	if !target.Wait(ctx, time.Until(m.Start)) {
 		return nil
 	}

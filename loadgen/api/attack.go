@@ -36,7 +36,7 @@ func (r *run) attack(ctx context.Context) (err error) {
 	defer stop()
 	for result := range attacker.Attack(p.target, p, 0, r.m.Name) {
 		if q, ok := p.find(result.Seq); ok {
-			r.count(q.request, int(result.Code), q.due, result.Timestamp, result.Timestamp.Add(result.Latency))
+			r.count(q.request, int(result.Code), result.Body, q.due, result.Timestamp, result.Timestamp.Add(result.Latency))
 		}
 		err = errors.Join(err, keep(result))
 	}

@@ -51,7 +51,7 @@ func newNumbers(m *loadgen.Meter, split, own bool) map[key]number {
 }
 
 // count takes in what became of a request. A code of 0 is no answer at all.
-func (r *run) count(q request, code int, due, sent, done time.Time) {
+func (r *run) count(q request, code int, body []byte, due, sent, done time.Time) {
 	r.m.Carried(due, sent)
 	outcome := "ok"
 	switch {
@@ -61,6 +61,9 @@ func (r *run) count(q request, code int, due, sent, done time.Time) {
 	case code >= 400:
 		outcome = "refused"
 		r.m.Failed.Inc()
+	}
+	if outcome == "ok" {
+		r.known.told(q, body)
 	}
 	n := r.numbers[key{q.route, outcome, q.arm}]
 	n.count.Inc()

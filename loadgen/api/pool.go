@@ -98,7 +98,7 @@ func (c *connection) work(ctx context.Context, due <-chan planned) {
 		if ctx.Err() != nil && code == 0 {
 			return // cut off: neither an answer nor the lack of one
 		}
-		c.count(p.request, code, p.due, sent, time.Now())
+		c.count(p.request, code, c.answer.Body(), p.due, sent, time.Now())
 	}
 }
 

@@ -25,7 +25,8 @@ type request struct {
 	number     uint64
 	route      string
 	user, room int
-	arm        int // the version that serves the user
+	arm        int   // the version that serves the user
+	known      int64 // of an account: what was known of it before
 }
 
 // slots is how finely requests are cut over regions and segments.
@@ -48,6 +49,7 @@ func (r *run) draw(n uint64) (request, bool) {
 	if len(r.own) > 0 {
 		q.route, q.arm = ownRequest, 0
 	}
+	q.known = r.known.of(q.user)
 	return q, r.m.Slice.Mine(int(n*617%slots), slots)
 }
 
@@ -62,6 +64,9 @@ func (r *run) target(q request) vegeta.Target {
 		t.Method, t.URL = http.MethodGet, fmt.Sprintf("%s/v1/rooms/%d", base, q.room)
 	case "login":
 		t.URL, t.Body = base+"/v1/login", credentials(q.user)
+	case "account":
+		t.Method, t.URL = http.MethodGet, base+"/v1/account"
+		t.Header.Set("Authorization", "Bearer "+r.tokens[q.user])
 	case "gift":
 		t.URL = base + "/v1/gifts"
 		t.Header.Set("Authorization", "Bearer "+r.tokens[q.user])

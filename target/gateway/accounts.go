@@ -36,10 +36,13 @@ var schema = []string{
 		amount BIGINT NOT NULL, created TIMESTAMP(3) NOT NULL DEFAULT CURRENT_TIMESTAMP(3))`,
 }
 
+// startLook is how often a server is looked at that is starting.
+const startLook = 50 * time.Millisecond
+
 // migrate makes the tables and the first rows. It may run again.
 func migrate(ctx context.Context, db *sql.DB) error {
 	for db.PingContext(ctx) != nil { // MariaDB may still be making its data
-		if !target.Wait(ctx, 50*time.Millisecond) {
+		if !target.Wait(ctx, startLook) {
 			return ctx.Err()
 		}
 	}
@@ -121,7 +124,7 @@ func (s *server) login(r *http.Request) (any, error) {
 	}
 	var id int
 	var stored []byte
-	err := s.db.QueryRowContext(r.Context(), "SELECT id, password FROM users WHERE name = ?", in.Name).Scan(&id, &stored)
+	err := s.reads.replica.QueryRowContext(r.Context(), "SELECT id, password FROM users WHERE name = ?", in.Name).Scan(&id, &stored)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, errForbidden
 	}
@@ -167,7 +170,7 @@ func (s *server) gift(r *http.Request) (any, error) {
 	if err := s.cache.mark(r.Context(), "gift:"+in.Key, time.Hour); err != nil {
 		return nil, fmt.Errorf("idempotency key: %w", err)
 	}
-	err = s.transfer(r.Context(), user, in.Key, in.Room, in.Amount)
+	balance, err := s.transfer(r.Context(), user, in.Key, in.Room, in.Amount)
 	var known *mysql.MySQLError
 	if errors.As(err, &known) && known.Number == 1062 { // ER_DUP_ENTRY: this gift was given before
 		return map[string]any{"key": in.Key, "again": true}, nil
@@ -175,7 +178,18 @@ func (s *server) gift(r *http.Request) (any, error) {
 	if err == nil {
 		s.rank(r.Context(), ranking.Gift{Room: in.Room, User: user, Amount: in.Amount})
 	}
-	return map[string]any{"key": in.Key}, err
+	return map[string]any{"key": in.Key, "balance": balance}, err
+}
+
+// account tells what the user has.
+func (s *server) account(r *http.Request) (any, error) {
+	user, err := s.tokens.user(r)
+	if err != nil {
+		return nil, err
+	}
+	var balance int64
+	err = s.reads.of(r.Context(), user).QueryRowContext(r.Context(), "SELECT balance FROM accounts WHERE user_id = ?", user).Scan(&balance)
+	return map[string]any{"balance": balance}, err
 }
 
 // rank queues a gift that is paid for its room's ranking. Whether that works is no matter of the giver's: the money is safe.
@@ -192,25 +206,38 @@ func (s *server) rank(ctx context.Context, g ranking.Gift) {
 	s.numbers.queued[queue].Inc()
 }
 
-func (s *server) transfer(ctx context.Context, user, key string, room int, amount int64) error {
-	tx, err := s.db.BeginTx(ctx, nil)
+// transfer takes the coins and gives what is left.
+func (s *server) transfer(ctx context.Context, user, key string, room int, amount int64) (balance int64, err error) {
+	conn, err := s.db.Conn(ctx)
 	if err != nil {
-		return err
+		return 0, err
+	}
+	defer conn.Close()
+	tx, err := conn.BeginTx(ctx, nil)
+	if err != nil {
+		return 0, err
 	}
 	defer tx.Rollback() //nolint:errcheck // after a commit there is nothing to roll back
 	if _, err := tx.ExecContext(ctx, "INSERT INTO gifts (id, user_id, room_id, amount) VALUES (?, ?, ?, ?)",
 		key, user, room, amount); err != nil {
-		return err
+		return 0, err
 	}
 	result, err := tx.ExecContext(ctx, "UPDATE accounts SET balance = balance - ? WHERE user_id = ? AND balance >= ?",
 		amount, user, amount)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	if n, err := result.RowsAffected(); err != nil {
-		return err
+		return 0, err
 	} else if n != 1 {
-		return fmt.Errorf("%w: the account does not hold %d", errRefused, amount)
+		return 0, fmt.Errorf("%w: the account does not hold %d", errRefused, amount)
 	}
-	return tx.Commit()
+	if err := tx.QueryRowContext(ctx, "SELECT balance FROM accounts WHERE user_id = ?", user).Scan(&balance); err != nil {
+		return 0, err
+	}
+	if err := tx.Commit(); err != nil {
+		return 0, err
+	}
+	s.reads.wrote(ctx, conn, user)
+	return balance, nil
 }

@@ -32,6 +32,7 @@ const atOnce = 256
 type server struct {
 	config   target.Config
 	db       *sql.DB
+	reads    *reads
 	cache    *cache
 	tokens   tokens
 	dispatch *dispatch
@@ -63,7 +64,7 @@ func Serve(ctx context.Context, c target.Config) (err error) {
 	if c.Defences[target.Deadlines] {
 		limit = time.Second
 	}
-	db, err := openTraced(mariadb.DSN(c, c.Peer("mariadb", target.PortMariaDB), limit), kept)
+	db, err := openTraced(mariadb.DSN(c, c.Peer("mariadb", target.PortMariaDB), limit), kept, "mariadb")
 	if err != nil {
 		return fmt.Errorf("gateway: %w", err)
 	}
@@ -72,11 +73,24 @@ func Serve(ctx context.Context, c target.Config) (err error) {
 	if err := migrate(ctx, db); err != nil {
 		return err
 	}
+	replica := db
+	if c.Replica != "" {
+		if replica, err = openTraced(mariadb.DSN(c, c.Peer(c.Replica, target.PortMariaDB), limit), kept, c.Replica); err != nil {
+			return fmt.Errorf("gateway: %w", err)
+		}
+		defer replica.Close()
+		replica.SetMaxOpenConns(poolSize)
+		replica.SetMaxIdleConns(poolSize)
+	}
+	reads := newReads(db, replica, c.Defences[target.FreshReads])
+	if err := reads.ready(ctx); err != nil {
+		return err
+	}
 	dispatch, err := newDispatch(c, metrics)
 	if err != nil {
 		return err
 	}
-	s := &server{config: c, db: db, tokens: tokens{key: []byte(c.Secrets.Token)},
+	s := &server{config: c, db: db, reads: reads, tokens: tokens{key: []byte(c.Secrets.Token)},
 		cache: &cache{client: client, fallback: c.Defences[target.RedisFallback], local: map[string]entry{},
 			without: metrics.Counter("livedrill_gateway_fallbacks_total", "Times a request went on without Redis.", nil)},
 		dispatch: dispatch, numbers: newNumbers(metrics, kept)}
@@ -136,6 +150,7 @@ func (s *server) routes() http.Handler {
 	handle("POST /v1/login", "login", s.login)
 	handle("GET /v1/rooms/{id}", "room", s.room)
 	handle("POST /v1/gifts", "gift", s.gift)
+	handle("GET /v1/account", "account", s.account)
 	handle("GET /v1/dispatch", "dispatch", s.assign)
 	handle("POST /internal/publish", "publish", s.publish)
 	mux.HandleFunc("GET /health", func(http.ResponseWriter, *http.Request) {})
@@ -211,7 +226,7 @@ func (s *server) room(r *http.Request) (any, error) {
 	}
 	return s.cache.read(r.Context(), "room:"+strconv.Itoa(id), func(ctx context.Context) (Room, error) {
 		room := Room{ID: id}
-		err := s.db.QueryRowContext(ctx, "SELECT title, host FROM rooms WHERE id = ?", id).Scan(&room.Title, &room.Host)
+		err := s.reads.replica.QueryRowContext(ctx, "SELECT title, host FROM rooms WHERE id = ?", id).Scan(&room.Title, &room.Host)
 		if errors.Is(err, sql.ErrNoRows) {
 			return room, fmt.Errorf("room %d: %w", id, errNotFound)
 		}

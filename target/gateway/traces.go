@@ -22,8 +22,8 @@ func traceRedis(client *redis.Client, kept *record.Traces) error {
 }
 
 // openTraced opens the database so that what it is asked, and the wait for a connection to it, are parts of the request's trace.
-func openTraced(dsn string, kept *record.Traces) (*sql.DB, error) {
-	return otelsql.Open("mysql", dsn, otelsql.WithTracerProvider(kept.Provider()), otelsql.WithAttributes(attribute.String(traces.Peer, "mariadb")),
+func openTraced(dsn string, kept *record.Traces, server string) (*sql.DB, error) {
+	return otelsql.Open("mysql", dsn, otelsql.WithTracerProvider(kept.Provider()), otelsql.WithAttributes(attribute.String(traces.Peer, server)),
 		otelsql.WithSpanOptions(otelsql.SpanOptions{DisableErrSkip: true, DisableQuery: true, OmitConnResetSession: true, OmitRows: true,
 			SpanFilter: func(ctx context.Context, _ otelsql.Method, _ string, _ []driver.NamedValue) bool {
 				return trace.SpanContextFromContext(ctx).IsValid() // the audit belongs to no request

@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -41,7 +42,11 @@ func Serve(ctx context.Context, c target.Config) error {
 	}
 	defer db.Close()
 	db.SetMaxOpenConns(2)
-	status(metrics, &reader{ctx: ctx, db: db})
+	r := &reader{ctx: ctx, db: db}
+	status(metrics, r)
+	if c.Primary != "" {
+		lag(metrics, r)
+	}
 
 	server := target.Program{Path: "mariadbd", Args: []string{"--defaults-file=" + file}, Output: os.Stderr, Grace: 3 * time.Second}
 	return target.Together(ctx,
@@ -78,8 +83,9 @@ func prepare(ctx context.Context, c target.Config, file string) error {
 	if _, err := os.Stat(filepath.Join(data, "mysql")); err == nil {
 		return nil // a restart of the component: the data stays
 	}
-	account := fmt.Sprintf("CREATE DATABASE IF NOT EXISTS %s;\nCREATE OR REPLACE USER '%s'@'%%' IDENTIFIED BY '%s';\n"+
-		"GRANT ALL ON %s.* TO '%s'@'%%';\nGRANT PROCESS ON *.* TO '%s'@'%%';\n", Database, User, c.Secrets.Database, Database, User, User)
+	account := fmt.Sprintf("SET SESSION sql_log_bin = 0;\nCREATE DATABASE IF NOT EXISTS %s;\nCREATE OR REPLACE USER '%s'@'%%' IDENTIFIED BY '%s';\n"+
+		"GRANT ALL ON %s.* TO '%s'@'%%';\nGRANT PROCESS, SLAVE MONITOR ON *.* TO '%s'@'%%';\n", Database, User, c.Secrets.Database, Database, User, User)
+	account += replication(c)
 	if err := os.WriteFile(filepath.Join(c.Dir, "init.sql"), []byte(account), 0o600); err != nil {
 		return fmt.Errorf("mariadb: %w", err)
 	}
@@ -89,6 +95,23 @@ func prepare(ctx context.Context, c target.Config, file string) error {
 		return fmt.Errorf("mariadb: make data: %w\n%s", err, out)
 	}
 	return nil
+}
+
+// replicator is the account with which a replica reads what the primary has done.
+const replicator = "replica"
+
+// replication is what a server with a replica, or a replica, does at each start.
+func replication(c target.Config) string {
+	switch {
+	case c.Replica != "":
+		return fmt.Sprintf("CREATE OR REPLACE USER '%s'@'%%' IDENTIFIED BY '%s';\nGRANT REPLICATION SLAVE ON *.* TO '%s'@'%%';\n",
+			replicator, c.Secrets.Database, replicator)
+	case c.Primary != "":
+		host, port, _ := strings.Cut(c.Peer(c.Primary, target.PortMariaDB), ":")
+		return fmt.Sprintf("CHANGE MASTER TO MASTER_HOST='%s', MASTER_PORT=%s, MASTER_USER='%s', MASTER_PASSWORD='%s', MASTER_CONNECT_RETRY=1, "+
+			"MASTER_USE_GTID=slave_pos;\nSTART SLAVE;\n", host, port, replicator, c.Secrets.Database)
+	}
+	return ""
 }
 
 // Conf is the server's configuration. Both profiles run MariaDB as it comes, sized for one machine.
@@ -111,7 +134,17 @@ performance_schema = OFF
 innodb_print_all_deadlocks = ON
 # Gifts are money: each commit is on disk before it is answered.
 innodb_flush_log_at_trx_commit = 1
-`, c.Listen, target.PortMariaDB, c.Dir)
+%[4]s`, c.Listen, target.PortMariaDB, c.Dir, replicationConf(c))
+}
+
+func replicationConf(c target.Config) string {
+	switch {
+	case c.Replica != "":
+		return "server_id = 1\nlog_bin = binlog\nbinlog_format = ROW\n"
+	case c.Primary != "":
+		return "server_id = 2\nread_only = ON\n# The position stands in init.sql, and in the data from the second start on.\nskip-slave-start\n"
+	}
+	return ""
 }
 
 // reader reads the server's status at most once per scrape.
@@ -132,6 +165,47 @@ func status(m *record.Metrics, r *reader) {
 		func() float64 { return r.get("Com_commit") })
 	m.CounterFunc("livedrill_mariadb_deadlocks_total", "Deadlocks found by InnoDB.", nil,
 		func() float64 { return r.get("Innodb_deadlocks") })
+}
+
+// lag is for a replica alone: on any other server it would be a number that says nothing.
+func lag(m *record.Metrics, r *reader) {
+	m.GaugeFunc("livedrill_mariadb_replica_lag_seconds", "How far the replica says that it is behind its primary; -1: it follows nobody.", nil, func() float64 {
+		ctx, cancel := context.WithTimeout(r.ctx, 500*time.Millisecond)
+		defer cancel()
+		status, err := Following(ctx, r.db)
+		behind, parsed := strconv.ParseFloat(status["Seconds_Behind_Master"], 64)
+		if err != nil || parsed != nil {
+			return -1
+		}
+		return behind
+	})
+}
+
+// Following is what a server says of the primary that it follows (SHOW SLAVE STATUS); nothing: there is none.
+func Following(ctx context.Context, db *sql.DB) (map[string]string, error) {
+	rows, err := db.QueryContext(ctx, "SHOW SLAVE STATUS")
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	names, err := rows.Columns()
+	if err != nil {
+		return nil, err
+	}
+	out := map[string]string{}
+	values, into := make([]sql.NullString, len(names)), make([]any, len(names))
+	for i := range values {
+		into[i] = &values[i]
+	}
+	for rows.Next() {
+		if err := rows.Scan(into...); err != nil {
+			return nil, err
+		}
+		for i, v := range values {
+			out[names[i]] = v.String
+		}
+	}
+	return out, rows.Err()
 }
 
 func (r *reader) get(field string) float64 {

@@ -40,13 +40,21 @@ func (s *Stack) hold(p place, host *hosts.Host, c *target.Config, component *tar
 	case "ranking":
 		component.Handles.Queue = &target.Queue{Redis: s.redis(), Network: s.hosts["redis"].Network(), Stream: ranking.Queue}
 	case "mariadb":
-		component.Handles.MySQL = &target.MySQL{Addr: net.JoinHostPort(host.Addr, fmt.Sprint(target.PortMariaDB)), User: mariadb.User,
-			Password: s.options.Secrets.Database, Database: mariadb.Database, Admin: mariadb.Socket(c.Dir), AdminUser: "root"}
+		component.Handles.MySQL = s.mysql(host, c.Dir)
+		if c.Primary != "" {
+			component.Handles.MySQL.Primary = s.mysql(s.hosts[c.Primary], filepath.Join(hosts.Base, "data", c.Primary))
+		}
 	}
 	if host.Cgroup.Version > 0 {
 		component.Handles.Cgroup = &host.Cgroup
 	}
 	return nil
+}
+
+// mysql is a server of the platform's, which has its files in dir.
+func (s *Stack) mysql(host *hosts.Host, dir string) *target.MySQL {
+	return &target.MySQL{Addr: net.JoinHostPort(host.Addr, fmt.Sprint(target.PortMariaDB)), User: mariadb.User, Password: s.options.Secrets.Database,
+		Database: mariadb.Database, Admin: mariadb.Socket(dir), AdminUser: "root"}
 }
 
 // redis is the platform's Redis.

@@ -65,6 +65,7 @@ type place struct{ name, kind, region string }
 var layout = []place{
 	{"dns", "dns", ""},
 	{"mariadb", "mariadb", ""},
+	{ReplicaName, "mariadb", ""},
 	{"redis", "redis", ""},
 	{"gateway", "gateway", ""},
 	{"ranking", "ranking", ""},
@@ -78,6 +79,9 @@ var layout = []place{
 	{"danmaku-b", "danmaku", "south"},
 }
 
+// ReplicaName is the component that follows MariaDB, and that the gateway reads from. It is there where it is asked for: nobody else should pay for it.
+const ReplicaName = "mariadb-replica"
+
 // CanaryName is the component that runs another version of the gateway beside it.
 const CanaryName = "gateway-canary"
 
@@ -90,10 +94,14 @@ type Canary struct {
 
 // layout is what these options bring up.
 func (o Options) layout() []place {
-	if o.Canary == nil {
-		return layout
+	out := slices.Clone(layout)
+	if !o.Replica {
+		out = slices.DeleteFunc(out, func(p place) bool { return p.name == ReplicaName })
 	}
-	return append(slices.Clone(layout), place{CanaryName, "gateway", ""})
+	if o.Canary != nil {
+		out = append(out, place{CanaryName, "gateway", ""})
+	}
+	return out
 }
 
 // Regions are where viewers are.
@@ -137,6 +145,12 @@ func (o Options) Config(name string) (target.Config, bool) {
 			c := target.Config{Name: p.name, Kind: p.kind, Region: p.region, Defences: o.Defences, Secrets: o.Secrets,
 				Encoder: o.Encoder, OpenKeys: o.OpenKeys, Outside: o.Outside[name], Edges: namesOf("edge"), Chats: namesOf("danmaku"),
 				Ingests: namesOf("ingest")}
+			if o.Replica && name != ReplicaName {
+				c.Replica = ReplicaName
+			}
+			if name == ReplicaName {
+				c.Primary = "mariadb"
+			}
 			if name == CanaryName {
 				c.Defences = o.Canary.Defences
 			}

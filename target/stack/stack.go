@@ -30,6 +30,7 @@ type Options struct {
 	Traces   string            // directory of traces; empty: none
 	Canary   *Canary           // nil: none
 	Drives   []string          // components whose disk can be told to be slow or fail
+	Replica  bool              // whether MariaDB has one
 	Notify   func(kind string, details map[string]any)
 }
 

@@ -27,6 +27,7 @@ import (
 type keepOrder struct {
 	Name, Profile, Expose string
 	Drives                []string
+	Replica               bool
 }
 
 // startKeeper starts a process of its own that keeps the range, and waits until the platform is ready.
@@ -85,7 +86,7 @@ func (a *app) keep(ctx context.Context, order keepOrder, tell *os.File) error {
 		return err
 	}
 	now := time.Now()
-	o := scenarios.Orders{File: "hands-on.yaml", Text: []byte(handsOn), Profile: order.Profile, TimeScale: 1, Ordered: now, Keep: true, Sets: []string{"target.drives=" + string(drives)},
+	o := scenarios.Orders{File: "hands-on.yaml", Text: []byte(handsOn), Profile: order.Profile, TimeScale: 1, Ordered: now, Keep: true, Sets: []string{"target.drives=" + string(drives), fmt.Sprintf("target.replica=%t", order.Replica)},
 		Version: version(), ID: scenarios.NewID("range-"+order.Name, now), Cache: cache}
 	o.Dir = filepath.Join(cache, "ranges", o.ID)
 	launch, err := scenarios.Prepare(ctx, o)

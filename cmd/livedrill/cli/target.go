@@ -62,6 +62,7 @@ func (a *app) target() *cobra.Command {
 func (a *app) targetUp() *cobra.Command {
 	var name, profile, expose string
 	var drives []string
+	var replica bool
 	var asJSON bool
 	c := &cobra.Command{Use: "up", Short: "Bring the bundled platform up in a range and keep it", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -82,7 +83,7 @@ func (a *app) targetUp() *cobra.Command {
 					return usage(fmt.Errorf("--drives: no component %q: livedrill target config --json lists them", name))
 				}
 			}
-			s, err := a.startKeeper(c.Context(), keepOrder{name, profile, expose, drives})
+			s, err := a.startKeeper(c.Context(), keepOrder{name, profile, expose, drives, replica})
 			if err != nil {
 				return usage(err)
 			}
@@ -102,6 +103,7 @@ func (a *app) targetUp() *cobra.Command {
 	c.Flags().StringVar(&name, "name", "default", "name of the range")
 	c.Flags().StringVar(&profile, "profile", "hardened", "weak or hardened")
 	c.Flags().StringVar(&expose, "expose", "", "loopback address on which ordinary clients can use the platform")
+	c.Flags().BoolVar(&replica, "replica", false, "MariaDB has a replica, which the gateway reads from (mysql.replication-lag)")
 	c.Flags().StringSliceVar(&drives, "drives", nil, "components whose disk can be made slow or fail (resource.disk-slow, resource.disk-errors)")
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return c
