@@ -27,13 +27,17 @@ type Unknown struct {
 	Why  string `json:"why"`
 }
 
-// remedies are the defences that are about each family of faults.
+// remedies are the defences that are about each family of faults, or about one kind.
 var remedies = map[string][]string{
 	"network": {"edge-dispatch", "edge-peer-failover", "edge-serve-stale"},
 	"gpu":     {"shed-renditions"},
 	"redis":   {"redis-fallback", "dependency-deadlines"},
 	"mysql":   {"dependency-deadlines", "bounded-requests"},
 	"process": {"edge-dispatch", "edge-peer-failover"},
+	"queue":   {"bounded-queue"},
+	"tls":     {"edge-dispatch"},
+
+	"mysql.replication-lag": {"fresh-reads"},
 }
 
 // actions turns what went wrong into what to do next.
@@ -95,9 +99,13 @@ func faultOf(r Result, o Judged) string {
 }
 
 func advice(r Result, fault string) string {
-	family, _, _ := strings.Cut(fault, ".")
+	about, known := remedies[fault]
+	if !known {
+		family, _, _ := strings.Cut(fault, ".")
+		about = remedies[family]
+	}
 	var off []string
-	for _, d := range remedies[family] {
+	for _, d := range about {
 		if !slices.Contains(r.Run.Defences, d) {
 			off = append(off, d)
 		}

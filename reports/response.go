@@ -47,6 +47,8 @@ var mitigations = []struct{ name, expr string }{
 	{"shed-renditions", `sum(livedrill_transcode_sheds_total)`},
 	{"redis-fallback", `sum(livedrill_gateway_fallbacks_total) + sum(livedrill_danmaku_fallbacks_total)`},
 	{"bounded-requests", `sum(livedrill_gateway_turned_away_total)`},
+	{"bounded-queue", `sum(livedrill_queue_put_total{queue="later"})`},
+	{"fresh-reads", `sum(livedrill_gateway_primary_reads_total)`},
 	{"edge-serve-stale", `sum(livedrill_edge_requests_total{cache="STALE"})`},
 }
 

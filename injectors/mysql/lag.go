@@ -157,10 +157,10 @@ func (f *Lag) Effect(ctx context.Context, on target.Component) (injectors.Measur
 	by, is := time.Duration(f.By), late[len(late)/2]
 	m := injectors.Measured{N: hearts, Asked: map[string]float64{"lag_seconds": by.Seconds()}, Is: map[string]float64{"lag_seconds": is.Seconds(), "not_arrived": float64(lost)},
 		Reason: fmt.Sprintf("what the primary writes is on the replica after %s", is.Round(time.Millisecond))}
-	switch {
-	case lost == 0:
+	switch lost {
+	case 0:
 		m.Bites, m.Clean = (is-by).Abs() <= lagSpread, is < time.Second
-	case lost == hearts: // it cannot be waited for longer, and is at least so late
+	case hearts: // it cannot be waited for longer, and is at least so late
 		m.Bites = by > longest-lagSpread
 		m.Reason = fmt.Sprintf("what the primary writes is not on the replica after %s", is.Round(time.Millisecond))
 	}
@@ -173,7 +173,7 @@ func beat(ctx context.Context, primary *sql.DB) (position string, err error) {
 	if err != nil {
 		return "", err
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }() // it goes back to the pool
 	if _, err := conn.ExecContext(ctx, "FLUSH HOSTS"); err != nil { // of addresses that were refused; servers log it for their replicas
 		return "", err
 	}

@@ -52,6 +52,7 @@ var Catalogue = []Metric{
 	{"livedrill_gateway_database_waited_seconds_total", "counter", "", "Time that requests waited for a connection to MariaDB, of all together."},
 	{"livedrill_gateway_fallbacks_total", "counter", "", "Times a request went on without Redis."},
 	{"livedrill_gateway_latency_seconds", "histogram", "route", "Time from request to answer."},
+	{"livedrill_gateway_primary_reads_total", "counter", "", "Reads of accounts that went to the primary, as the replica did not have the user's last gift."},
 	{"livedrill_gateway_requests_in_work", "gauge", "", "Requests in work now."},
 	{"livedrill_gateway_requests_limit", "gauge", "", "Requests in work, at most; offered where there is a bound."},
 	{"livedrill_gateway_requests_total", "counter", "class,route", "Requests answered."},

@@ -212,7 +212,7 @@ func (s *server) transfer(ctx context.Context, user, key string, room int, amoun
 	if err != nil {
 		return 0, err
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }() // it goes back to the pool
 	tx, err := conn.BeginTx(ctx, nil)
 	if err != nil {
 		return 0, err

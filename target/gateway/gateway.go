@@ -82,7 +82,7 @@ func Serve(ctx context.Context, c target.Config) (err error) {
 		replica.SetMaxOpenConns(poolSize)
 		replica.SetMaxIdleConns(poolSize)
 	}
-	reads := newReads(db, replica, c.Defences[target.FreshReads])
+	reads := newReads(db, replica, c.Defences[target.FreshReads], metrics)
 	if err := reads.ready(ctx); err != nil {
 		return err
 	}

@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"sync"
 
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/livedrill/livedrill/reports/record"
 	"github.com/livedrill/livedrill/target"
 )
 
@@ -14,12 +17,14 @@ import (
 type reads struct {
 	primary, replica *sql.DB // the same where there is no replica
 	fresh            bool
+	turned           prometheus.Counter // reads that the primary had to answer
 	mu               sync.Mutex
 	last             map[string]string // position of each user's last gift
 }
 
-func newReads(primary, replica *sql.DB, fresh bool) *reads {
-	return &reads{primary: primary, replica: replica, fresh: fresh && primary != replica, last: map[string]string{}}
+func newReads(primary, replica *sql.DB, fresh bool, m *record.Metrics) *reads {
+	return &reads{primary: primary, replica: replica, fresh: fresh && primary != replica, last: map[string]string{},
+		turned: m.Counter("livedrill_gateway_primary_reads_total", "Reads of accounts that went to the primary, as the replica did not have the user's last gift.", nil)}
 }
 
 // ready waits until the replica has the first rows.
@@ -63,6 +68,7 @@ func (r *reads) of(ctx context.Context, user string) *sql.DB {
 	}
 	var behind int
 	if err := r.replica.QueryRowContext(ctx, "SELECT MASTER_GTID_WAIT(?, 0)", position).Scan(&behind); err != nil || behind != 0 {
+		r.turned.Inc()
 		return r.primary
 	}
 	return r.replica
