@@ -173,7 +173,7 @@ func beat(ctx context.Context, primary *sql.DB) (position string, err error) {
 	if err != nil {
 		return "", err
 	}
-	defer func() { _ = conn.Close() }() // it goes back to the pool
+	defer func() { _ = conn.Close() }()                             // it goes back to the pool
 	if _, err := conn.ExecContext(ctx, "FLUSH HOSTS"); err != nil { // of addresses that were refused; servers log it for their replicas
 		return "", err
 	}
