@@ -14,6 +14,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"github.com/livedrill/livedrill/reports"
+	"github.com/livedrill/livedrill/target/stack"
 	"github.com/livedrill/livedrill/target/unit"
 )
 
@@ -67,6 +68,9 @@ func (s Scenario) WritePlan(w io.Writer) error {
 	}
 	if drives := s.drives(); len(drives) > 0 {
 		fmt.Fprintf(t, "drives\tdisks of %s, by way of FUSE\n", strings.Join(drives, ", "))
+	}
+	if s.replica() {
+		fmt.Fprintf(t, "replica\t%s, which the gateway reads from\n", stack.ReplicaName)
 	}
 	fmt.Fprintf(t, "seed\t%d\nlength\t%s of load, after a start of some seconds\n\ntimeline\t\n", s.Seed, s.Length())
 	for _, p := range s.Timeline() {

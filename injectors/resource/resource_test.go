@@ -161,6 +161,18 @@ func state(ctx context.Context, on target.Component) (any, error) {
 	return out, err
 }
 
+// TestADiskThatDoesNotListen takes no order for its effect: a disk that was told nothing neither fails nor is slow.
+func TestADiskThatDoesNotListen(t *testing.T) {
+	r := hoststest.Range(t)
+	on := driven(t, r, component(t, r, "deaf"))
+	for _, name := range []string{"disk errors", "disk slow"} {
+		m, err := faults[name]().Effect(t.Context(), on)
+		if err != nil || m.Bites || !m.Clean {
+			t.Errorf("%s: %+v, %v", name, m, err)
+		}
+	}
+}
+
 func TestASharedDiskIsNotFilled(t *testing.T) {
 	on := target.Component{Handles: target.Handles{Disk: t.TempDir()}}
 	if err := new(DiskFull).Check(t.Context(), on); err == nil {

@@ -2,10 +2,13 @@ package hosts_test
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -13,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/livedrill/livedrill/target"
 	"github.com/livedrill/livedrill/target/hosts"
 	"github.com/livedrill/livedrill/target/hosts/hoststest"
 )
@@ -166,5 +170,35 @@ func TestReplaceFile(t *testing.T) {
 		if err := hosts.ReplaceFile(path, "ours"); !errors.Is(err, os.ErrNotExist) {
 			t.Errorf("%s: %v", path, err)
 		}
+	}
+}
+
+// TestRemoveGroup ends who is left in a group, as after a component that was killed and left a child behind.
+func TestRemoveGroup(t *testing.T) {
+	hoststest.Range(t)
+	group := hosts.MakeGroup(fmt.Sprintf("livedrill-test-left-%d", time.Now().UnixNano()))
+	if group.Version == 0 {
+		t.Skip("this machine gives no cgroup: " + group.Reason)
+	}
+	sub, err := group.Sub("host")
+	if err != nil {
+		t.Fatal(err)
+	}
+	left := exec.CommandContext(t.Context(), "sleep", "60")
+	if err := left.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range []string{sub.CPU, sub.Memory, sub.PIDs} {
+		if dir != "" {
+			if err := os.WriteFile(filepath.Join(dir, "cgroup.procs"), []byte(strconv.Itoa(left.Process.Pid)), 0o600); err != nil {
+				t.Skip(err)
+			}
+		}
+	}
+	if err := target.WaitUntil(t.Context(), 2*time.Second, func() bool { return hosts.RemoveGroup(group.Cgroup) == nil }); err != nil {
+		t.Error(err)
+	}
+	if err := left.Wait(); err == nil || left.ProcessState.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
+		t.Errorf("it ended with %v", err)
 	}
 }
