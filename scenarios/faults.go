@@ -45,16 +45,25 @@ func (d *decoder) faults(n *yaml.Node) []Fault {
 		if !ok {
 			continue
 		}
-		kind, _ := faultkinds.Find(f.Kind)
 		for _, other := range out {
-			theirs, _ := faultkinds.Find(other.Kind)
-			if both := kind.Fights(theirs); both != "" && other.On == f.On && other.At < f.At+f.For+proofTime && f.At < other.At+other.For+proofTime {
-				d.problem(item, at, "it overlaps with %s, %s on the same component: both need its %s", other.ID, other.Kind, both)
+			if why := f.overlaps(other); why != "" {
+				d.problem(item, at, "it %s", why)
 			}
 		}
 		out = append(out, f)
 	}
 	return out
+}
+
+// overlaps tells why two faults cannot be what they are at their times; empty: they can. Either's proof of restoration is part of it.
+func (f Fault) overlaps(other Fault) string {
+	kind, _ := faultkinds.Find(f.Kind)
+	theirs, _ := faultkinds.Find(other.Kind)
+	both := kind.Fights(theirs)
+	if both == "" || other.On != f.On || other.At >= f.At+f.For+proofTime || f.At >= other.At+other.For+proofTime {
+		return ""
+	}
+	return fmt.Sprintf("overlaps with %s, %s on the same component: both need its %s", other.ID, other.Kind, both)
 }
 
 // fault reads one fault. It is false when there is no such kind.

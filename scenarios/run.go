@@ -67,10 +67,19 @@ func (o Orders) Resolve() (Scenario, error) {
 	if o.NoFaults {
 		s.LeaveFaultsOut()
 	}
-	if o.TimeScale != 1 {
-		s.Scale(o.TimeScale)
+	if o.TimeScale == 1 {
+		return s, nil
 	}
-	return s, nil
+	s.Scale(o.TimeScale)
+	var errs []error
+	for i, f := range s.Faults {
+		for _, other := range s.Faults[:i] {
+			if why := f.overlaps(other); why != "" {
+				errs = append(errs, fmt.Errorf("--time-scale %g: %s %s, as a proof takes %s on any scale", o.TimeScale, f.ID, why, proofTime))
+			}
+		}
+	}
+	return s, errors.Join(errs...)
 }
 
 // drill is one run as the first process of its range drives it.
