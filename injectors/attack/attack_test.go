@@ -129,3 +129,6 @@ func TestForgeriesAreForged(t *testing.T) {
 		}
 	}
 }
+
+// TestWithoutRights does it once more in a user namespace.
+func TestWithoutRights(t *testing.T) { injectortest.AsUser(t, "^TestConformance$/./^is_proven") }

@@ -83,3 +83,6 @@ func TestPenetrationStaysInARange(t *testing.T) {
 		t.Error("it would ask a component that is no host of a range")
 	}
 }
+
+// TestWithoutRights does it once more in a user namespace.
+func TestWithoutRights(t *testing.T) { injectortest.AsUser(t, "^TestConformance$/./^is_proven") }

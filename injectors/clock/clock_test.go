@@ -88,3 +88,6 @@ func FuzzIssued(f *testing.F) {
 		}
 	})
 }
+
+// TestWithoutRights does it once more in a user namespace.
+func TestWithoutRights(t *testing.T) { injectortest.AsUser(t, "^TestConformance$/^is") }

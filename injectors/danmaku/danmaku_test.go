@@ -116,3 +116,6 @@ func TestRoomsHaveNames(t *testing.T) {
 		}
 	}
 }
+
+// TestWithoutRights does it once more in a user namespace.
+func TestWithoutRights(t *testing.T) { injectortest.AsUser(t, "^TestConformance$/./^is_proven") }

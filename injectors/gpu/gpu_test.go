@@ -162,34 +162,38 @@ func TestConformanceWithoutCgroup(t *testing.T) {
 	})
 	ctx := serve(t, socket, mux)
 	on := target.Component{Name: "transcode", Handles: target.Handles{Encoder: &target.Encoder{Socket: socket}}}
-	f := throttle()
-	was, err := f.Save(ctx, on)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := f.Inject(ctx, on); err != nil {
-		t.Fatal(err)
-	}
-	m, err := f.Effect(ctx, on)
-	if err != nil || !m.Bites {
-		t.Errorf("in effect: %+v (%v)", m, err)
-	}
-	for range 2 {
-		if err := f.Restore(ctx, on, was); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if m, err = f.Effect(ctx, on); err != nil || !m.Clean {
-		t.Errorf("after the restoration: %+v (%v)", m, err)
-	}
 	stopped := func() (any, error) {
 		text, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
 		return err == nil && text[bytes.LastIndexByte(text, ')')+2] == 'T', err
 	}
-	if s, err := stopped(); err != nil || s == true {
-		t.Errorf("the encoder is still stopped: %v (%v)", s, err)
+	for name, kind := range map[string]func() injectors.Fault{"throttle": throttle, "overheat": overheat} {
+		t.Run(name+"/is proven and gone again", func(t *testing.T) {
+			f := kind()
+			was, err := f.Save(ctx, on)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := f.Inject(ctx, on); err != nil {
+				t.Fatal(err)
+			}
+			m, err := f.Effect(ctx, on)
+			if err != nil || !m.Bites {
+				t.Errorf("in effect: %+v (%v)", m, err)
+			}
+			for range 2 {
+				if err := f.Restore(ctx, on, was); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if m, err = f.Effect(ctx, on); err != nil || !m.Clean {
+				t.Errorf("after the restoration: %+v (%v)", m, err)
+			}
+			if s, err := stopped(); err != nil || s == true {
+				t.Errorf("the encoder is still stopped: %v (%v)", s, err)
+			}
+		})
 	}
-	injectortest.Killed(t, injectortest.Case{Kind: "throttle", New: throttle, On: on, State: stopped})
+	t.Run("killed", func(t *testing.T) { injectortest.Killed(t, injectortest.Case{Kind: "throttle", New: throttle, On: on, State: stopped}) })
 }
 
 // serve answers on a Unix socket until the test ends.
@@ -261,3 +265,6 @@ func FuzzProgress(f *testing.F) {
 		}
 	})
 }
+
+// TestWithoutRights does it once more as a user who has no cgroups and no card: encoders are stopped and continued.
+func TestWithoutRights(t *testing.T) { injectortest.AsUser(t, "^TestConformanceWithoutCgroup$/^(throttle|overheat)$") }

@@ -55,3 +55,6 @@ func TestNobodyConsumes(t *testing.T) {
 		t.Errorf("%+v, %v", m, err)
 	}
 }
+
+// TestWithoutRights does it once more in a user namespace.
+func TestWithoutRights(t *testing.T) { injectortest.AsUser(t, "^TestConformance$/^is") }

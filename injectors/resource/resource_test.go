@@ -179,3 +179,6 @@ func TestASharedDiskIsNotFilled(t *testing.T) {
 		t.Error("a directory of a file system that others live on as well is taken")
 	}
 }
+
+// TestWithoutRights does it once more in a user namespace.
+func TestWithoutRights(t *testing.T) { injectortest.AsUser(t, "^TestConformance$/./^is_proven") }

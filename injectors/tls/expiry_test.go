@@ -86,3 +86,6 @@ func TestConformance(t *testing.T) {
 		}
 	})
 }
+
+// TestWithoutRights does it once more in a user namespace.
+func TestWithoutRights(t *testing.T) { injectortest.AsUser(t, "^TestConformance$/^is") }
