@@ -193,7 +193,9 @@ func TestConformanceWithoutCgroup(t *testing.T) {
 			}
 		})
 	}
-	t.Run("killed", func(t *testing.T) { injectortest.Killed(t, injectortest.Case{Kind: "throttle", New: throttle, On: on, State: stopped}) })
+	t.Run("killed", func(t *testing.T) {
+		injectortest.Killed(t, injectortest.Case{Kind: "throttle", New: throttle, On: on, State: stopped})
+	})
 }
 
 // serve answers on a Unix socket until the test ends.
@@ -267,4 +269,6 @@ func FuzzProgress(f *testing.F) {
 }
 
 // TestWithoutRights does it once more as a user who has no cgroups and no card: encoders are stopped and continued.
-func TestWithoutRights(t *testing.T) { injectortest.AsUser(t, "^TestConformanceWithoutCgroup$/^(throttle|overheat)$") }
+func TestWithoutRights(t *testing.T) {
+	injectortest.AsUser(t, "^TestConformanceWithoutCgroup$/^(throttle|overheat)$")
+}

@@ -262,4 +262,6 @@ func FuzzLastOf(f *testing.F) {
 }
 
 // TestWithoutRights does it once more in a user namespace.
-func TestWithoutRights(t *testing.T) { injectortest.AsUser(t, "^TestConformance$/^(is|a_viewer_sees_stall)") }
+func TestWithoutRights(t *testing.T) {
+	injectortest.AsUser(t, "^TestConformance$/^(is|a_viewer_sees_stall)")
+}
