@@ -63,6 +63,9 @@ var Curves = []struct {
 		{"good p99", `histogram_quantile(0.99, sum(rate(livedrill_api_latency_seconds{outcome="ok"}[3s])))`},
 		{"failed p50", `histogram_quantile(0.5, sum(rate(livedrill_api_latency_seconds{outcome!="ok"}[3s])))`},
 		{"failed p99", `histogram_quantile(0.99, sum(rate(livedrill_api_latency_seconds{outcome!="ok"}[3s])))`}}},
+	{"queue", "Queue: gifts that wait for their room's ranking", "gifts", []Curve{
+		{"first", `sum(livedrill_queue_waiting{queue="first"}) and on () sum(livedrill_queue_put_total) > 0`},
+		{"later", `sum(livedrill_queue_waiting{queue="later"}) and on () sum(livedrill_queue_put_total{queue="later"}) > 0`}}},
 	{"people", "People: journeys that ended, and the stampede of those who connect anew", "1/s", []Curve{
 		{"whole", `sum(rate(livedrill_journeys_total{result="whole"}[3s]))`},
 		{"broken", `sum(rate(livedrill_journeys_total{result="broken"}[3s]))`},

@@ -65,6 +65,7 @@ var words = map[string]string{
 	"Viewers: share of time stalled": "观众卡顿率", "Viewers: end-to-end delay of arriving frames": "观众端到端延迟", "Transcoder: delay of a frame, and backlog": "转码延迟与积压",
 	"Danmaku: messages a second": "弹幕速率（条/秒）", "Danmaku: time to a member of the room": "弹幕送达延迟", "API: requests a second": "接口请求速率",
 	"API: latency from the due time, good and failed apart": "接口延迟（成功与失败分开）", "Edges: share of requests answered from the cache": "CDN 缓存命中率",
+	"Queue: gifts that wait for their room's ranking": "队列：等待计入房间排行榜的礼物", "later": "另排",
 	"Load: asked and made": "负载：设定与实际", "Processor: cores in use": "CPU 占用（核）", "API: latency over time": "接口延迟热力图", "Danmaku: delivery over time": "弹幕延迟热力图",
 	"Viewers: end-to-end delay over time": "端到端延迟热力图", "delay p95": "延迟 p95", "backlog": "积压", "due": "应发", "accepted": "已接收", "refused or unsent": "被拒或未发", "good": "成功",
 	"errors": "错误", "good p50": "成功 p50", "good p99": "成功 p99", "failed p50": "失败 p50", "failed p99": "失败 p99", "encoders": "编码器",
