@@ -26,3 +26,26 @@ func TestAccounting(t *testing.T) {
 		}
 	}
 }
+
+// TestQueueBooks does the same with the queue of gifts.
+func TestQueueBooks(t *testing.T) {
+	// put, in the ranking, waiting, could not be put in, of those put: found it full
+	books := []float64{100, 95, 5, 0, 20}
+	if ok, detail := checks["gift-queue"].judge(books); !ok {
+		t.Fatalf("books that agree are refused: %s", detail)
+	}
+	for name, broken := range map[string]struct {
+		at int
+		by float64
+	}{
+		"a gift vanished from the queue": {2, -1},
+		"one is in the ranking twice":    {1, 1},
+		"one could not be put in":        {3, 1},
+	} {
+		changed := append([]float64(nil), books...)
+		changed[broken.at] += broken.by
+		if ok, detail := checks["gift-queue"].judge(changed); ok {
+			t.Errorf("%s, and the books agree: %s", name, detail)
+		}
+	}
+}

@@ -24,21 +24,22 @@ type Authority struct {
 	key         *ecdsa.PrivateKey
 }
 
-// NewAuthority makes an authority, as PEM: its key and its certificate.
-func NewAuthority() (string, error) {
+// NewAuthority makes an authority, as PEM: its key and its certificate, and the certificate alone.
+func NewAuthority() (authority, root string, err error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
 	now := time.Now()
-	root := &x509.Certificate{SerialNumber: big.NewInt(now.UnixNano()), Subject: pkix.Name{CommonName: "livedrill range"}, NotBefore: now.Add(-time.Hour),
+	own := &x509.Certificate{SerialNumber: big.NewInt(now.UnixNano()), Subject: pkix.Name{CommonName: "livedrill range"}, NotBefore: now.Add(-time.Hour),
 		NotAfter: now.Add(2 * CertificateLife), IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}
-	der, err := x509.CreateCertificate(rand.Reader, root, root, key.Public(), key)
+	der, err := x509.CreateCertificate(rand.Reader, own, own, key.Public(), key)
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
 	secret, err := keyPEM(key)
-	return string(secret) + string(certificatePEM(der)), err
+	root = string(certificatePEM(der))
+	return string(secret) + root, root, err
 }
 
 // ReadAuthority reads what NewAuthority has made.
@@ -53,9 +54,6 @@ func ReadAuthority(text string) (*Authority, error) {
 	}
 	return &Authority{pair.Leaf, key}, nil
 }
-
-// Root is the authority's certificate in PEM: what clients trust.
-func (a *Authority) Root() string { return string(certificatePEM(a.certificate.Raw)) }
 
 // Issue makes a key and a certificate, both in PEM, for a server of that name at that address (RFC 5280, 4.2.1.6), good until the given time.
 func (a *Authority) Issue(name, addr string, ends time.Time) (certificate, key []byte, err error) {
@@ -79,17 +77,11 @@ func (a *Authority) Issue(name, addr string, ends time.Time) (certificate, key [
 
 // ClientTLS is what the platform's clients speak: TLS 1.3, and they trust the platform's authority alone.
 func (s Secrets) ClientTLS() (*tls.Config, error) {
-	a, err := ReadAuthority(s.Authority)
-	if err != nil {
-		return nil, err
-	}
-	return a.clients(), nil
-}
-
-func (a *Authority) clients() *tls.Config {
 	trusted := x509.NewCertPool()
-	trusted.AddCert(a.certificate)
-	return &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: trusted}
+	if !trusted.AppendCertsFromPEM([]byte(s.Root)) {
+		return nil, errors.New("the platform has no authority that could be trusted")
+	}
+	return &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: trusted}, nil
 }
 
 func certificatePEM(der []byte) []byte {

@@ -190,7 +190,8 @@ type Secrets struct {
 	Stream    string `json:"stream"` // signs stream keys
 	Database  string `json:"database"`
 	Redis     string `json:"redis"`
-	Authority string `json:"authority"` // signs certificates: its key and its own certificate, in PEM
+	Authority string `json:"authority,omitempty"` // signs certificates: its key and its own certificate, in PEM; no client has it
+	Root      string `json:"root"`                // what clients trust: the authority's certificate alone
 }
 
 // KindViewers is the kind of a region's viewers, as a fault sees them.

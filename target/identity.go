@@ -35,7 +35,7 @@ func NewIdentity(c Config, m *record.Metrics) (*Identity, error) {
 	text := c.Secrets.Authority
 	if text == "" {
 		var err error
-		if text, err = NewAuthority(); err != nil {
+		if text, _, err = NewAuthority(); err != nil {
 			return nil, fmt.Errorf("%s: %w", c.Name, err)
 		}
 	}

@@ -7,6 +7,12 @@ import (
 	"strings"
 )
 
+// Clients are the secrets without what no client has.
+func (s Secrets) Clients() Secrets {
+	s.Authority = ""
+	return s
+}
+
 // StreamKey is what a publisher of a channel sends: the channel's name, signed.
 func (s Secrets) StreamKey(channel string) string {
 	mac := hmac.New(sha256.New, []byte(s.Stream))

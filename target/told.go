@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
 	"net/http"
 	"reflect"
 	"strconv"
@@ -63,11 +62,6 @@ func (o *Told[T]) take(w http.ResponseWriter, r *http.Request) {
 	if o.now, o.at = order, at; o.Changed != nil {
 		o.Changed(order)
 	}
-}
-
-// Evenly tells whether the n-th of a row, counted from 0, is one of a share that is evenly spread over it.
-func Evenly(n uint64, share float64) bool {
-	return math.Floor(float64(n+1)*share) > math.Floor(float64(n)*share)
 }
 
 // pathOf is where orders of a type go: a component can take several.

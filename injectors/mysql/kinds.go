@@ -13,7 +13,7 @@ var accounts = rows{Table: "accounts", Key: "user_id"}
 // Kinds lists the faults of MariaDB and MySQL servers.
 var Kinds = []injectors.Kind{
 	{Name: "mysql.connections", Summary: "the database lets nobody new in (error 1040)", BackEnds: []string{"max_connections"},
-		On: "mariadb", Takes: "connections", Default: func() injectors.Fault { return &Connections{} }},
+		On: "mariadb, mariadb-replica", Takes: "connections", Default: func() injectors.Fault { return &Connections{} }},
 	{Name: "mysql.read-only", Summary: "the database takes no write (error 1290)", BackEnds: []string{"read_only"},
 		On: "mariadb", Takes: "writes, rows", Default: func() injectors.Fault { return &ReadOnly{} }},
 	{Name: "mysql.lock-wait", Summary: "a transaction that does not end holds locks (error 1205)", BackEnds: []string{"FOR UPDATE"},
@@ -25,7 +25,7 @@ var Kinds = []injectors.Kind{
 			return &Slow{Table: accounts.Table, By: unit.Duration(300 * time.Millisecond)}
 		}},
 	{Name: "mysql.replication-lag", Summary: "a replica follows its primary late", BackEnds: []string{"MASTER_DELAY"},
-		On: "mariadb", Takes: "replication", Default: func() injectors.Fault { return &Lag{By: unit.Duration(3 * time.Second)} }},
+		On: "mariadb-replica", Takes: "replication", Default: func() injectors.Fault { return &Lag{By: unit.Duration(3 * time.Second)} }},
 	{Name: "mysql.bad-delete", Summary: "somebody deletes rows that are needed", BackEnds: []string{"DELETE"},
 		On: "mariadb", Takes: "rows", Default: func() injectors.Fault { return &BadDelete{rows: accounts, Rows: 50} }},
 }

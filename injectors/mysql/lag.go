@@ -114,7 +114,7 @@ func follow(ctx context.Context, on target.Component, seconds uint64) error {
 	return nil
 }
 
-// Effect lets the primary write a few things that change nothing, and waits until the replica has them.
+// Effect lets the primary write a few things that change no data, and waits until the replica has them.
 func (f *Lag) Effect(ctx context.Context, on target.Component) (injectors.Measured, error) {
 	primary, err := login(target.Component{Handles: target.Handles{MySQL: on.Handles.MySQL.Primary}}, administrator)
 	if err != nil {
@@ -157,24 +157,28 @@ func (f *Lag) Effect(ctx context.Context, on target.Component) (injectors.Measur
 	by, is := time.Duration(f.By), late[len(late)/2]
 	m := injectors.Measured{N: hearts, Asked: map[string]float64{"lag_seconds": by.Seconds()}, Is: map[string]float64{"lag_seconds": is.Seconds(), "not_arrived": float64(lost)},
 		Reason: fmt.Sprintf("what the primary writes is on the replica after %s", is.Round(time.Millisecond))}
-	switch lost {
-	case 0:
+	if lost == 0 {
 		m.Bites, m.Clean = (is-by).Abs() <= lagSpread, is < time.Second
-	case hearts: // it cannot be waited for longer, and is at least so late
-		m.Bites = by > longest-lagSpread
+	} else { // it cannot be waited for longer, and is at least so late; if it is late, and not dead
+		now, err := mariadb.Following(ctx, replica)
+		if err != nil {
+			return injectors.Measured{}, err
+		}
+		m.Bites = by > longest-lagSpread && now["Slave_IO_Running"] == "Yes" && now["Slave_SQL_Running"] == "Yes" &&
+			now["SQL_Delay"] == strconv.Itoa(int(by/time.Second))
 		m.Reason = fmt.Sprintf("what the primary writes is not on the replica after %s", is.Round(time.Millisecond))
 	}
 	return m, nil
 }
 
-// beat writes something to the primary's log that changes nothing, and gives its position.
+// beat writes something to the primary's log that changes no data, and gives its position.
 func beat(ctx context.Context, primary *sql.DB) (position string, err error) {
 	conn, err := primary.Conn(ctx)
 	if err != nil {
 		return "", err
 	}
 	defer func() { _ = conn.Close() }()                             // it goes back to the pool
-	if _, err := conn.ExecContext(ctx, "FLUSH HOSTS"); err != nil { // of addresses that were refused; servers log it for their replicas
+	if _, err := conn.ExecContext(ctx, "FLUSH HOSTS"); err != nil { // addresses that were refused may try again; servers log it for their replicas
 		return "", err
 	}
 	err = conn.QueryRowContext(ctx, "SELECT @@last_gtid").Scan(&position)

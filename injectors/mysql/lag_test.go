@@ -54,6 +54,11 @@ func TestLag(t *testing.T) {
 		return [3]string{now["SQL_Delay"], now["Slave_IO_Running"], now["Slave_SQL_Running"]}, err
 	}})
 
+	for name, fault := range faults { // faults of those who write are not for a replica
+		if err := fault().Check(t.Context(), replica); (err == nil) != (name == "connections") {
+			t.Errorf("%s on a replica: %v", name, err)
+		}
+	}
 	db, err := user(primary)
 	if err != nil {
 		t.Fatal(err)
@@ -92,6 +97,17 @@ func TestLongLag(t *testing.T) {
 	m, err := f.Effect(t.Context(), replica)
 	if err != nil || !m.Bites || m.Clean || m.Is["not_arrived"] != hearts || m.Is["lag_seconds"] < 7 {
 		t.Errorf("%+v, %v", m, err)
+	}
+	db, err := admin(replica)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.ExecContext(t.Context(), "STOP SLAVE"); err != nil {
+		t.Fatal(err)
+	}
+	if m, err = f.Effect(t.Context(), replica); err != nil || m.Bites || m.Clean {
+		t.Errorf("a replica that follows nobody is taken for one that is late: %+v, %v", m, err)
 	}
 	if err := f.Restore(t.Context(), replica, was); err != nil {
 		t.Fatal(err)

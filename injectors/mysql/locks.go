@@ -34,6 +34,9 @@ func (*LockWait) name(on target.Component) string { return "mysql locks " + on.H
 
 // Check is part of injectors.Fault.
 func (f *LockWait) Check(ctx context.Context, on target.Component) error {
+	if err := notReplica(on); err != nil {
+		return err
+	}
 	db, err := user(on)
 	if err != nil {
 		return err
@@ -129,6 +132,9 @@ func (*Deadlock) name(on target.Component) string { return "mysql deadlocks " + 
 
 // Check is part of injectors.Fault.
 func (f *Deadlock) Check(ctx context.Context, on target.Component) error {
+	if err := notReplica(on); err != nil {
+		return err
+	}
 	db, err := user(on)
 	if err != nil {
 		return err

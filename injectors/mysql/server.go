@@ -70,6 +70,14 @@ func check(ctx context.Context, on target.Component) error {
 	return db.PingContext(ctx)
 }
 
+// notReplica refuses a replica: faults of those who write would be felt by nobody there.
+func notReplica(on target.Component) error {
+	if on.Handles.MySQL != nil && on.Handles.MySQL.Primary != nil {
+		return errors.New("it is a replica, and nobody writes there: put it on its primary")
+	}
+	return nil
+}
+
 // number is the server's own number of an error; 0 is none of the server's.
 func number(err error) uint16 {
 	var e *mysql.MySQLError

@@ -22,7 +22,9 @@ func (*ReadOnly) Validate() error { return nil }
 func (*ReadOnly) BackEnd() string { return "read_only" }
 
 // Check is part of injectors.Fault.
-func (*ReadOnly) Check(ctx context.Context, on target.Component) error { return check(ctx, on) }
+func (*ReadOnly) Check(ctx context.Context, on target.Component) error {
+	return errors.Join(notReplica(on), check(ctx, on))
+}
 
 // Save is part of injectors.Fault.
 func (*ReadOnly) Save(ctx context.Context, on target.Component) (injectors.Original, error) {

@@ -38,6 +38,9 @@ func (*Slow) name(on target.Component) string { return "mysql slow " + on.Handle
 
 // Check is part of injectors.Fault.
 func (f *Slow) Check(ctx context.Context, on target.Component) error {
+	if err := notReplica(on); err != nil {
+		return err
+	}
 	db, err := user(on)
 	if err != nil {
 		return err

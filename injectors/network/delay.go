@@ -86,25 +86,26 @@ func (f *Delay) quartiles() (median, width time.Duration) {
 // below half of what was asked for.
 func (f *Delay) Effect(ctx context.Context, on target.Component) (injectors.Measured, error) {
 	asked, wide := f.quartiles()
-	seen, drops, err := f.watched(ctx, on.Handles.Network, 2*asked)
+	seen, err := f.watched(ctx, on.Handles.Network, 2*asked)
 	if err != nil {
 		return injectors.Measured{}, err
 	}
 	m := injectors.Measured{Asked: map[string]float64{"delay_seconds": asked.Seconds(), "jitter_width_seconds": wide.Seconds()},
-		Is: map[string]float64{"queue_drops": float64(drops)}, Bites: drops == 0, Clean: true}
+		Is: map[string]float64{}, Bites: seen.drops == 0, Clean: true}
+	dropped := seen.note(&m)
 	worst := time.Duration(-1)
-	for _, s := range seen {
+	for _, s := range seen.flows {
 		low, median, high := s.quartiles()
 		width := high - low
 		m.N += s.received
-		m.Bites = m.Bites && s.received > 0 && (median-asked).Abs() < max(asked/5, 5*time.Millisecond) &&
+		m.Bites = m.Bites && s.received > 0 && (seen.known || s.loss() < 0.01) && (median-asked).Abs() < max(asked/5, 5*time.Millisecond) &&
 			(f.Jitter == 0 || (width-wide).Abs() < max(wide/3, 4*time.Millisecond))
 		m.Clean = m.Clean && s.received > 0 && median < asked/2 && s.loss() < 0.01
 		if off := (median - asked).Abs(); off > worst { // of two directions, that which is farther from what was asked for is told
 			worst = off
 			m.Is["delay_seconds"], m.Is["jitter_width_seconds"], m.Is["loss_ratio"] = median.Seconds(), width.Seconds(), s.loss()
-			m.Reason = fmt.Sprintf("the delay of %d packets is %s, half of them within %s; %d were dropped by the queue", s.received,
-				median.Round(10*time.Microsecond), width.Round(10*time.Microsecond), drops)
+			m.Reason = fmt.Sprintf("the delay of %d packets is %s, half of them within %s; %s", s.received,
+				median.Round(10*time.Microsecond), width.Round(10*time.Microsecond), dropped)
 		}
 	}
 	return m, nil

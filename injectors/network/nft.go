@@ -76,7 +76,7 @@ func (d Direction) of(toHost, fromHost flow) []flow {
 // tableOf names the table of one end, and marks its rules elsewhere; both ends of many links can be in one namespace.
 func tableOf(e end) string { return tableName + "-" + e.device }
 
-// inNamespace opens nftables in the end's namespace.
+// nft opens nftables in the end's namespace.
 func (e end) nft(do func(*nftables.Conn) error) error {
 	f, err := os.Open(e.namespace)
 	if err != nil {

@@ -45,12 +45,12 @@ func (f *single) some(ctx context.Context, on target.Component, its fate) error 
 }
 
 // proof holds a share that was seen against the one that was asked for: within four standard errors.
-func (f *single) proof(name string, hit, n, drops uint64) injectors.Measured {
+func (f *single) proof(name string, hit, n uint64, p probed) injectors.Measured {
 	asked, is := float64(f.Share), float64(hit)/float64(max(n, 1))
-	m := injectors.Measured{N: n, Asked: map[string]float64{name: asked}, Is: map[string]float64{name: is, "queue_drops": float64(drops)}}
-	m.Bites = n > 0 && drops == 0 && math.Abs(is-asked) <= 4*math.Sqrt(asked*(1-asked)/float64(max(n, 1)))+0.002
+	m := injectors.Measured{N: n, Asked: map[string]float64{name: asked}, Is: map[string]float64{name: is}}
+	m.Bites = n > 0 && p.drops == 0 && math.Abs(is-asked) <= 4*math.Sqrt(asked*(1-asked)/float64(max(n, 1)))+0.002
 	m.Clean = n > 0 && is < min(0.01, asked/4)
-	m.Reason = fmt.Sprintf("%d of %d packets (%.1f%%), asked were %.1f%%; %d were dropped by the queue", hit, n, is*100, asked*100, drops)
+	m.Reason = fmt.Sprintf("%d of %d packets (%.1f%%), asked were %.1f%%; %s", hit, n, is*100, asked*100, p.note(&m))
 	return m
 }
 
@@ -75,8 +75,8 @@ func (f *Reorder) Inject(ctx context.Context, on target.Component) error {
 
 // Effect counts the packets of a probe that arrive behind a later one.
 func (f *Reorder) Effect(ctx context.Context, on target.Component) (injectors.Measured, error) {
-	seen, drops, err := f.watched(ctx, on.Handles.Network, time.Duration(f.By))
-	return f.proof("overtaken_ratio", total(seen, flow.overtaken), total(seen, flow.arrived), drops), err
+	seen, err := f.watched(ctx, on.Handles.Network, time.Duration(f.By))
+	return f.proof("overtaken_ratio", total(seen.flows, flow.overtaken), total(seen.flows, flow.arrived), seen), err
 }
 
 // Duplicate sends a share of the packets twice.
@@ -89,8 +89,8 @@ func (f *Duplicate) Inject(ctx context.Context, on target.Component) error {
 
 // Effect counts the packets of a probe that arrive twice.
 func (f *Duplicate) Effect(ctx context.Context, on target.Component) (injectors.Measured, error) {
-	seen, drops, err := f.watched(ctx, on.Handles.Network, 0)
-	return f.proof("duplicate_ratio", total(seen, flow.duplicates), total(seen, flow.offered), drops), err
+	seen, err := f.watched(ctx, on.Handles.Network, 0)
+	return f.proof("duplicate_ratio", total(seen.flows, flow.duplicates), total(seen.flows, flow.offered), seen), err
 }
 
 // Corrupt turns one bit in a share of the packets. TCP and UDP find it by their checksum and drop the packet.
@@ -107,14 +107,14 @@ func (f *Corrupt) Effect(ctx context.Context, on target.Component) (injectors.Me
 	if err != nil {
 		return injectors.Measured{}, err
 	}
-	seen, drops, err := f.watched(ctx, on.Handles.Network, 0)
+	seen, err := f.watched(ctx, on.Handles.Network, 0)
 	if err != nil {
 		return injectors.Measured{}, err
 	}
 	after, err := wrongSums(on.Handles.Network)
-	sent := total(seen, flow.offered)
-	lost := sent - min(total(seen, flow.arrived), sent)
-	m := f.proof("corrupt_ratio", lost, sent, drops)
+	sent := total(seen.flows, flow.offered)
+	lost := sent - min(total(seen.flows, flow.arrived), sent)
+	m := f.proof("corrupt_ratio", lost, sent, seen)
 	m.Is["wrong_checksums"] = after - before
 	if found := after - before; found < float64(lost) {
 		m.Bites = false

@@ -222,40 +222,74 @@ func (e end) enqueue(ctx context.Context, on *target.Network, next func() fate) 
 	return err
 }
 
-// overflows reads how many packets the queues at both ends have dropped, in the kernel and on the way to us. Without root the kernel keeps
-// those of the bridge to itself: that namespace is older than the map of its users. What is dropped there is missing from the probe only.
-func overflows(on *target.Network) (drops uint64, err error) {
+// overflows reads how many packets the link's own queues have dropped, in the kernel and on the way to us. Without root the kernel keeps those of
+// the bridge to itself, as that namespace is older than the map of its users: then nothing is known.
+func overflows(ctx context.Context, on *target.Network) (drops uint64, known bool, err error) {
 	for _, e := range ends(on) {
-		if err := hosts.InNamespace(e.namespace, func() error {
-			text, err := os.ReadFile("/proc/thread-self/net/netfilter/nfnetlink_queue")
+		own, err := e.rules(ctx)
+		if err != nil {
+			return 0, false, err
+		}
+		for _, rule := range own {
+			at := slices.Index(rule, "--queue-num")
+			if at < 0 || at+1 == len(rule) {
+				continue
+			}
+			var text []byte
+			err := hosts.InNamespace(e.namespace, func() (err error) {
+				text, err = os.ReadFile("/proc/thread-self/net/netfilter/nfnetlink_queue")
+				return err
+			})
 			if errors.Is(err, os.ErrNotExist) || errors.Is(err, os.ErrPermission) {
-				return nil
+				return 0, false, nil
 			}
-			for line := range strings.Lines(string(text)) {
-				var number, port, waiting, mode, size, dropped, userDropped uint64
-				if n, _ := fmt.Sscan(line, &number, &port, &waiting, &mode, &size, &dropped, &userDropped); n == 7 {
-					drops += dropped + userDropped
-				}
+			if err != nil {
+				return 0, false, err
 			}
-			return err
-		}); err != nil {
-			return 0, err
+			drops += droppedBy(string(text), rule[at+1])
 		}
 	}
-	return drops, nil
+	return drops, true, nil
 }
 
-// watched runs a probe, gives what it saw in the fault's direction, or in both, and reports what the queues dropped meanwhile: a fault whose
-// queue overflows is not what was asked for.
-func (q queued) watched(ctx context.Context, on *target.Network, last time.Duration) (seen []flow, drops uint64, err error) {
-	before, err := overflows(on)
+// droppedBy reads what a queue dropped, in the kernel and on the way to us, from the kernel's table of queues.
+func droppedBy(table, queue string) (drops uint64) {
+	for line := range strings.Lines(table) {
+		var port, waiting, mode, size, dropped, userDropped uint64
+		var number string
+		if n, _ := fmt.Sscan(line, &number, &port, &waiting, &mode, &size, &dropped, &userDropped); n == 7 && number == queue {
+			drops += dropped + userDropped
+		}
+	}
+	return drops
+}
+
+// probed is what a probe saw in the fault's direction, or in both.
+type probed struct {
+	flows []flow
+	drops uint64 // by the queues meanwhile: a fault whose queue overflows is not what was asked for
+	known bool   // whether that could be read
+}
+
+// watched runs a probe.
+func (q queued) watched(ctx context.Context, on *target.Network, last time.Duration) (p probed, err error) {
+	before, known, err := overflows(ctx, on)
 	if err != nil {
-		return nil, 0, err
+		return p, err
 	}
 	toHost, fromHost, err := probeFor(ctx, on, probePackets, probeSize, probeTime, last+grace)
 	if err != nil {
-		return nil, 0, err
+		return p, err
 	}
-	after, err := overflows(on)
-	return q.Direction.of(toHost, fromHost), after - before, err
+	after, still, err := overflows(ctx, on)
+	return probed{q.Direction.of(toHost, fromHost), after - min(before, after), known && still}, err
+}
+
+// note puts the queues' drops beside what else was measured, if they are known, and gives them in words.
+func (p probed) note(m *injectors.Measured) string {
+	if !p.known {
+		return "what the queue dropped is not known"
+	}
+	m.Is["queue_drops"] = float64(p.drops)
+	return fmt.Sprintf("%d were dropped by the queue", p.drops)
 }

@@ -13,11 +13,12 @@ import (
 	"github.com/livedrill/livedrill/injectors"
 	"github.com/livedrill/livedrill/injectors/clients"
 	"github.com/livedrill/livedrill/target"
+	"github.com/livedrill/livedrill/target/hosts"
 	"github.com/livedrill/livedrill/target/unit"
 )
 
-// Expiry lets the certificate of a gateway or an edge run out, as when nobody renewed it: connections that are there stay, and no new one is
-// made. With some time left, clients see nothing, and whoever watches certificates should.
+// Expiry lets the certificate of a gateway or an edge run out, as when nobody renewed it: no new connection is
+// made. Those that are there stay, but for idle ones of nginx, which reads its configuration anew. With some time left, clients see nothing, and whoever watches certificates should.
 type Expiry struct {
 	Left unit.Duration `json:"left" help:"time until it ends; 0s: it ended an hour ago"`
 }
@@ -26,13 +27,15 @@ const (
 	ended      = -time.Hour
 	handshakes = 20              // of one look
 	near       = 2 * time.Second // certificates have whole seconds (RFC 5280, 4.1.2.5), and take a moment to be made
+	aged       = 5 * time.Minute // how long ago it may have been made when it is looked at
+	least      = time.Hour       // that is left of one which is to be good for the whole hold
 	farthest   = target.CertificateLife / 3
 )
 
 // Validate finds settings that cannot work.
 func (f *Expiry) Validate() error {
-	if d := time.Duration(f.Left); d < 0 || d > farthest {
-		return fmt.Errorf("left: %s is not between 0s and %s", f.Left, unit.Duration(farthest))
+	if d := time.Duration(f.Left); d != 0 && (d < least || d > farthest) {
+		return fmt.Errorf("left: %s is neither 0s nor between %s and %s", f.Left, unit.Duration(least), unit.Duration(farthest))
 	}
 	return nil
 }
@@ -124,7 +127,7 @@ func (f *Expiry) Effect(ctx context.Context, on target.Component) (injectors.Mea
 	m := injectors.Measured{N: handshakes, Asked: map[string]float64{"refused_ratio": asked, "left_seconds": f.left().Seconds()},
 		Is: map[string]float64{"refused_ratio": refused, "left_seconds": s.left.Seconds()}}
 	// The longer the hold, the less is left.
-	m.Bites = refused == asked && s.left < f.left()+near
+	m.Bites = refused == asked && s.left < f.left()+near && s.left > f.left()-aged
 	m.Clean = s.refused == 0 && s.left > farthest+near
 	m.Reason = fmt.Sprintf("%d of %d handshakes are refused, and the certificate ends in %s", s.refused, handshakes, s.left.Round(time.Second))
 	if s.why != nil {
@@ -166,8 +169,11 @@ func handshake(ctx context.Context, on target.Component) (s seen, err error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
-	conn, err := clients.DialFrom(on)(ctx, "tcp", addr)
-	if err != nil {
+	var conn net.Conn
+	if err := hosts.InNamespace(on.Handles.Network.Namespace, func() (err error) { // whatever else is wrong with the link
+		conn, err = (&net.Dialer{}).DialContext(ctx, "tcp", addr)
+		return err
+	}); err != nil {
 		return s, err
 	}
 	defer conn.Close()

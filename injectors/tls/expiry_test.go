@@ -33,17 +33,13 @@ func anEdge(t *testing.T) target.Component {
 	if _, err := exec.LookPath("nginx"); err != nil {
 		t.Skip("nginx is not on this machine")
 	}
-	text, err := target.NewAuthority()
-	if err != nil {
-		t.Fatal(err)
-	}
-	authority, err := target.ReadAuthority(text)
+	text, root, err := target.NewAuthority()
 	if err != nil {
 		t.Fatal(err)
 	}
 	on, _ := hoststest.Component(t, r, target.Config{Name: "edge-north", Kind: "edge", Peers: map[string]string{"origin:8080": "127.0.0.1:1"},
 		Secrets: target.Secrets{Authority: text}}, map[string]int{"https": target.PortHTTPS})
-	on.Handles.TLS = &target.TLS{Root: authority.Root()}
+	on.Handles.TLS = &target.TLS{Root: root}
 	return on
 }
 

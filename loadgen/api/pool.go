@@ -140,7 +140,7 @@ func (c *connection) exchange(l *line, base string, raw []byte) (code int, stale
 	}
 	if _, err := l.in.Peek(1); err != nil {
 		c.drop(base)
-		return 0, errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)
+		return 0, errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET)
 	}
 	c.answer.SkipBody = bytes.HasPrefix(raw, []byte("HEAD "))
 	if err := c.answer.ReadLimitBody(l.in, bodyLimit); err != nil {

@@ -19,7 +19,7 @@ import (
 // TestTLS lets both engines ask a platform whose certificate is good, and one whose certificate ends after the log-ins: each connection is
 // made anew, so that each request has a handshake of its own.
 func TestTLS(t *testing.T) {
-	text, err := target.NewAuthority()
+	text, root, err := target.NewAuthority()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,7 +67,7 @@ func TestTLS(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				got := playOn(t, l, loadgen.Whole, target.Platform{Secrets: target.Secrets{Authority: text},
+				got := playOn(t, l, loadgen.Whole, target.Platform{Secrets: target.Secrets{Root: root},
 					Components: []target.Component{{Name: "gateway", Addr: host, Ports: map[string]int{"https": number}}}})
 				if got["api_requests_total "+name] != 100 {
 					t.Errorf("%v, want 100 of outcome %q", got, name)

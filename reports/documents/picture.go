@@ -11,11 +11,11 @@ import (
 
 // columnOf says where a kind of component stands in the platform's picture, from the publishers to the viewers. Kinds that are
 // not named stand below, in the column of the stores.
-var columnOf = map[string]int{"load": 0, "ingest": 1, "gateway": 1, "dns": 1, "transcode": 2, "danmaku": 2, "origin": 3, "redis": 3, "mariadb": 3, "ranking": 2, "edge": 4, "viewers": 5}
+var columnOf = map[string]int{"load": 0, "ingest": 1, "gateway": 1, "dns": 1, "transcode": 2, "danmaku": 2, "origin": 3, "redis": 3, "mariadb": 3, "mariadb-replica": 3, "ranking": 2, "edge": 4, "viewers": 5}
 
 // links are the ways that data takes between kinds.
 var links = [][2]string{{"load", "ingest"}, {"load", "gateway"}, {"ingest", "transcode"}, {"transcode", "origin"}, {"origin", "edge"}, {"edge", "viewers"},
-	{"gateway", "redis"}, {"gateway", "mariadb"}, {"danmaku", "redis"}, {"gateway", "danmaku"}, {"redis", "ranking"}}
+	{"gateway", "redis"}, {"gateway", "mariadb"}, {"danmaku", "redis"}, {"gateway", "danmaku"}, {"redis", "ranking"}, {"gateway", "mariadb-replica"}, {"mariadb", "mariadb-replica"}}
 
 const (
 	boxWidth, boxHeight = 104.0, 30.0

@@ -87,7 +87,7 @@ var Catalogue = []Metric{
 	{"livedrill_mariadb_connections", "gauge", "", "Connections from clients."},
 	{"livedrill_mariadb_deadlocks_total", "counter", "", "Deadlocks found by InnoDB."},
 	{"livedrill_mariadb_queries_total", "counter", "", "Statements done."},
-	{"livedrill_mariadb_replica_lag_seconds", "gauge", "", "How far the replica says that it is behind its primary; -1: it follows nobody."},
+	{"livedrill_mariadb_replica_lag_seconds", "gauge", "", "How far the replica says that it is behind its primary; -1: it does not know, or follows nobody."},
 	{"livedrill_origin_requests_total", "counter", "what", "Requests by what was asked for."},
 	{"livedrill_origin_sent_bytes_total", "counter", "", "Segments sent."},
 	{"livedrill_player_broken_packets_total", "counter", "load,region", "MPEG-TS packets out of sync."},

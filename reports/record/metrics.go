@@ -1,9 +1,11 @@
 package record
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log"
 	"log/slog"
 	"net"
 	"net/http"
@@ -98,7 +100,7 @@ func (m *Metrics) Serve(ctx context.Context, socket string, mux *http.ServeMux, 
 // ServeHTTP serves handler on l until ctx ends, and returns when every request has ended or was cut off.
 func ServeHTTP(ctx context.Context, l net.Listener, handler http.Handler) error {
 	server := &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second,
-		ErrorLog:    slog.NewLogLogger(slog.Default().Handler(), slog.LevelDebug), // of clients that went away in a handshake
+		ErrorLog:    log.New(serverErrors{}, "", 0),
 		BaseContext: func(net.Listener) context.Context { return ctx }}
 	done := make(chan error, 1)
 	go func() { done <- server.Serve(l) }()
@@ -114,6 +116,19 @@ func ServeHTTP(ctx context.Context, l net.Listener, handler http.Handler) error 
 		return errors.Join(err, served(<-done))
 	}
 	return served(<-done)
+}
+
+// serverErrors logs what net/http says of its connections. That a client went away in a TLS handshake is the client's affair: thousands do when a
+// certificate has ended.
+type serverErrors struct{}
+
+func (serverErrors) Write(line []byte) (int, error) {
+	level := slog.LevelWarn
+	if bytes.HasPrefix(line, []byte("http: TLS handshake error")) {
+		level = slog.LevelDebug
+	}
+	slog.Log(context.Background(), level, string(bytes.TrimSpace(line))) //nolint:forbidigo // net/http gives none
+	return len(line), nil
 }
 
 // Gather reads all metrics once, for tests.

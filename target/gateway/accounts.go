@@ -192,9 +192,14 @@ func (s *server) account(r *http.Request) (any, error) {
 	return map[string]any{"balance": balance}, err
 }
 
+// rankLimit is what a giver waits for the ranking, at most; nothing is tried twice, as it would be counted twice.
+const rankLimit = 200 * time.Millisecond
+
 // rank queues a gift that is paid for its room's ranking. Whether that works is no matter of the giver's: the money is safe.
 func (s *server) rank(ctx context.Context, g ranking.Gift) {
-	full, err := ranking.Put(ctx, s.cache.client, s.bound, g)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rankLimit) // the giver may have gone: the gift is given
+	defer cancel()
+	full, err := ranking.Put(ctx, s.queue, s.bound, g)
 	if err != nil {
 		s.numbers.unranked.Inc()
 		return

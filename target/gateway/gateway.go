@@ -37,7 +37,8 @@ type server struct {
 	tokens   tokens
 	dispatch *dispatch
 	slots    chan struct{} // nil: no bound
-	bound    int           // of the queue; 0: none
+	queue    *redis.Client // for the queue alone: nothing is sent to it again
+	bound    int           // of it; 0: none
 	numbers  *numbers
 }
 
@@ -98,6 +99,10 @@ func Serve(ctx context.Context, c target.Config) (err error) {
 		s.slots = make(chan struct{}, atOnce)
 		metrics.Gauge("livedrill_gateway_requests_limit", "Requests in work, at most; offered where there is a bound.", nil).Set(atOnce)
 	}
+	once := redisOptions(c)
+	once.MaxRetries, once.ContextTimeoutEnabled, once.DialTimeout = -1, true, rankLimit
+	s.queue = redis.NewClient(once)
+	defer s.queue.Close()
 	if c.Defences[target.BoundedQueue] {
 		s.bound = ranking.Bound
 	}

@@ -1,8 +1,12 @@
 package gateway
 
 import (
+	"crypto/tls"
 	"errors"
+	"io"
+	"log"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
@@ -121,5 +125,50 @@ func TestDispatchLeavesASickEdge(t *testing.T) {
 	}
 	if a, err := d.assign("south"); err != nil || a.Edge != "edge-south" || a.Danmaku != "b" {
 		t.Errorf("the south gets %+v (%v)", a, err)
+	}
+}
+
+// TestProbe finds an edge sick whose certificate has ended, or is another authority's, and one with a good certificate well.
+func TestProbe(t *testing.T) {
+	pems, root, err := target.NewAuthority()
+	if err != nil {
+		t.Fatal(err)
+	}
+	others, _, err := target.NewAuthority()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		signer string
+		left   time.Duration
+		well   bool
+	}{"good": {pems, time.Hour, true}, "ended": {pems, -time.Hour, false}, "another's": {others, time.Hour, false}} {
+		t.Run(name, func(t *testing.T) {
+			authority, err := target.ReadAuthority(c.signer)
+			if err != nil {
+				t.Fatal(err)
+			}
+			certificate, key, err := authority.Issue("edge-north", "127.0.0.1", time.Now().Add(c.left))
+			if err != nil {
+				t.Fatal(err)
+			}
+			pair, err := tls.X509KeyPair(certificate, key)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+			s.Listener = tls.NewListener(s.Listener, &tls.Config{MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{pair}})
+			s.Config.ErrorLog = log.New(io.Discard, "", 0) // clients that refuse the certificate
+			s.Start()
+			defer s.Close()
+			d, err := newDispatch(target.Config{Defences: target.Defences{target.EdgeDispatch: true}, Secrets: target.Secrets{Root: root},
+				Peers: map[string]string{"edge-north:8443": s.Listener.Addr().String()}}, record.NewMetrics())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := d.probe(t.Context(), "edge-north"); (err == nil) != c.well {
+				t.Errorf("the edge is well: %v (%v)", err == nil, err)
+			}
+		})
 	}
 }

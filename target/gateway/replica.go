@@ -4,6 +4,9 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"math"
+	"strconv"
+	"strings"
 	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -52,7 +55,21 @@ func (r *reads) wrote(ctx context.Context, conn *sql.Conn, user string) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.last[user] = position
+	if number(position) >= number(r.last[user]) { // who was committed later may be here sooner
+		r.last[user] = position
+	}
+}
+
+// number is the last part of a position (domain-server-number); of what is no position, it is the highest.
+func number(position string) uint64 {
+	if position == "" {
+		return 0
+	}
+	n, err := strconv.ParseUint(position[strings.LastIndexByte(position, '-')+1:], 10, 64)
+	if err != nil {
+		return math.MaxUint64
+	}
+	return n
 }
 
 // of gives the server that has all that the user did.

@@ -84,7 +84,7 @@ func prepare(ctx context.Context, c target.Config, file string) error {
 		return nil // a restart of the component: the data stays
 	}
 	account := fmt.Sprintf("SET SESSION sql_log_bin = 0;\nCREATE DATABASE IF NOT EXISTS %s;\nCREATE OR REPLACE USER '%s'@'%%' IDENTIFIED BY '%s';\n"+
-		"GRANT ALL ON %s.* TO '%s'@'%%';\nGRANT PROCESS, SLAVE MONITOR ON *.* TO '%s'@'%%';\n", Database, User, c.Secrets.Database, Database, User, User)
+		"GRANT ALL ON %s.* TO '%s'@'%%';\nGRANT PROCESS ON *.* TO '%s'@'%%';\n", Database, User, c.Secrets.Database, Database, User, User)
 	account += replication(c)
 	if err := os.WriteFile(filepath.Join(c.Dir, "init.sql"), []byte(account), 0o600); err != nil {
 		return fmt.Errorf("mariadb: %w", err)
@@ -109,7 +109,7 @@ func replication(c target.Config) string {
 	case c.Primary != "":
 		host, port, _ := strings.Cut(c.Peer(c.Primary, target.PortMariaDB), ":")
 		return fmt.Sprintf("CHANGE MASTER TO MASTER_HOST='%s', MASTER_PORT=%s, MASTER_USER='%s', MASTER_PASSWORD='%s', MASTER_CONNECT_RETRY=1, "+
-			"MASTER_USE_GTID=slave_pos;\nSTART SLAVE;\n", host, port, replicator, c.Secrets.Database)
+			"MASTER_USE_GTID=slave_pos;\nSTART SLAVE;\nGRANT SLAVE MONITOR ON *.* TO '%s'@'%%';\n", host, port, replicator, c.Secrets.Database, User)
 	}
 	return ""
 }
@@ -140,7 +140,7 @@ innodb_flush_log_at_trx_commit = 1
 func replicationConf(c target.Config) string {
 	switch {
 	case c.Replica != "":
-		return "server_id = 1\nlog_bin = binlog\nbinlog_format = ROW\n"
+		return "server_id = 1\nlog_bin = binlog\nbinlog_format = ROW\nsync_binlog = 1\n"
 	case c.Primary != "":
 		return "server_id = 2\nread_only = ON\n# The position stands in init.sql, and in the data from the second start on.\nskip-slave-start\n"
 	}
@@ -169,7 +169,7 @@ func status(m *record.Metrics, r *reader) {
 
 // lag is for a replica alone: on any other server it would be a number that says nothing.
 func lag(m *record.Metrics, r *reader) {
-	m.GaugeFunc("livedrill_mariadb_replica_lag_seconds", "How far the replica says that it is behind its primary; -1: it follows nobody.", nil, func() float64 {
+	m.GaugeFunc("livedrill_mariadb_replica_lag_seconds", "How far the replica says that it is behind its primary; -1: it does not know, or follows nobody.", nil, func() float64 {
 		ctx, cancel := context.WithTimeout(r.ctx, 500*time.Millisecond)
 		defer cancel()
 		status, err := Following(ctx, r.db)

@@ -37,6 +37,13 @@ type server struct {
 	done      map[string]prometheus.Counter // by queue
 	delay     map[string]*record.Histogram
 	malformed prometheus.Counter
+	unsure    *unsure // nil: nothing
+}
+
+// unsure is a gift of which nobody knows whether it is in the ranking: Redis was asked, and no answer came.
+type unsure struct {
+	queue, stream string
+	event         redis.XMessage
 }
 
 // Serve runs the consumer until ctx ends.
@@ -70,10 +77,11 @@ func Serve(ctx context.Context, c target.Config) error {
 func (s *server) run(ctx context.Context) error {
 	for ctx.Err() == nil {
 		n, err := s.step(ctx)
-		if err != nil && ctx.Err() == nil {
+		switch {
+		case err != nil && ctx.Err() == nil:
 			slog.Warn("queue", "err", err)
-		}
-		if n == 0 {
+			target.Wait(ctx, 500*time.Millisecond)
+		case n == 0:
 			target.Wait(ctx, 20*time.Millisecond)
 		}
 	}
@@ -82,6 +90,15 @@ func (s *server) run(ctx context.Context) error {
 
 // step deals with some of those that wait; others have their turn when there are none.
 func (s *server) step(ctx context.Context) (n int, err error) {
+	if u := s.unsure; u != nil { // both or neither was done: where it waits no more, it was
+		left, err := s.client.XRange(ctx, u.stream, u.event.ID, u.event.ID).Result()
+		if err != nil {
+			return 0, err
+		}
+		if s.unsure = nil; len(left) == 0 {
+			s.count(u.queue, u.event)
+		}
+	}
 	for _, queue := range []struct{ name, stream string }{{"first", Queue}, {"later", Later}} {
 		waiting, err := s.client.XRangeN(ctx, queue.stream, "-", "+", take).Result()
 		if err != nil {
@@ -107,7 +124,7 @@ func (s *server) step(ctx context.Context) (n int, err error) {
 
 // deal adds a gift to its room's ranking and takes it out of the queue, both or neither.
 func (s *server) deal(ctx context.Context, queue, stream string, event redis.XMessage) error {
-	g, at, err := read(event)
+	g, _, err := read(event)
 	if err != nil {
 		s.malformed.Inc()
 		return s.client.XDel(ctx, stream, event.ID).Err()
@@ -116,11 +133,19 @@ func (s *server) deal(ctx context.Context, queue, stream string, event redis.XMe
 	pipe.ZIncrBy(ctx, "ranking:"+strconv.Itoa(g.Room), float64(g.Amount), g.User)
 	pipe.XDel(ctx, stream, event.ID)
 	if _, err := pipe.Exec(ctx); err != nil {
+		s.unsure = &unsure{queue, stream, event}
 		return err
 	}
-	s.done[queue].Inc()
-	s.delay[queue].Observe(max(time.Since(at), 0).Seconds())
+	s.count(queue, event)
 	return nil
+}
+
+// count takes in a gift that is in the ranking.
+func (s *server) count(queue string, event redis.XMessage) {
+	s.done[queue].Inc()
+	if _, at, err := read(event); err == nil {
+		s.delay[queue].Observe(max(time.Since(at), 0).Seconds())
+	}
 }
 
 // Gift is what waits in the queue.

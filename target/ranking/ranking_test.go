@@ -69,11 +69,6 @@ func TestEveryGiftOnce(t *testing.T) {
 	}
 }
 
-func TestComponent(t *testing.T) {
-	_, peers := aRedis(t, "127.0.9.2")
-	targettest.Run(t, Serve, targettest.Config(t, "ranking", "ranking", "127.0.9.2", peers))
-}
-
 func FuzzRead(f *testing.F) {
 	f.Add("1700000000000-0", "7", "user1", "10")
 	f.Add("x", "", "", "")

@@ -16,18 +16,14 @@ import (
 )
 
 // hold says by what faults can hold a component, and tells the component what goes with that.
-func (s *Stack) hold(p place, host *hosts.Host, c *target.Config, component *target.Component, encoders target.Cgroup) error {
+func (s *Stack) hold(p place, host *hosts.Host, c *target.Config, component *target.Component, encoders target.Cgroup) {
 	switch p.kind {
 	case "dns":
 		if c.Names = s.names; !s.asked { // no fault of it would be felt
 			component.Ports = nil
 		}
 	case "gateway", "edge":
-		authority, err := target.ReadAuthority(s.options.Secrets.Authority)
-		if err != nil {
-			return err
-		}
-		component.Handles.TLS = &target.TLS{Root: authority.Root()}
+		component.Handles.TLS = &target.TLS{Root: s.options.Secrets.Root}
 	case "transcode":
 		c.Cgroup = encoders
 		component.Handles.Encoder = &target.Encoder{Cgroup: encoders, Socket: c.Socket}
@@ -39,7 +35,7 @@ func (s *Stack) hold(p place, host *hosts.Host, c *target.Config, component *tar
 		component.Handles.Redis = &server
 	case "ranking":
 		component.Handles.Queue = &target.Queue{Redis: s.redis(), Network: s.hosts["redis"].Network(), Stream: ranking.Queue}
-	case "mariadb":
+	case "mariadb", ReplicaName:
 		component.Handles.MySQL = s.mysql(host, c.Dir)
 		if c.Primary != "" {
 			component.Handles.MySQL.Primary = s.mysql(s.hosts[c.Primary], filepath.Join(hosts.Base, "data", c.Primary))
@@ -48,7 +44,6 @@ func (s *Stack) hold(p place, host *hosts.Host, c *target.Config, component *tar
 	if host.Cgroup.Version > 0 {
 		component.Handles.Cgroup = &host.Cgroup
 	}
-	return nil
 }
 
 // mysql is a server of the platform's, which has its files in dir.

@@ -37,6 +37,8 @@ var Kinds = []Kind{
 	{"redis", "the real Redis server", []string{"redis-server"}, map[string]int{"redis": target.PortRedis}, redis.Conf, redis.Serve},
 	{"mariadb", "the real MariaDB server", []string{"mariadbd", "mariadb-install-db"}, map[string]int{"mysql": target.PortMariaDB},
 		mariadb.Conf, mariadb.Serve},
+	{ReplicaName, "a replica of MariaDB, where one is asked for", []string{"mariadbd", "mariadb-install-db"}, map[string]int{"mysql": target.PortMariaDB},
+		mariadb.Conf, mariadb.Serve},
 	{"gateway", "API gateway: log-in, rooms, gifts, dispatch", nil, map[string]int{"http": target.PortHTTP, "https": target.PortHTTPS}, nil, gateway.Serve},
 	{"ranking", "ranking of each room by its gifts: the consumer of a queue", nil, nil, nil, ranking.Serve},
 	{"ingest", "RTMP publish and play, WHIP", nil, map[string]int{"rtmp": target.PortRTMP, "http": target.PortHTTP}, nil, ingest.Serve},
@@ -65,7 +67,7 @@ type place struct{ name, kind, region string }
 var layout = []place{
 	{"dns", "dns", ""},
 	{"mariadb", "mariadb", ""},
-	{ReplicaName, "mariadb", ""},
+	{ReplicaName, ReplicaName, ""},
 	{"redis", "redis", ""},
 	{"gateway", "gateway", ""},
 	{"ranking", "ranking", ""},
@@ -170,6 +172,6 @@ func NewSecrets() (target.Secrets, error) {
 		}
 		out[i] = hex.EncodeToString(raw[i][:])
 	}
-	authority, err := target.NewAuthority()
-	return target.Secrets{Token: out[0], Stream: out[1], Database: out[2], Redis: out[3], Authority: authority}, err
+	authority, root, err := target.NewAuthority()
+	return target.Secrets{Token: out[0], Stream: out[1], Database: out[2], Redis: out[3], Authority: authority, Root: root}, err
 }

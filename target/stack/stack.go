@@ -55,7 +55,7 @@ type Stack struct {
 
 // Up starts every component and returns when all are healthy. On error everything that was started is stopped again.
 func Up(ctx context.Context, r *hosts.Range, o Options) (_ *Stack, err error) {
-	s := &Stack{options: o, platform: target.Platform{Profile: o.Profile, Secrets: o.Secrets, Canary: o.share()},
+	s := &Stack{options: o, platform: target.Platform{Profile: o.Profile, Secrets: o.Secrets.Clients(), Canary: o.share()},
 		own: r.Own(), processes: map[string]*hosts.Process{}, files: map[string]string{}, hosts: map[string]*hosts.Host{}, names: map[string]string{}}
 	for _, p := range o.layout() {
 		if s.hosts[p.name], err = r.AddHost(p.name); err != nil {
@@ -120,9 +120,7 @@ func (s *Stack) start(ctx context.Context, p place, encoders target.Cgroup) erro
 	c.Dir = filepath.Join(hosts.Base, "data", p.name)
 	component := target.Component{Name: p.name, Kind: p.kind, Region: p.region, Addr: host.Addr, Ports: kind.Ports,
 		Socket: c.Socket, Handles: target.Handles{Network: host.Network()}}
-	if err := s.hold(p, host, &c, &component, encoders); err != nil {
-		return fmt.Errorf("start %s: %w", p.name, err)
-	}
+	s.hold(p, host, &c, &component, encoders)
 	if err := s.store(ctx, p, c, &component); err != nil {
 		return fmt.Errorf("start %s: %w", p.name, err)
 	}

@@ -16,7 +16,7 @@ import (
 
 func TestMain(m *testing.M) { hoststest.Main(m) }
 
-// TestInventory: the same platform has the same sum, and one that differs in a defence, a program or a canary has another.
+// TestInventory: the same platform has the same sum, and one that differs in a defence, a program, a disk, a replica or a canary has another.
 func TestInventory(t *testing.T) {
 	sum := func(profile string, change func(*Options)) string {
 		defences, err := target.ProfileDefences(profile, nil)
@@ -32,16 +32,18 @@ func TestInventory(t *testing.T) {
 			change(&o)
 		}
 		i, err := o.Inventory()
-		if err != nil || len(i.Components) < len(layout) {
+		if err != nil || len(i.Components) != len(o.layout()) {
 			t.Fatalf("%d components: %v", len(i.Components), err)
 		}
 		return i.Sum
 	}
 	seen := map[string]string{}
 	for name, s := range map[string]string{"weak": sum("weak", nil), "hardened": sum("hardened", nil),
-		"one defence less": sum("hardened", func(o *Options) { o.Defences["edge-dispatch"] = false }),
-		"another encoder":  sum("hardened", func(o *Options) { o.Encoder = "h264_nvenc" }),
-		"a canary":         sum("hardened", func(o *Options) { o.Canary = &Canary{Share: 0.3, Defences: o.Defences} })} {
+		"one defence less":  sum("hardened", func(o *Options) { o.Defences["edge-dispatch"] = false }),
+		"a replica":         sum("hardened", func(o *Options) { o.Replica = true }),
+		"a disk that fails": sum("hardened", func(o *Options) { o.Drives = []string{"mariadb"} }),
+		"another encoder":   sum("hardened", func(o *Options) { o.Encoder = "h264_nvenc" }),
+		"a canary":          sum("hardened", func(o *Options) { o.Canary = &Canary{Share: 0.3, Defences: o.Defences} })} {
 		if other, twice := seen[s]; twice {
 			t.Errorf("%s and %s have one sum", name, other)
 		}
@@ -67,7 +69,7 @@ func TestConformance(t *testing.T) {
 					t.Skipf("%s is not on this machine", p)
 				}
 			}
-			if k.Name == "gateway" || k.Name == "danmaku" {
+			if k.Name == "gateway" || k.Name == "danmaku" || k.Name == "ranking" {
 				for _, name := range []string{"mariadb", "redis"} {
 					kind, _ := FindKind(name)
 					if _, err := exec.LookPath(kind.Programs[0]); err != nil {

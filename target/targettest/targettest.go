@@ -123,11 +123,11 @@ func Config(t *testing.T, name, kind, listen string, peers map[string]string) ta
 	if err != nil {
 		t.Fatal(err)
 	}
-	authority, err := target.NewAuthority()
+	authority, root, err := target.NewAuthority()
 	if err != nil {
 		t.Fatal(err)
 	}
 	return target.Config{Name: name, Kind: kind, Region: "north", Socket: filepath.Join(dir, "s"), Dir: dir, Listen: listen, Defences: defences,
-		Peers: peers, Secrets: target.Secrets{Token: "t", Stream: "s", Database: "d", Redis: "r", Authority: authority}, Edges: []string{"edge-north"},
+		Peers: peers, Secrets: target.Secrets{Token: "t", Stream: "s", Database: "d", Redis: "r", Authority: authority, Root: root}, Edges: []string{"edge-north"},
 		Chats: []string{"danmaku-a"}, Ingests: []string{"ingest-a"}}
 }
