@@ -122,9 +122,9 @@ func (f *Backlog) Effect(ctx context.Context, on target.Component) (injectors.Me
 	if n > 0 {
 		each = ends[n].Sub(ends[0]) / time.Duration(n)
 	}
-	m := injectors.Measured{N: probes, Asked: map[string]float64{"event_seconds": by.Seconds()},
+	m := injectors.Measured{N: uint64(n), Asked: map[string]float64{"event_seconds": by.Seconds()},
 		Is:     map[string]float64{"event_seconds": each.Seconds(), "waiting": float64(now.waiting)},
-		Bites:  n > 0 && (each-by).Abs() < max(by/5, 10*time.Millisecond),
+		Bites:  n == probes-1 && (each-by).Abs() < max(by/5, 10*time.Millisecond),
 		Clean:  (n == probes-1 || now.waiting == 0) && each < min(by/4, 20*time.Millisecond),
 		Reason: fmt.Sprintf("it takes %s for an event, and %d wait", each.Round(10*time.Microsecond), now.waiting)}
 	return m, nil

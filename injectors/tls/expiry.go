@@ -17,8 +17,8 @@ import (
 	"github.com/livedrill/livedrill/target/unit"
 )
 
-// Expiry lets the certificate of a gateway or an edge run out, as when nobody renewed it: no new connection is
-// made. Those that are there stay, but for idle ones of nginx, which reads its configuration anew. With some time left, clients see nothing, and whoever watches certificates should.
+// Expiry lets the certificate of a gateway or an edge run out, as when nobody renewed it: no new connection is made. Those that are there stay,
+// but for idle ones of nginx, which reads its configuration anew. With some time left, clients see nothing, and whoever watches certificates should.
 type Expiry struct {
 	Left unit.Duration `json:"left" help:"time until it ends; 0s: it ended an hour ago"`
 }

@@ -123,11 +123,11 @@ func ServeHTTP(ctx context.Context, l net.Listener, handler http.Handler) error 
 type serverErrors struct{}
 
 func (serverErrors) Write(line []byte) (int, error) {
-	level := slog.LevelWarn
+	say := slog.Warn
 	if bytes.HasPrefix(line, []byte("http: TLS handshake error")) {
-		level = slog.LevelDebug
+		say = slog.Debug
 	}
-	slog.Log(context.Background(), level, string(bytes.TrimSpace(line))) //nolint:forbidigo // net/http gives none
+	say(string(bytes.TrimSpace(line)))
 	return len(line), nil
 }
 
