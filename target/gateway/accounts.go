@@ -227,7 +227,8 @@ func (s *server) transfer(ctx context.Context, user, key string, room int, amoun
 		key, user, room, amount); err != nil {
 		return 0, err
 	}
-	result, err := tx.ExecContext(ctx, "UPDATE accounts SET balance = balance - ? WHERE user_id = ? AND balance >= ?",
+	// LAST_INSERT_ID lets the answer to the update carry what is left: no question more.
+	result, err := tx.ExecContext(ctx, "UPDATE accounts SET balance = LAST_INSERT_ID(balance - ?) WHERE user_id = ? AND balance >= ?",
 		amount, user, amount)
 	if err != nil {
 		return 0, err
@@ -237,7 +238,7 @@ func (s *server) transfer(ctx context.Context, user, key string, room int, amoun
 	} else if n != 1 {
 		return 0, fmt.Errorf("%w: the account does not hold %d", errRefused, amount)
 	}
-	if err := tx.QueryRowContext(ctx, "SELECT balance FROM accounts WHERE user_id = ?", user).Scan(&balance); err != nil {
+	if balance, err = result.LastInsertId(); err != nil {
 		return 0, err
 	}
 	if err := tx.Commit(); err != nil {
