@@ -57,6 +57,9 @@ type Measured struct {
 // BackEnded is a fault that can say by what means it acts here. It is asked after Check.
 type BackEnded interface{ BackEnd() string }
 
+// Passing is a fault that strikes once: it is proven when it does, and what is left of it at its end is how far the platform has recovered.
+type Passing interface{ Passes() }
+
 // Lasting is a fault whose changes can outlive the range that they were made in. What it found tells whether they do.
 type Lasting interface{ Lasts(was Original) bool }
 

@@ -38,6 +38,7 @@ type Outcome struct {
 	Restored  time.Time
 	Clean     time.Time
 	Measured  Measured
+	AtEnd     *Measured // just before the restoration; nil when it was too short, or was cut short
 	After     Measured
 	State     string
 	Err       error
@@ -95,7 +96,7 @@ const (
 	injectLimit  = 15 * time.Second
 	effectLimit  = 10 * time.Second
 	restoreLimit = 15 * time.Second
-	proofLimit   = 3 * time.Second // for the effect to be gone
+	proofLimit   = 3 * time.Second // for the effect to be seen, or to be gone
 )
 
 // Run carries an order out and returns when the fault is restored, or could not be. When ctx ends, the fault is restored
@@ -120,14 +121,14 @@ func (r *Runner) Run(ctx context.Context, o Order) Outcome {
 	if err == nil {
 		out.Effective = time.Now()
 		r.note("fault.effective", o, nil)
-		out.Measured, err = r.measure(ctx, o)
+		out.Measured, err = r.look(ctx, o, func(m Measured) bool { return m.Bites })
 	}
 	if err != nil {
 		out.failed = fmt.Errorf("inject %s on %s: %w", o.Kind, o.On.Name, err)
 	}
 	if err == nil && out.Measured.Bites {
 		r.note("fault.proven", o, map[string]any{"asked": out.Measured.Asked, "is": out.Measured.Is, "n": out.Measured.N})
-		target.Wait(ctx, time.Until(out.Effective.Add(o.For)))
+		r.hold(ctx, &out)
 	} else if err == nil {
 		r.note("fault.without-effect", o, map[string]any{"reason": out.Measured.Reason})
 	}
@@ -157,8 +158,40 @@ func (r *Runner) prepare(ctx context.Context, o Order) (Original, error) {
 	return was, r.Journal.Write(Entry{Fault: o.ID, Kind: o.Kind, On: o.On, Settings: settings, Was: was})
 }
 
+// hold lets a proven fault stand for its time. Near its end, as long before it as a look takes, it looks once more: what was done to the
+// component meanwhile may have taken the fault away.
+func (r *Runner) hold(ctx context.Context, out *Outcome) {
+	o, end := out.Order, out.Effective.Add(out.For)
+	took := time.Since(out.Effective)
+	_, passes := o.Fault.(Passing)
+	if passes || time.Until(end) < 2*took || !target.Wait(ctx, time.Until(end.Add(-took))) {
+		target.Wait(ctx, time.Until(end))
+		return
+	}
+	m, err := r.measure(ctx, o)
+	if err != nil {
+		m.Reason = "it could not be looked at: " + err.Error()
+	}
+	if !target.Wait(ctx, time.Until(end)) {
+		return
+	}
+	if out.AtEnd = &m; !m.Bites {
+		r.note("fault.faded", o, map[string]any{"is": m.Is, "reason": m.Reason})
+	}
+}
+
 func (r *Runner) measure(ctx context.Context, o Order) (Measured, error) {
 	return within(ctx, effectLimit, func(ctx context.Context) (Measured, error) { return o.Fault.Effect(ctx, o.On) })
+}
+
+// look measures until what it sees is good, for a while: one look alone is easily disturbed on a busy machine, and what was broken may
+// need a moment: a host behind a healed link is asked for its address again.
+func (r *Runner) look(ctx context.Context, o Order, good func(Measured) bool) (m Measured, err error) {
+	for end := time.Now().Add(proofLimit); ; {
+		if m, err = r.measure(ctx, o); err == nil && good(m) || time.Now().After(end) || !target.Wait(ctx, 100*time.Millisecond) {
+			return m, err
+		}
+	}
 }
 
 // restore puts back what was there and proves it. It does not heed the end of the run's own context. What fails is tried again for as long
@@ -177,16 +210,9 @@ func (r *Runner) restore(ctx context.Context, out *Outcome) {
 			break
 		}
 	}
-	// What was broken may need a moment: a host behind a healed link is asked for its address again.
-	for proof := time.Now().Add(proofLimit); err == nil; target.Wait(ctx, 100*time.Millisecond) {
-		var unseen error
-		if out.After, unseen = r.measure(ctx, o); unseen == nil && out.After.Clean {
-			break
-		}
-		if time.Now().After(proof) {
-			if err = unseen; err == nil {
-				err = fmt.Errorf("the effect is still there: %s", out.After.Reason)
-			}
+	if err == nil {
+		if out.After, err = r.look(ctx, o, func(m Measured) bool { return m.Clean }); err == nil && !out.After.Clean {
+			err = fmt.Errorf("the effect is still there: %s", out.After.Reason)
 		}
 	}
 	if err == nil && errors.Is(out.failed, errHangs) {

@@ -22,6 +22,7 @@ func TestRunnerIsHonest(t *testing.T) {
 		open     int  // faults left in the journal
 	}{
 		{"sound", injectortest.Broken{}, injectors.Restored, true, 0},
+		{"first looks disturbed", injectortest.Broken{Weak: 3}, injectors.Restored, true, 0},
 		{"refused", injectortest.Broken{At: "check"}, injectors.NotInjected, false, 0},
 		{"nothing can be saved", injectortest.Broken{At: "save"}, injectors.NotInjected, false, 0},
 		{"fails half-way", injectortest.Broken{At: "inject"}, injectors.NotInjected, true, 0},
@@ -47,6 +48,38 @@ func TestRunnerIsHonest(t *testing.T) {
 				left, err := injectors.Unfinished(path)
 				if err != nil || len(left) != c.open {
 					t.Errorf("%d faults left in the journal (%v), want %d", len(left), err, c.open)
+				}
+			})
+		})
+	}
+}
+
+// TestEndOfTheHold looks at a fault once more before it is restored, without making it longer.
+func TestEndOfTheHold(t *testing.T) {
+	for _, c := range []struct {
+		name         string
+		fault        injectortest.Broken
+		looked, told bool
+	}{
+		{"lasts", injectortest.Broken{}, true, false},
+		{"fades", injectortest.Broken{Fades: true}, true, true},
+		{"was seen too late to be looked at again", injectortest.Broken{Weak: 20}, false, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				journal, err := injectors.OpenJournal(filepath.Join(t.TempDir(), "journal"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer journal.Close()
+				told := false
+				r := &injectors.Runner{Journal: journal, Notify: func(kind string, _ map[string]any) { told = told || kind == "fault.faded" }}
+				out := r.Run(t.Context(), injectors.Order{ID: "f1", Fault: &c.fault, For: 4 * time.Second})
+				if out.State != injectors.Restored || out.AtEnd != nil != c.looked || told != c.told || c.looked && out.AtEnd.Bites == c.told {
+					t.Errorf("%s, at its end %+v, told %t", out.State, out.AtEnd, told)
+				}
+				if held := out.Restored.Sub(out.Effective); held != 4*time.Second {
+					t.Errorf("it was held for %s", held)
 				}
 			})
 		})

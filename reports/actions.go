@@ -55,6 +55,12 @@ func actions(r Result) []Action {
 		case "not-restored":
 			add(f.On+f.State, Action{Finding: fmt.Sprintf("%s on %s was not proven restored", f.Kind, f.On), Fault: f.Kind,
 				Do: "Run livedrill recover, and look at the component before anything else.", Proof: "the fault is restored"})
+		case "restored":
+			if f.Faded != "" {
+				add(f.On+"faded", Action{Finding: fmt.Sprintf("%s on %s was gone before its end", f.Kind, f.On), Fault: f.Kind,
+					Do:    "See in the events what happened to the component meanwhile: a part of the fault's time was measured without it.",
+					Proof: "the fault is in effect at its end"})
+			}
 		case "not-injected":
 			add(f.On+f.State, Action{Finding: fmt.Sprintf("%s on %s had no effect", f.Kind, f.On), Fault: f.Kind,
 				Do: "Ask livedrill doctor for this fault's back end, or ask for more of it.", Proof: "the fault is proven in effect"})

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/livedrill/livedrill/reports/record"
 )
@@ -159,6 +160,17 @@ func (j *judge) result(ctx context.Context) (Result, error) {
 	return r, nil
 }
 
+// healed tells whether somebody did something against a fault while it was there: that it is gone before its end may be their merit.
+func healed(r Result, f Fault) bool {
+	return slices.ContainsFunc(r.Remarks, func(m Remark) bool {
+		at := m.At
+		if m.Done != nil {
+			at = *m.Done
+		}
+		return (m.What == SaidAction || m.Done != nil) && f.Injected != nil && f.Restored != nil && at >= *f.Injected && at <= *f.Restored
+	})
+}
+
 // verdict puts everything together: what makes a run worthless comes before what it measured.
 func (j *judge) verdict(r Result) (Verdict, []string) {
 	reasons := append([]string{}, j.Problems...)
@@ -172,6 +184,10 @@ func (j *judge) verdict(r Result) (Verdict, []string) {
 			notInjected = true
 			reasons = append(reasons, fmt.Sprintf("%s on %s had no effect: %s", f.Kind, f.On, f.Error))
 		case "restored":
+			if f.Faded != "" {
+				unproven = unproven || !healed(r, f)
+				reasons = append(reasons, fmt.Sprintf("%s on %s was not in effect any more at its end: %s", f.Kind, f.On, f.Faded))
+			}
 			if f.Injected == nil || f.Clean == nil {
 				notInjected = true
 				reasons = append(reasons, fmt.Sprintf("%s on %s had no effect: %s", f.Kind, f.On, "the record has no times of it"))

@@ -264,6 +264,12 @@ func TestVerdictOrder(t *testing.T) {
 	}
 	both := func(a, b func(*reports.Facts)) func(*reports.Facts) { return func(f *reports.Facts) { a(f); b(f) } }
 	state := func(s string) func(*reports.Facts) { return func(f *reports.Facts) { f.Faults[0].State = s } }
+	faded := func(f *reports.Facts) { f.Faults[0].Faded = "as told" }
+	acted := func(after float64) func(*reports.Facts) {
+		return func(f *reports.Facts) {
+			f.Remarks = []reports.Remark{{At: *f.Faults[0].Injected + after, By: "ana", What: reports.SaidAction, Text: "restarted it"}}
+		}
+	}
 	objective := func(text string) func(*reports.Facts) {
 		return func(f *reports.Facts) {
 			o, err := reports.ParseObjective(text)
@@ -286,6 +292,10 @@ func TestVerdictOrder(t *testing.T) {
 		{"missed and not measured", both(keep(0), objective("push_success_ratio >= 99%")), reports.RunMissed, 3},
 		{"a fault without effect", both(keep(2), state("not-injected")), reports.Inconclusive, 4},
 		{"a fault without effect, and missed", both(keep(0), state("not-injected")), reports.Inconclusive, 4},
+		{"a fault that faded", both(keep(2), faded), reports.Inconclusive, 4},
+		{"a fault that faded, and missed", both(keep(0), faded), reports.RunMissed, 3},
+		{"a fault that somebody healed", both(keep(2), both(faded, acted(1))), reports.Passed, 0},
+		{"a fault that faded before anybody did anything", both(keep(2), both(faded, acted(100))), reports.Inconclusive, 4},
 		{"a fault that stayed", both(keep(2), state("not-restored")), reports.Unrestored, 5},
 		{"interrupted", both(keep(2), func(f *reports.Facts) { f.Interrupted = true }), reports.Interrupted, 130},
 		{"something went wrong", both(keep(2), func(f *reports.Facts) { f.Problems = []string{"x"} }), reports.Inconclusive, 4},

@@ -145,8 +145,10 @@ type Fault struct {
 	Clean     *float64           `json:"clean_s"`
 	Asked     map[string]float64 `json:"asked"`
 	Measured  map[string]float64 `json:"measured"`
+	AtEnd     map[string]float64 `json:"at_end"` // just before the restoration; null where there was no time to measure twice
 	After     map[string]float64 `json:"after"`
 	State     string             `json:"state"`
+	Faded     string             `json:"faded,omitempty"` // why it was not in effect any more at its end
 	Error     string             `json:"error,omitempty"`
 }
 

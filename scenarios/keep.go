@@ -56,9 +56,11 @@ type InjectResult struct {
 	BackEnd  string             `json:"back_end"`
 	Asked    map[string]float64 `json:"asked"`
 	Measured map[string]float64 `json:"measured"`
+	AtEnd    map[string]float64 `json:"at_end"`
 	After    map[string]float64 `json:"after"`
 	N        uint64             `json:"n"`
 	State    string             `json:"state"`
+	Faded    string             `json:"faded,omitempty"` // why it was not in effect any more at its end
 	Error    string             `json:"error,omitempty"`
 }
 
@@ -186,6 +188,14 @@ func (d *drill) inject(ctx context.Context, o InjectOrder) (InjectResult, error)
 	}
 	result := InjectResult{Kind: o.Kind, On: o.On, BackEnd: out.BackEnd, Asked: out.Measured.Asked, Measured: out.Measured.Is,
 		After: out.After.Is, N: out.Measured.N, State: out.State}
+	if out.State == injectors.NotInjected {
+		result.Error = out.Measured.Reason
+	}
+	if out.AtEnd != nil {
+		if result.AtEnd = out.AtEnd.Is; !out.AtEnd.Bites {
+			result.Faded = out.AtEnd.Reason
+		}
+	}
 	if out.Err != nil {
 		result.Error = out.Err.Error()
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 
 	"github.com/livedrill/livedrill/injectors"
 	faultkinds "github.com/livedrill/livedrill/injectors/kinds"
@@ -17,6 +18,13 @@ type Recovered struct {
 	Dir  string   `json:"dir"`
 	Did  []string `json:"did"`
 	Left string   `json:"left,omitempty"` // what could not be put back
+}
+
+// did notes something. A fault that was left open twice is one to whoever reads it.
+func (r *Recovered) did(format string, args ...any) {
+	if text := fmt.Sprintf(format, args...); !slices.Contains(r.Did, text) {
+		r.Did = append(r.Did, text)
+	}
 }
 
 // Recover finishes every run of this user whose process has died.
@@ -55,7 +63,7 @@ func restoreLasting(ctx context.Context, s State, r *Recovered) error {
 		}
 		fault := kind.Default()
 		if lasting, ok := fault.(injectors.Lasting); !ok || !lasting.Lasts(e.Was) {
-			r.Did = append(r.Did, fmt.Sprintf("%s on %s ended with its range", e.Kind, e.On.Name))
+			r.did("%s on %s ended with its range", e.Kind, e.On.Name)
 			continue
 		}
 		if err := ReadSettings(e.Settings, fault); err != nil {
@@ -64,7 +72,7 @@ func restoreLasting(ctx context.Context, s State, r *Recovered) error {
 		if err := fault.Restore(ctx, e.On, e.Was); err != nil {
 			return fmt.Errorf("%s on %s: %w", e.Kind, e.On.Name, err)
 		}
-		r.Did = append(r.Did, fmt.Sprintf("%s on %s restored", e.Kind, e.On.Name))
+		r.did("%s on %s restored", e.Kind, e.On.Name)
 	}
 	return nil
 }

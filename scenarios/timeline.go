@@ -107,6 +107,11 @@ func (d *drill) collect(outcomes []injectors.Outcome) {
 		if o.State == injectors.NotInjected {
 			f.Error = o.Measured.Reason
 		}
+		if o.AtEnd != nil {
+			if f.AtEnd = o.AtEnd.Is; !o.AtEnd.Bites {
+				f.Faded = o.AtEnd.Reason
+			}
+		}
 		if o.Err != nil {
 			f.Error = o.Err.Error()
 		}

@@ -81,7 +81,7 @@ func (i *Identity) show(order Certificate) error {
 }
 
 // Handle answers to orders.
-func (i *Identity) Handle(mux *http.ServeMux) { i.told.Handle(mux) }
+func (i *Identity) Handle(mux *http.ServeMux) error { return i.told.Handle(mux, i.config.Socket) }
 
 // PEM is the certificate that is shown, and its key behind it.
 func (i *Identity) PEM() []byte {

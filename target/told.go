@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
 	"reflect"
 	"strconv"
 	"sync"
@@ -16,37 +17,57 @@ import (
 )
 
 // Told is what a component of the bundled platform has been told to do wrong. Faults read and write it (GET and PUT /told/TYPE) on the
-// component's own socket: nobody on a network reaches that.
+// component's own socket: nobody on a network reaches that. It lies in a file beside the socket, as a wrong clock or an old certificate
+// would on a real machine: who starts the component anew does not mend it.
 type Told[T comparable] struct {
 	Changed func(T) // is told of each order, if there is somebody to tell
 
-	mu  sync.Mutex
-	now T
-	at  int64 // when that order was given
+	mu   sync.Mutex
+	last given[T]
+	file string
+}
+
+// given is an order, and when it was given, in nanoseconds of the Unix epoch.
+type given[T any] struct {
+	Order T     `json:"order"`
+	At    int64 `json:"at"`
 }
 
 // Now reads what is to be done now.
 func (o *Told[T]) Now() T {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.now
+	return o.last.Order
 }
 
-// Handle answers to orders.
-func (o *Told[T]) Handle(mux *http.ServeMux) {
+// Handle answers to orders, and carries out that which a component with this socket had before.
+func (o *Told[T]) Handle(mux *http.ServeMux, socket string) error {
+	o.file = socket + "." + reflect.TypeFor[T]().Name()
+	text, err := os.ReadFile(o.file)
+	if err == nil {
+		err = json.Unmarshal(text, &o.last)
+	}
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("what it was told before: %w", err)
+	}
+	if err == nil && o.Changed != nil {
+		o.Changed(o.last.Order)
+	}
 	mux.HandleFunc("GET "+pathOf[T](), func(w http.ResponseWriter, _ *http.Request) {
 		_ = json.NewEncoder(w).Encode(o.Now()) // the client has gone: nothing to do
 	})
 	mux.HandleFunc("PUT "+pathOf[T](), o.take)
+	return nil
 }
 
 // take takes an order, which says when it was given (?at=, nanoseconds of the Unix epoch). One that was overtaken by a later one is
 // refused: it may be the last word of a process that was killed, and whose fault was restored meanwhile.
 func (o *Told[T]) take(w http.ResponseWriter, r *http.Request) {
-	var order T
-	err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 4096)).Decode(&order)
-	at, atErr := strconv.ParseInt(r.URL.Query().Get("at"), 10, 64)
-	if at > time.Now().Add(time.Minute).UnixNano() {
+	var next given[T]
+	err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 4096)).Decode(&next.Order)
+	var atErr error
+	next.At, atErr = strconv.ParseInt(r.URL.Query().Get("at"), 10, 64)
+	if next.At > time.Now().Add(time.Minute).UnixNano() {
 		atErr = errors.New("an order from the future")
 	}
 	if err = errors.Join(err, atErr); err != nil {
@@ -55,13 +76,29 @@ func (o *Told[T]) take(w http.ResponseWriter, r *http.Request) {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if at < o.at {
+	if next.At < o.last.At {
 		http.Error(w, "a later order was here before", http.StatusConflict)
 		return
 	}
-	if o.now, o.at = order, at; o.Changed != nil {
-		o.Changed(order)
+	if err := o.keep(next); err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
 	}
+	if o.last = next; o.Changed != nil {
+		o.Changed(next.Order)
+	}
+}
+
+// keep writes an order down, whole or not at all.
+func (o *Told[T]) keep(order given[T]) error {
+	text, err := json.Marshal(order)
+	if err == nil {
+		err = os.WriteFile(o.file+".new", text, 0o600)
+	}
+	if err != nil {
+		return err
+	}
+	return os.Rename(o.file+".new", o.file)
 }
 
 // pathOf is where orders of a type go: a component can take several.
@@ -91,7 +128,7 @@ func (c Component) order(ctx context.Context, kind, method, path string, in, out
 	}
 	resp, err := record.Client(c.Socket).Do(req)
 	if err != nil {
-		return err
+		return fmt.Errorf("%s does not answer: %w", c.Name, err)
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {

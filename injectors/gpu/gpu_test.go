@@ -128,7 +128,9 @@ func TestSessionLimit(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "s")
 	var told target.Told[target.Sessions]
 	mux := http.NewServeMux()
-	told.Handle(mux)
+	if err := told.Handle(mux, socket); err != nil {
+		t.Fatal(err)
+	}
 	mux.HandleFunc("GET /encoders", func(w http.ResponseWriter, _ *http.Request) {
 		n := 3
 		if now := told.Now(); now.Limited {

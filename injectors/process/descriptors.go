@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"slices"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -161,7 +163,8 @@ func (*Descriptors) Restore(_ context.Context, on target.Component, was injector
 	return giveBack(before)
 }
 
-// Hoard opens connections to a component, from one address, and holds them without a word.
+// Hoard opens connections to a component, from one address, and holds them without a word. Those that the component closes are opened
+// anew.
 type Hoard struct {
 	Connections int    `json:"connections" help:"how many are held"`
 	Port        string `json:"port" help:"protocol of the port, as livedrill list components shows; empty: the first"`
@@ -206,14 +209,41 @@ func (f *Hoard) Inject(ctx context.Context, on target.Component) error {
 		closeAll(conns)
 		return err
 	}
-	return injectors.Begin(ctx, hoardName(on), func(ctx context.Context) {
-		defer closeAll(conns)
-		<-ctx.Done()
-	})
+	if err := injectors.Begin(ctx, hoardName(on), func(ctx context.Context) { f.hold(ctx, on, conns) }); err != nil {
+		closeAll(conns)
+		return err
+	}
+	return nil
+}
+
+// hold keeps connections until ctx ends.
+func (f *Hoard) hold(ctx context.Context, on target.Component, conns []net.Conn) {
+	const renew = 100 * time.Millisecond
+	var reading sync.WaitGroup
+	defer reading.Wait()
+	closed := make(chan struct{}, f.Connections)
+	for {
+		for _, c := range conns {
+			reading.Go(func() {
+				stop := context.AfterFunc(ctx, func() { _ = c.Close() })
+				defer stop()
+				_, _ = io.Copy(io.Discard, c) // until one side closes it
+				_ = c.Close()
+				closed <- struct{}{}
+			})
+		}
+		if !target.Wait(ctx, renew) {
+			return
+		}
+		conns, _ = dialPort(ctx, on, f.Port, len(closed)) // the effect tells
+		for range conns {
+			<-closed
+		}
+	}
 }
 
 // Effect counts the connections that the component's own kernel has from our address. It bites with half of what was asked for:
-// a component that closes idle ones defends itself, and that shows in the figure.
+// a component that closes them as fast as they come defends itself, and that shows in the figure.
 func (f *Hoard) Effect(_ context.Context, on target.Component) (injectors.Measured, error) {
 	n, err := clients.Connections(on, "01")
 	return injectors.Measured{N: uint64(f.Connections), Asked: map[string]float64{"connections": float64(f.Connections)},

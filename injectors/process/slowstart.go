@@ -78,6 +78,9 @@ func (f *SlowStart) Inject(ctx context.Context, on target.Component) error {
 	return nil
 }
 
+// Passes is part of injectors.Passing: what is slow to start starts in the end.
+func (*SlowStart) Passes() {}
+
 // Effect asks for a second whether the component is up: it must not be before its time.
 func (f *SlowStart) Effect(ctx context.Context, on target.Component) (injectors.Measured, error) {
 	up, n, err := readings(ctx, on, time.Second)

@@ -120,6 +120,9 @@ func (f *Flush) Inject(ctx context.Context, on target.Component) error {
 	return c.Unlink(ctx, f.gone...).Err()
 }
 
+// Passes is part of injectors.Passing: what was lost is made anew.
+func (*Flush) Passes() {}
+
 // Effect counts the keys that are still away. Those that the platform has made anew are the recovery that the drill is about:
 // right after the fault most are away; at the end none of those that are left may be.
 func (f *Flush) Effect(ctx context.Context, on target.Component) (injectors.Measured, error) {

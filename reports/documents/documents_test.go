@@ -31,6 +31,7 @@ func story() reportstest.Story {
 		}
 		f.Objectives = append(f.Objectives, o)
 		f.Run.TimeScale = 0.5
+		f.Faults[0].Faded = "0.0% of 2000 packets are lost"
 		f.Targets.Judgement, f.Targets.Cause, f.Targets.Handling = 300, 1800, 3600
 		f.Remarks = []reports.Remark{{At: 45, By: "ana", What: reports.SaidAcknowledge}, {At: 60, By: "ana", What: reports.SaidCause, Fault: "network.loss", On: "edge-north"},
 			{At: 62, By: "bo", What: reports.SaidAction, Text: "摘除 edge-north"}}

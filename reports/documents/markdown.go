@@ -46,7 +46,7 @@ func writeMarkdown(w io.Writer, d Document) error {
 		d.table(&b, "fault", "on", "by", "asked", "measured", "state")
 		for _, f := range d.Faults {
 			asked, measured := effect(f)
-			fmt.Fprintf(&b, "| %s %s | %s | %s | %s | %s | %s |\n", f.ID, f.Kind, f.On, d.t(f.BackEnd), cell(asked), cell(measured), d.t(f.State))
+			fmt.Fprintf(&b, "| %s %s | %s | %s | %s | %s | %s |\n", f.ID, f.Kind, f.On, d.t(f.BackEnd), cell(asked), cell(measured), d.state(f))
 		}
 	}
 	if len(d.Alerts) > 0 {

@@ -41,7 +41,7 @@ func writePostMortem(w io.Writer, d Document) error {
 	}
 	section("Root causes")
 	for _, f := range d.Faults {
-		fmt.Fprintf(&b, "- %s %s → %s (%s)\n", f.ID, f.Kind, f.On, d.t(f.State))
+		fmt.Fprintf(&b, "- %s %s → %s (%s)\n", f.ID, f.Kind, f.On, d.state(f))
 	}
 	ask("Why could these faults become visible to users?")
 	section("Trigger")

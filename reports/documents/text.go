@@ -26,6 +26,14 @@ func seconds(v *float64) string {
 	return fmt.Sprintf("%.1f s", *v)
 }
 
+// state is what became of a fault.
+func (d Document) state(f reports.Fault) string {
+	if f.Faded == "" {
+		return d.t(f.State)
+	}
+	return d.t(f.State) + ", " + d.t("gone before its end")
+}
+
 // effect is what stands for a fault's effect in tables: one of the numbers that were asked for, and what was measured of it. Where it is
 // not plain from the fault which number that is, it has its name.
 func effect(f reports.Fault) (asked, measured string) {
@@ -136,7 +144,7 @@ func writeText(w io.Writer, d Document) error {
 		for _, f := range d.Faults {
 			asked, measured := effect(f)
 			c.row(f.ID+" "+f.Kind, f.On, d.t(f.BackEnd), asked, measured,
-				seconds(f.Injected), seconds(f.Clean), d.t(f.State))
+				seconds(f.Injected), seconds(f.Clean), d.state(f))
 		}
 	}
 	if len(d.Impact) > 0 {

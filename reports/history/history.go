@@ -208,7 +208,8 @@ func proves(r reports.Result, a reports.Action) bool {
 		})
 	}
 	if a.Objective == "" {
-		return true // the fault itself was the finding, and it is restored here
+		// The fault itself was the finding, and it is restored here; and held, if nothing was to be said of its end.
+		return !slices.ContainsFunc(r.Faults, func(f reports.Fault) bool { return f.Kind == a.Fault && f.Faded != "" })
 	}
 	return slices.ContainsFunc(r.Objectives, func(o reports.Judged) bool { return o.Name == a.Objective && o.Verdict == reports.Met })
 }

@@ -66,7 +66,9 @@ func Serve(ctx context.Context, c target.Config) error {
 		return err
 	}
 	mux := http.NewServeMux()
-	d.told.Handle(mux)
+	if err := d.told.Handle(mux, c.Socket); err != nil {
+		return err
+	}
 	err := record.NewMetrics().Serve(ctx, c.Socket, mux, func(context.Context) error { return nil })
 	return errors.Join(err, unix.Unmount(c.Dir, unix.MNT_DETACH)) // whoever still has a file open there
 }

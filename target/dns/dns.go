@@ -35,7 +35,9 @@ func Serve(ctx context.Context, c target.Config) error {
 		s.results[code] = metrics.Counter("livedrill_dns_queries_total", "Questions by the answer.", prometheus.Labels{"result": result})
 	}
 	inner := http.NewServeMux()
-	s.told.Handle(inner)
+	if err := s.told.Handle(inner, c.Socket); err != nil {
+		return err
+	}
 	packets, err := net.ListenPacket("udp4", c.Bind(target.PortDNS))
 	if err != nil {
 		return fmt.Errorf("%s: %w", c.Name, err)

@@ -69,7 +69,9 @@ func Serve(ctx context.Context, c target.Config) error {
 		}
 	}
 	inner := http.NewServeMux()
-	identity.Handle(inner)
+	if err := identity.Handle(inner); err != nil {
+		return err
+	}
 	healthy := func(ctx context.Context) error {
 		return get(ctx, "http://"+c.Bind(target.PortHTTP)+"/health")
 	}

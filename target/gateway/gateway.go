@@ -108,12 +108,16 @@ func Serve(ctx context.Context, c target.Config) (err error) {
 	}
 	audit := newAudit(db, metrics)
 	inner := http.NewServeMux()
-	s.tokens.clock.Handle(inner)
+	if err := s.tokens.clock.Handle(inner, c.Socket); err != nil {
+		return err
+	}
 	identity, err := target.NewIdentity(c, metrics)
 	if err != nil {
 		return err
 	}
-	identity.Handle(inner)
+	if err := identity.Handle(inner); err != nil {
+		return err
+	}
 	front, err := c.Open(target.PortHTTP)
 	if err != nil {
 		return err

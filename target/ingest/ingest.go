@@ -89,7 +89,9 @@ func Serve(ctx context.Context, c target.Config) (err error) {
 	mux.HandleFunc("DELETE /whip/{key}/{id}", func(w http.ResponseWriter, r *http.Request) { s.sessions.Delete(w, r, r.PathValue("id")) })
 	inner := http.NewServeMux() // on the component's own socket: nobody on the network reaches it
 	s.tampers.Changed = s.told
-	s.tampers.Handle(inner)
+	if err := s.tampers.Handle(inner, c.Socket); err != nil {
+		return err
+	}
 
 	front, err := c.Open(target.PortHTTP)
 	if err != nil {

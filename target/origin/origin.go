@@ -64,7 +64,9 @@ func Serve(ctx context.Context, c target.Config) error {
 	mux.HandleFunc("GET /health", func(http.ResponseWriter, *http.Request) {})
 	inner := http.NewServeMux()
 	s.spoils.Changed = s.told
-	s.spoils.Handle(inner)
+	if err := s.spoils.Handle(inner, c.Socket); err != nil {
+		return err
+	}
 	front, err := c.Open(target.PortHTTP)
 	if err != nil {
 		return err

@@ -66,7 +66,9 @@ func Serve(ctx context.Context, c target.Config) error {
 		})
 	}
 	inner := http.NewServeMux()
-	s.slow.Handle(inner)
+	if err := s.slow.Handle(inner, c.Socket); err != nil {
+		return err
+	}
 	return target.Together(ctx, s.run,
 		func(ctx context.Context) error {
 			return metrics.Serve(ctx, c.Socket, inner, func(ctx context.Context) error { return client.Ping(ctx).Err() })

@@ -74,7 +74,9 @@ func Serve(ctx context.Context, c target.Config) (err error) {
 	mux.HandleFunc("GET /sound/{channel}", s.listen)
 	inner := http.NewServeMux()
 	orders := target.Told[target.Sessions]{Changed: s.card.limit}
-	orders.Handle(inner)
+	if err := orders.Handle(inner, c.Socket); err != nil {
+		return err
+	}
 	inner.HandleFunc("GET /encoders", func(w http.ResponseWriter, _ *http.Request) {
 		_ = json.NewEncoder(w).Encode(s.state()) // the reader has gone: nothing to do
 	})

@@ -115,6 +115,9 @@ func (a *app) injectOn(ctx context.Context, s scenarios.State, o scenarios.Injec
 		_, err = fmt.Fprintf(a.out, "%s on %s by %s: asked %s; measured %s (n %d); after %s: %s %s\n", result.Kind, result.On, result.BackEnd,
 			values(result.Asked), values(result.Measured), result.N, values(result.After), result.State, result.Error)
 	}
+	if result.Faded != "" {
+		fmt.Fprintf(a.err, "at its end it was not in effect any more: %s\n", result.Faded)
+	}
 	switch {
 	case err != nil:
 		return internal(err)

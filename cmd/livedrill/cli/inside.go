@@ -123,6 +123,8 @@ func (p *progress) describe(e record.Event) string {
 		return fmt.Sprintf("%s: inject (%v)", name, e.Details["back_end"])
 	case "fault.proven":
 		return fmt.Sprintf("%s: in effect: %s", name, values(e.Details["is"]))
+	case "fault.faded":
+		return fmt.Sprintf("%s: not in effect any more at its end: %v", name, text(e.Details["reason"]))
 	case "fault.without-effect", "fault.refused", "fault.not-restored":
 		return fmt.Sprintf("%s: %s %v%v", name, strings.TrimPrefix(e.Kind, "fault."), text(e.Details["reason"]), text(e.Details["error"]))
 	case "fault.clean":

@@ -154,6 +154,9 @@ func ask(ctx context.Context, s scenarios.State, method, path string, body any) 
 		if errors.As(err, &system) { // where the socket is says nothing
 			return fmt.Errorf("%s does not answer: %w", s.ID, system.Err)
 		}
+		if errors.Is(err, io.EOF) {
+			return fmt.Errorf("%s died before it answered: livedrill recover finishes what it began", s.ID)
+		}
 		if err != nil {
 			return err
 		}
