@@ -42,7 +42,7 @@ func Dispatch(ctx context.Context, client *http.Client, on target.Platform, regi
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return a, fmt.Errorf("dispatch: %s", resp.Status)
+		return a, fmt.Errorf("dispatch: %w: %s", target.ErrRefused, resp.Status)
 	}
 	if err := json.NewDecoder(io.LimitReader(resp.Body, 4096)).Decode(&a); err != nil {
 		return a, fmt.Errorf("dispatch: %w", err)

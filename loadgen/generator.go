@@ -64,7 +64,7 @@ type Meter struct {
 	*record.Metrics
 	Offered  *Tally             // arrivals that were due
 	Achieved prometheus.Counter // arrivals that were carried out
-	Failed   prometheus.Counter // of these, the ones that failed for the client
+	Failed   Failures           // of these, the ones that failed for the client, by why
 	Late     *record.Histogram  // between the time an arrival was due and the time it was carried out
 	Traces   *record.Traces     // nil: none are kept
 }
@@ -75,7 +75,7 @@ func NewMeter(s Spec) *Meter {
 	m.Offered = &Tally{}
 	m.CounterFunc("livedrill_load_offered_total", "Arrivals that were due.", m.Labels(), m.Offered.value)
 	m.Achieved = m.Counter("livedrill_load_achieved_total", "Arrivals that were carried out.", m.Labels())
-	m.Failed = m.Counter("livedrill_load_failed_total", "Arrivals that failed for the client.", m.Labels())
+	m.Failed = newFailures(m)
 	m.Late = m.Histogram("livedrill_load_lateness_seconds", "Time between due and carried out.", m.Labels())
 	return m
 }

@@ -53,6 +53,10 @@ func (j *judge) loads(ctx context.Context) ([]Load, error) {
 				l.State = "suspect" // nothing was recorded of it
 			}
 		}
+		var err error
+		if l.Why, err = j.increases(ctx, "livedrill_load_failed_total"+sel, "reason", w); err != nil {
+			return nil, err
+		}
 		l.LateP50, l.LateP99, l.LateP999 = p50*1000, late*1000, p999*1000
 		l.RateOffered, l.RateAchieved = l.Offered/(w.To-w.From), l.Achieved/(w.To-w.From)
 		switch {
@@ -62,6 +66,21 @@ func (j *judge) loads(ctx context.Context) ([]Load, error) {
 			l.State = "suspect"
 		}
 		out = append(out, l)
+	}
+	return out, nil
+}
+
+// increases is by how much a counter grew for each value of a label for which it did.
+func (j *judge) increases(ctx context.Context, selector, label string, w Window) (map[string]float64, error) {
+	vector, err := j.db.Query(ctx, fmt.Sprintf("sum by (%[1]s) (%[2]s @ %.3[4]f) - sum by (%[1]s) (%[2]s @ %.3[3]f)", label, selector, w.From, w.To), clockOf(w.To))
+	if err != nil {
+		return nil, err
+	}
+	out := map[string]float64{}
+	for _, s := range vector {
+		if s.F > 0 {
+			out[s.Metric.Get(label)] = s.F
+		}
 	}
 	return out, nil
 }

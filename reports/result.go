@@ -2,7 +2,11 @@
 // that every stored run can be judged and rendered again.
 package reports
 
-import "time"
+import (
+	"cmp"
+	"slices"
+	"time"
+)
 
 // Schema names the form of result.json.
 const Schema = "livedrill.result/v1"
@@ -129,6 +133,24 @@ type Load struct {
 	LateP999     float64 `json:"late_p999_ms"`
 	CPU          float64 `json:"cpu_s"`
 	State        string  `json:"state"`
+
+	Why map[string]float64 `json:"why,omitempty"` // of those that failed, how many for which reason, as the clients saw it
+}
+
+// Cause is why arrivals failed, and how many.
+type Cause struct {
+	Why string
+	N   float64
+}
+
+// Causes are why arrivals failed, the most frequent first.
+func (l Load) Causes() []Cause {
+	var out []Cause
+	for why, n := range l.Why {
+		out = append(out, Cause{why, n})
+	}
+	slices.SortFunc(out, func(a, b Cause) int { return cmp.Or(cmp.Compare(b.N, a.N), cmp.Compare(a.Why, b.Why)) })
+	return out
 }
 
 // Fault is what became of one fault. A time that was never reached is null.

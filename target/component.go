@@ -3,11 +3,15 @@
 package target
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"strconv"
 	"time"
 )
+
+// ErrRefused is in the chain of every error by which a component said no.
+var ErrRefused = errors.New("refused")
 
 // Component is one part of a platform, as loads and faults see it. It is plain data, so a worker, a journal and another
 // process can have it.

@@ -148,3 +148,19 @@ objectives:
 		t.Errorf("%s: %s (%s); the fault is %s %s", o.Name, reports.Quantity(o.Measured, o.Unit), o.Why, r.Faults[0].State, r.Faults[0].Error)
 	}
 }
+
+// TestBlindViewers: viewers of an address where nobody listens see nothing, and the load does not say that all is well, however short it is
+// and whether their patience has run out or not.
+func TestBlindViewers(t *testing.T) {
+	t.Parallel()
+	for patience, want := range map[string]string{"15s": "not one viewer has seen a picture", "300ms": "unreachable"} {
+		t.Run(patience, func(t *testing.T) {
+			t.Parallel()
+			cmd := exec.CommandContext(t.Context(), binary, "load", "hls", "--url", "http://127.0.0.1:9/live.m3u8", "--for", "3s", "--with", "patience="+patience, "--out", t.TempDir()+"/run")
+			out, err := cmd.CombinedOutput()
+			if cmd.ProcessState.ExitCode() != 4 || !strings.Contains(string(out), want) {
+				t.Errorf("%v, want exit code 4 and %q:\n%s", err, want, out)
+			}
+		})
+	}
+}

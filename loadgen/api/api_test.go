@@ -66,7 +66,7 @@ func playOn(t *testing.T, l *Load, slice loadgen.Slice, on target.Platform) map[
 		for _, metric := range f.Metric {
 			name := strings.TrimPrefix(f.GetName(), "livedrill_")
 			for _, label := range metric.Label {
-				if label.GetName() == "outcome" {
+				if label.GetName() == "outcome" || label.GetName() == "reason" {
 					name += " " + label.GetValue()
 				}
 			}

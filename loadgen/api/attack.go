@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"strconv"
@@ -36,7 +37,10 @@ func (r *run) attack(ctx context.Context) (err error) {
 	defer stop()
 	for result := range attacker.Attack(p.target, p, 0, r.m.Name) {
 		if q, ok := p.find(result.Seq); ok {
-			r.count(q.request, int(result.Code), result.Body, q.due, result.Timestamp, result.Timestamp.Add(result.Latency))
+			if q.why == nil {
+				q.why = io.ErrUnexpectedEOF // if there is no answer, it began and did not come to its end
+			}
+			r.count(q.request, int(result.Code), q.why, result.Body, q.due, result.Timestamp, result.Timestamp.Add(result.Latency))
 		}
 		err = errors.Join(err, keep(result))
 	}
@@ -59,6 +63,7 @@ type planner struct {
 type planned struct {
 	request
 	due time.Time
+	why error // there was no answer
 }
 
 // numberHeader carries our number of a request from its target to the connection, and goes no further; seqHeader is vegeta's own.
@@ -77,7 +82,7 @@ func (p *planner) Pace(_ time.Duration, hits uint64) (time.Duration, bool) {
 			return 0, true
 		}
 		if q, mine := p.draw(p.next); mine {
-			p.plan[p.drawn] = planned{q, p.m.Start.Add(due)}
+			p.plan[p.drawn] = planned{request: q, due: p.m.Start.Add(due)}
 			p.drawn++
 			p.m.Offered.Inc()
 		}
@@ -125,7 +130,8 @@ func (p *planner) find(seq uint64) (planned, bool) {
 	return q, ok
 }
 
-// matcher notes which request vegeta has given which number, on its way to the connection.
+// matcher notes which request vegeta has given which number, on its way to the connection, and what went wrong there: of that vegeta's
+// result has only words.
 type matcher struct {
 	p  *planner
 	to http.RoundTripper
@@ -133,14 +139,23 @@ type matcher struct {
 
 // RoundTrip is part of http.RoundTripper.
 func (m *matcher) RoundTrip(req *http.Request) (*http.Response, error) {
-	if number, err := strconv.ParseUint(req.Header.Get(numberHeader), 10, 64); err == nil {
+	number, numbered := strconv.ParseUint(req.Header.Get(numberHeader), 10, 64)
+	if numbered == nil {
 		m.p.mu.Lock()
 		m.p.made[req.Header.Get(seqHeader)] = number
 		m.p.mu.Unlock()
 	}
 	req = req.Clone(req.Context())
 	req.Header.Del(numberHeader)
-	return m.to.RoundTrip(req)
+	resp, err := m.to.RoundTrip(req)
+	if err != nil && numbered == nil {
+		m.p.mu.Lock()
+		q := m.p.plan[number]
+		q.why = err
+		m.p.plan[number] = q
+		m.p.mu.Unlock()
+	}
+	return resp, err
 }
 
 // resultsFile is the file of this worker: each writes one of its own.

@@ -50,17 +50,21 @@ func newNumbers(m *loadgen.Meter, split, own bool) map[key]number {
 	return out
 }
 
-// count takes in what became of a request. A code of 0 is no answer at all.
-func (r *run) count(q request, code int, body []byte, due, sent, done time.Time) {
+// count takes in what became of a request. A code of 0 is no answer at all, and why is what there was instead.
+func (r *run) count(q request, code int, why error, body []byte, due, sent, done time.Time) {
 	r.m.Carried(due, sent)
 	outcome := "ok"
 	switch {
 	case code == 0 || code >= 500:
 		outcome = "error"
-		r.m.Failed.Inc()
 	case code >= 400:
 		outcome = "refused"
-		r.m.Failed.Inc()
+	}
+	switch {
+	case code == 0:
+		r.m.Failed.Count(why)
+	case outcome != "ok":
+		r.m.Failed[loadgen.Refused].Inc()
 	}
 	if outcome == "ok" {
 		r.known.told(q, body)

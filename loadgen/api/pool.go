@@ -55,7 +55,7 @@ func (r *run) pool(ctx context.Context) error {
 			open()
 		}
 		select {
-		case due <- planned{q, at}:
+		case due <- planned{request: q, due: at}:
 		case <-ctx.Done():
 		}
 		return true
@@ -93,64 +93,62 @@ func (c *connection) work(ctx context.Context, due <-chan planned) {
 		}
 		sent := time.Now()
 		c.busy.Add(1)
-		code := c.ask(ctx, p.request)
+		code, why := c.ask(ctx, p.request)
 		c.busy.Add(-1)
 		if ctx.Err() != nil && code == 0 {
 			return // cut off: neither an answer nor the lack of one
 		}
-		c.count(p.request, code, c.answer.Body(), p.due, sent, time.Now())
+		c.count(p.request, code, why, c.answer.Body(), p.due, sent, time.Now())
 	}
 }
 
-// ask sends a request and reads its answer. It returns the status, or 0 when there was none. A server may close a line that nobody
+// ask sends a request and reads its answer. It returns the status, or 0 and why there was none. A server may close a line that nobody
 // used for a while: then the request goes out on a new one.
-func (c *connection) ask(ctx context.Context, q request) int {
+func (c *connection) ask(ctx context.Context, q request) (code int, err error) {
 	base, raw, err := c.bytes(q)
 	if err != nil {
-		return 0
+		return 0, err
 	}
 	l, used := c.lines[base], true
 	if l == nil {
 		if l, err = c.dial(ctx, base); err != nil {
 			target.Wait(ctx, 10*time.Millisecond) // a server that refuses at once is not asked a million times
-			return 0
+			return 0, err
 		}
 		used = false
 	}
-	code, stale := c.exchange(l, base, raw)
+	code, stale, err := c.exchange(l, base, raw)
 	again := len(c.own) == 0 || bytes.HasPrefix(raw, []byte("GET ")) // the platform's own requests can be made twice: gifts have a key
 	if stale && used && again && ctx.Err() == nil {
 		if l, err = c.dial(ctx, base); err != nil {
-			return 0
+			return 0, err
 		}
-		code, _ = c.exchange(l, base, raw)
+		code, _, err = c.exchange(l, base, raw)
 	}
-	return code
+	return code, err
 }
 
 // exchange tells beside the status whether the line ended before the first byte of an answer.
-func (c *connection) exchange(l *line, base string, raw []byte) (code int, stale bool) {
-	if l.net.SetDeadline(time.Now().Add(timeout)) != nil {
-		c.drop(base)
-		return 0, true
+func (c *connection) exchange(l *line, base string, raw []byte) (code int, stale bool, err error) {
+	defer func() {
+		if err != nil || c.answer.ConnectionClose() {
+			c.drop(base)
+		}
+	}()
+	if err := l.net.SetDeadline(time.Now().Add(timeout)); err != nil {
+		return 0, true, err
 	}
 	if _, err := l.net.Write(raw); err != nil {
-		c.drop(base)
-		return 0, true
+		return 0, true, err
 	}
 	if _, err := l.in.Peek(1); err != nil {
-		c.drop(base)
-		return 0, errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET)
+		return 0, errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET), err
 	}
 	c.answer.SkipBody = bytes.HasPrefix(raw, []byte("HEAD "))
 	if err := c.answer.ReadLimitBody(l.in, bodyLimit); err != nil {
-		c.drop(base)
-		return 0, false
+		return 0, false, err
 	}
-	if c.answer.ConnectionClose() {
-		c.drop(base)
-	}
-	return c.answer.StatusCode(), false
+	return c.answer.StatusCode(), false, nil
 }
 
 // bytes is a request on the wire, and where it goes.

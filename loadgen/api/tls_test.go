@@ -72,6 +72,9 @@ func TestTLS(t *testing.T) {
 				if got["api_requests_total "+name] != 100 {
 					t.Errorf("%v, want 100 of outcome %q", got, name)
 				}
+				if n := got["load_failed_total "+loadgen.Distrusted]; ends && n != 100 || !ends && n != 0 {
+					t.Errorf("%g failed for the certificate: %v", n, got)
+				}
 			})
 		}
 	}

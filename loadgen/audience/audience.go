@@ -61,8 +61,16 @@ func (s *Settings) Check(schemes ...string) error {
 	return errors.Join(errs...)
 }
 
-// ErrLost ends the session of a viewer whose patience ran out.
-var ErrLost = errors.New("patience ran out")
+// Lost is the error of a viewer whose patience ran out; why is what went wrong last, nil if nothing did.
+func Lost(why error) error {
+	if why == nil {
+		why = errNothing
+	}
+	return fmt.Errorf("patience ran out: %w", why)
+}
+
+// errNothing is of a server that serves, and brings no picture.
+var errNothing = errors.New("no picture came")
 
 // House is all viewers of one worker.
 type House struct {
@@ -166,12 +174,16 @@ func (h *House) sit(ctx context.Context, s seat) error {
 	cancel()
 	if err != nil {
 		h.N.dropped.Inc()
-		h.M.Failed.Inc()
+		if errors.Is(err, errNothing) {
+			h.M.Failed[loadgen.Pictureless].Inc()
+		} else {
+			h.M.Failed.Count(err)
+		}
 	}
 	if !v.seen && ctx.Err() == nil { // whatever ended the session: it never had a picture
 		h.N.starts["failed"].Inc()
 		if err == nil {
-			h.M.Failed.Inc()
+			h.M.Failed[loadgen.Pictureless].Inc()
 		}
 	}
 	h.leave(v)

@@ -2,6 +2,7 @@ package audience
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"time"
 
@@ -18,6 +19,7 @@ const (
 type place struct {
 	mu   sync.Mutex
 	edge string
+	why  error              // there is none
 	move context.CancelFunc // ends what is being fetched, when the edge changes
 }
 
@@ -27,6 +29,13 @@ func (v *Session) Edge(move context.CancelFunc) string {
 	defer v.place.mu.Unlock()
 	v.place.move = move
 	return v.place.edge
+}
+
+// NoEdge is why the viewer knows no edge.
+func (v *Session) NoEdge() error {
+	v.place.mu.Lock()
+	defer v.place.mu.Unlock()
+	return fmt.Errorf("no edge: %w", v.place.why)
 }
 
 // at is the edge that the viewer uses.
@@ -44,12 +53,9 @@ func (v *Session) Assign(ctx context.Context) {
 		return
 	}
 	a, err := loadgen.Dispatch(ctx, h.Client, h.On, h.M.Region)
-	if err != nil {
-		return // the edge stays
-	}
 	v.place.mu.Lock()
 	defer v.place.mu.Unlock()
-	if v.place.edge == a.Edge {
+	if v.place.why = err; err != nil || v.place.edge == a.Edge { // without an answer the edge stays
 		return
 	}
 	if v.place.edge != "" {

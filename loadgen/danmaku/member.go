@@ -11,6 +11,7 @@ import (
 
 	"github.com/lxzan/gws"
 
+	"github.com/livedrill/livedrill/loadgen"
 	"github.com/livedrill/livedrill/target"
 	"github.com/livedrill/livedrill/target/danmaku"
 )
@@ -83,7 +84,7 @@ func (m *member) sit(ctx context.Context, conn *gws.Conn, out *danmaku.Outbox) {
 		m.house.n.inFlight.Add(-int64(cut))
 		m.house.n.published["cut"].Add(float64(cut))
 		m.house.n.bad.Add(float64(fresh))
-		m.house.m.Failed.Add(float64(cut))
+		m.house.m.Failed[loadgen.CutOff].Add(float64(cut))
 	}
 }
 
@@ -128,7 +129,7 @@ func (m *member) publish(due time.Time) {
 	if m.out == nil {
 		n.published["unsent"].Inc()
 		n.bad.Inc()
-		h.m.Failed.Inc()
+		h.m.Failed[loadgen.CutOff].Inc()
 		return
 	}
 	m.id++
@@ -144,7 +145,7 @@ func (m *member) publish(due time.Time) {
 		n.inFlight.Add(1)
 	default:
 		n.published["unanswered"].Inc()
-		h.m.Failed.Inc()
+		h.m.Failed[loadgen.Unanswered].Inc()
 		if !overdue {
 			n.bad.Inc()
 		}
@@ -255,7 +256,7 @@ func (m *member) answered(accepted bool, args []byte, now time.Time) {
 	}
 	if !accepted {
 		n.published["rejected"].Inc()
-		m.house.m.Failed.Inc()
+		m.house.m.Failed[loadgen.Refused].Inc()
 		return
 	}
 	n.ack.Observe(now.Sub(due).Seconds())

@@ -93,33 +93,37 @@ func (v *viewer) watch(ctx context.Context) error {
 			return quiet > hungry
 		})
 	})
+	var why error
 	for ctx.Err() == nil {
 		if err := v.connect(ctx); err != nil {
+			if ctx.Err() == nil { // else it is the session that ends
+				why = err
+			}
 			target.Wait(ctx, 250*time.Millisecond)
 		}
 	}
 	cancel()
 	wg.Wait()
 	if lost {
-		return audience.ErrLost
+		return audience.Lost(why)
 	}
 	return nil
 }
 
 // connect reads the stream until it breaks off or the edge changes.
 func (v *viewer) connect(ctx context.Context) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	edge := v.Edge(cancel)
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	edge := v.Edge(func() { end(nil) })
 	if edge == "" && v.House.URL == "" {
-		return fmt.Errorf("%s: no edge", v.Channel)
+		return v.NoEdge()
 	}
 	v.Reached(audience.Dispatched)
-	slow := time.AfterFunc(answer, cancel)
+	slow := time.AfterFunc(answer, func() { end(context.DeadlineExceeded) })
 	defer slow.Stop()
 	in, err := v.open(ctx, edge)
 	if err != nil {
-		return err
+		return errors.Join(err, context.Cause(ctx))
 	}
 	defer func() { _ = in.Close() }() // it was only read
 	slow.Stop()
@@ -144,7 +148,7 @@ func open(ctx context.Context, client *http.Client, s *audience.Session, edge st
 		return nil, err
 	}
 	if resp.StatusCode != http.StatusOK {
-		return nil, errors.Join(fmt.Errorf("%s: %s", address, resp.Status), resp.Body.Close())
+		return nil, errors.Join(fmt.Errorf("%s: %w: %s", address, target.ErrRefused, resp.Status), resp.Body.Close())
 	}
 	return &answered{flv.NewReader(bufio.NewReaderSize(resp.Body, 16<<10)), resp.Body}, nil
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -74,7 +73,7 @@ func (v *viewer) watch(ctx context.Context) error {
 		}
 		now := time.Now()
 		if now.Sub(progress) > time.Duration(v.House.Patience) && v.Left(now) == 0 {
-			return audience.ErrLost
+			return audience.Lost(err)
 		}
 		// A playlist is asked for again after a segment's length, or after half of one if there was nothing new (RFC 8216, 6.3.4).
 		switch {
@@ -95,7 +94,7 @@ func (v *viewer) step(ctx context.Context) (got bool, err error) {
 	defer cancel()
 	edge := v.Edge(cancel)
 	if edge == "" && v.House.URL == "" {
-		return false, errors.New("no edge")
+		return false, v.NoEdge()
 	}
 	if v.playlist == "" || v.at != edge {
 		v.Reached(audience.Dispatched)
@@ -217,7 +216,7 @@ func (v *viewer) fetch(ctx context.Context, url string, limit int64, into *downl
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s: %s", url, resp.Status)
+		return fmt.Errorf("%s: %w: %s", url, target.ErrRefused, resp.Status)
 	}
 	_, err = into.ReadFrom(io.LimitReader(resp.Body, limit))
 	return err

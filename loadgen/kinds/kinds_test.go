@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/livedrill/livedrill/loadgen"
 	"github.com/livedrill/livedrill/loadgen/api"
@@ -13,7 +14,11 @@ import (
 	"github.com/livedrill/livedrill/loadgen/loadgentest"
 	"github.com/livedrill/livedrill/loadgen/rtmp"
 	"github.com/livedrill/livedrill/loadgen/webrtc"
+	"github.com/livedrill/livedrill/target/unit"
 )
+
+// short is a patience that runs out within these loads' plan.
+const short = unit.Duration(200 * time.Millisecond)
 
 // TestConformance runs every kind of load through the promises.
 func TestConformance(t *testing.T) {
@@ -29,13 +34,13 @@ func TestConformance(t *testing.T) {
 				g := k.Default()
 				switch g := g.(type) {
 				case *rtmp.Load:
-					g.Publishers, g.Viewers, g.Width, g.Height = 2, 3, 160, 90
+					g.Publishers, g.Viewers, g.Width, g.Height, g.Patience = 2, 3, 160, 90, short
 				case *flv.Load:
-					g.Viewers = 30
+					g.Viewers, g.Patience = 30, short
 				case *hls.Load:
-					g.Viewers = 30 // the house fills over three seconds
+					g.Viewers, g.Patience = 30, short // the house fills over three seconds
 				case *webrtc.Load:
-					g.Publishers, g.Viewers, g.Width, g.Height = 2, 5, 160, 90
+					g.Publishers, g.Viewers, g.Width, g.Height, g.Patience = 2, 5, 160, 90, short
 				case *danmaku.Load:
 					g.Connections, g.Rooms.Count = 8, 2
 				case *api.Load:

@@ -27,20 +27,21 @@ const patience = 12 * time.Second
 // Run tries the promises. make gives small settings of the kind; cache is a directory with the camera's clips.
 func Run(t *testing.T, make func() loadgen.Generator, cache string) {
 	for _, s := range []struct {
-		name   string
-		server func(net.Conn)
+		name     string
+		server   func(net.Conn)
+		nonsense bool
 	}{
-		{"nobody listens", nil},
-		{"a server that says nothing", func(c net.Conn) { _, _ = io.Copy(io.Discard, c) }},
-		{"a server that hangs up", func(net.Conn) {}},
-		{"a server that talks nonsense", func(c net.Conn) { _, _ = c.Write([]byte("\x03nonsense\r\n\r\n\x00\xff")) }},
+		{"nobody listens", nil, false},
+		{"a server that says nothing", func(c net.Conn) { _, _ = io.Copy(io.Discard, c) }, false},
+		{"a server that hangs up", func(net.Conn) {}, false},
+		{"a server that talks nonsense", func(c net.Conn) { _, _ = c.Write([]byte("\x03nonsense\r\n\r\n\x00\xff")) }, true},
 		{"a server that answers 500", func(c net.Conn) {
 			_, _ = c.Write([]byte("HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"))
-		}},
+		}, false},
 		{"a dispatch to servers that talk nonsense", func(c net.Conn) {
 			_, _ = c.Write([]byte("HTTP/1.1 200 OK\r\nContent-Length: 63\r\nConnection: close\r\n\r\n" +
 				`{"edge":"edge-north","danmaku":"danmaku-a","ingest":"ingest-a"}`))
-		}},
+		}, true},
 	} {
 		t.Run(s.name, func(t *testing.T) {
 			defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
@@ -56,6 +57,9 @@ func Run(t *testing.T, make func() loadgen.Generator, cache string) {
 			}
 			if offered := value(t, m, "livedrill_load_offered_total"); err == nil && offered == 0 {
 				t.Error("it returned no error and offered nothing")
+			}
+			if n := failed(t, m)[loadgen.Otherwise]; n > 0 && !s.nonsense {
+				t.Errorf("why %g arrivals failed is not said: %v", n, failed(t, m))
 			}
 		})
 	}
@@ -135,6 +139,26 @@ func accept(l net.Listener, serve func(net.Conn), done chan struct{}) {
 	for range n {
 		<-ends
 	}
+}
+
+// failed are the failed arrivals by why.
+func failed(t *testing.T, m *loadgen.Meter) map[string]float64 {
+	t.Helper()
+	families, err := m.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := map[string]float64{}
+	for _, f := range families {
+		for _, metric := range f.Metric {
+			for _, l := range metric.Label {
+				if f.GetName() == "livedrill_load_failed_total" && l.GetName() == "reason" && counter(metric) > 0 {
+					out[l.GetValue()] += counter(metric)
+				}
+			}
+		}
+	}
+	return out
 }
 
 // value adds a counter up over its labels.

@@ -144,7 +144,7 @@ func (l *Load) Run(ctx context.Context, on target.Platform, m *loadgen.Meter) er
 					until = m.End()
 				}
 				if err := r.publish(ctx, fmt.Sprintf("%s-new-%d", m.Name, n), until); err != nil {
-					m.Failed.Inc()
+					m.Failed.Count(err)
 				}
 			})
 			return true
@@ -166,10 +166,11 @@ func (r *run) stay(ctx context.Context, i int) {
 	for ctx.Err() == nil && time.Now().Before(r.m.End()) {
 		r.m.Offered.Inc()
 		r.m.Achieved.Inc()
-		if r.publish(ctx, ChannelName(r.m.Name, i), r.m.End()) == nil {
+		err := r.publish(ctx, ChannelName(r.m.Name, i), r.m.End())
+		if err == nil {
 			return // the plan is over
 		}
-		r.m.Failed.Inc()
+		r.m.Failed.Count(err)
 		target.Wait(ctx, time.Second)
 	}
 }

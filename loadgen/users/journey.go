@@ -49,7 +49,7 @@ func (c *crowd) journey(ctx context.Context, number uint64, due time.Time) {
 			c.n.failed[steps[i]].Inc()
 			c.n.broken.Inc()
 			c.n.dropped.Inc()
-			c.m.Failed.Inc()
+			c.m.Failed.Count(err)
 			return
 		}
 		now := time.Now()
@@ -81,7 +81,7 @@ func (p *person) ask(ctx context.Context, path string, body string, answer any) 
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s: %s", path, resp.Status)
+		return fmt.Errorf("%s: %w: %s", path, target.ErrRefused, resp.Status)
 	}
 	return json.NewDecoder(io.LimitReader(resp.Body, 64<<10)).Decode(answer)
 }

@@ -65,10 +65,11 @@ func (p *publishers) stay(ctx context.Context, i int) {
 	for target.Wait(ctx, time.Until(due)) && time.Now().Before(p.m.End()) {
 		p.m.Offered.Inc()
 		p.m.Carried(due, time.Now())
-		if p.stream(ctx, i) == nil {
+		err := p.stream(ctx, i)
+		if err == nil {
 			return // the plan is over
 		}
-		p.m.Failed.Inc()
+		p.m.Failed.Count(err)
 		due = time.Now().Add(time.Second)
 	}
 }

@@ -51,7 +51,7 @@ func (v *viewer) watch(ctx context.Context) error {
 		err := v.connect(ctx)
 		quiet := time.Since(time.Unix(0, v.last.Load()))
 		if ctx.Err() == nil && quiet > time.Duration(v.House.Patience) {
-			return audience.ErrLost
+			return audience.Lost(err)
 		}
 		if err != nil {
 			target.Wait(ctx, 250*time.Millisecond)

@@ -34,6 +34,18 @@ func (d Document) state(f reports.Fault) string {
 	return d.t(f.State) + ", " + d.t("gone before its end")
 }
 
+// failed is how many arrivals of a load failed, and why.
+func (d Document) failed(l reports.Load) string {
+	var why []string
+	for _, c := range l.Causes() {
+		why = append(why, d.t(c.Why)+" "+reports.Count(c.N))
+	}
+	if len(why) == 0 {
+		return reports.Count(l.Failed)
+	}
+	return fmt.Sprintf("%s (%s)", reports.Count(l.Failed), strings.Join(why, ", "))
+}
+
 // effect is what stands for a fault's effect in tables: one of the numbers that were asked for, and what was measured of it. Where it is
 // not plain from the fault which number that is, it has its name.
 func effect(f reports.Fault) (asked, measured string) {
@@ -171,7 +183,7 @@ func writeText(w io.Writer, d Document) error {
 	c.line("")
 	c.row(d.heads("LOAD", "KIND", "ASKED", "MADE", "FAILED", "LATE P99", "STATE")...)
 	for _, l := range d.Loads {
-		c.row(l.Name, l.Kind, fmt.Sprintf("%.1f/s", l.RateOffered), fmt.Sprintf("%.1f/s", l.RateAchieved), reports.Count(l.Failed),
+		c.row(l.Name, l.Kind, fmt.Sprintf("%.1f/s", l.RateOffered), fmt.Sprintf("%.1f/s", l.RateAchieved), d.failed(l),
 			fmt.Sprintf("%.0f ms", l.LateP99), d.t(l.State))
 	}
 	c.line("")

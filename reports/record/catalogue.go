@@ -72,7 +72,7 @@ var Catalogue = []Metric{
 	{"livedrill_ledger_difference", "gauge", "", "Coins by which the gifts and the accounts differ."},
 	{"livedrill_ledger_gifts", "gauge", "", "Gifts in the ledger."},
 	{"livedrill_load_achieved_total", "counter", "load,region", "Arrivals that were carried out."},
-	{"livedrill_load_failed_total", "counter", "load,region", "Arrivals that failed for the client."},
+	{"livedrill_load_failed_total", "counter", "load,reason,region", "Arrivals that failed for the client."},
 	{"livedrill_load_lateness_seconds", "histogram", "load,region", "Time between due and carried out."},
 	{"livedrill_load_offered_total", "counter", "load,region", "Arrivals that were due."},
 	{"livedrill_machine_busy_ratio", "gauge", "", "Share of all processors' time that was not idle, since the reading before."},

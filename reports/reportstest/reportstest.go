@@ -248,7 +248,7 @@ func (s Story) region(name string) *region {
 		r.okB = m.Counter("livedrill_api_requests_total", "x", l("route", "room", "outcome", "ok", "arm", "b"))
 		r.fastB = m.Histogram("livedrill_api_latency_seconds", "x", l("route", "room", "outcome", "ok", "arm", "b"))
 	}
-	m.Counter("livedrill_load_failed_total", "x", l())
+	m.Counter("livedrill_load_failed_total", "x", l("reason", "time-out"))
 	m.Counter("livedrill_danmaku_published_total", "x", l("result", "unsent"))
 	m.Gauge("livedrill_danmaku_in_flight", "x", l())
 	m.Histogram("livedrill_load_lateness_seconds", "x", l())

@@ -7,6 +7,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"net"
 	"strings"
 	"sync"
@@ -15,6 +16,8 @@ import (
 	"github.com/pion/ice/v4"
 	"github.com/pion/interceptor"
 	"github.com/pion/webrtc/v4"
+
+	"github.com/livedrill/livedrill/target"
 )
 
 // OfferLimit bounds what is read of a session description, in bytes.
@@ -29,7 +32,7 @@ const (
 )
 
 // ErrRefused is in the chain of an error by which a server turned an offer down.
-var ErrRefused = errors.New("refused by the WebRTC server")
+var ErrRefused = fmt.Errorf("%w by the WebRTC server", target.ErrRefused)
 
 // H264 is what both sides speak: constrained baseline, packetization mode 1 (RFC 6184), with what a lossy way needs.
 var H264 = webrtc.RTPCodecCapability{MimeType: webrtc.MimeTypeH264, ClockRate: 90000,

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/livedrill/livedrill/target"
 	"github.com/livedrill/livedrill/target/flv"
 )
 
@@ -18,7 +19,7 @@ import (
 var ErrMalformed = errors.New("malformed RTMP")
 
 // ErrRefused is in the chain of an error by which a server turned a command down.
-var ErrRefused = errors.New("refused by the RTMP server")
+var ErrRefused = fmt.Errorf("%w by the RTMP server", target.ErrRefused)
 
 // The message types (RTMP 1.0, 5.4, 6.2 and 7.1).
 const (

@@ -28,7 +28,7 @@ func (a *app) load() *cobra.Command {
 	var asJSON bool
 	c := &cobra.Command{Use: "load KIND", Short: "Put one kind of load alone on the bundled platform, or on a server of one's own",
 		Long: `Load brings the bundled platform up in a range and puts one kind of load on it. With --url the load goes to a server of your own on
-loopback, and there is no range.
+loopback, and there is no range; https:// addresses are trusted as the machine trusts them (SSL_CERT_FILE names another authority).
 
 Exit codes: 0 the load was made, 2 nothing was started, 4 it could not be made as it was asked for, or every single client failed.`,
 		Args: cobra.ExactArgs(1), ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
@@ -125,11 +125,17 @@ func (a *app) loadAlone(c *cobra.Command, o scenarios.Orders, outside, asJSON bo
 			return exitError{4, fmt.Errorf("%s: every single arrival failed", l.Name)}
 		}
 	}
+	if s := slis["stall_ratio"]; s["value"] != nil && *s["value"] > blind && slis["first_frame_seconds"] == nil {
+		return exitError{4, errors.New("not one viewer has seen a picture")}
+	}
 	if len(d.Problems) > 0 {
 		return exitError{4, errors.New(strings.Join(d.Problems, "; "))}
 	}
 	return nil
 }
+
+// blind is the share of their time for which viewers wait who never see a picture; the rest is the beginning, before it counts as a stall.
+const blind = 0.99
 
 // makeLoad runs the load in a range, or outside of one on the user's own server, and returns the run directory.
 func (a *app) makeLoad(ctx context.Context, o scenarios.Orders, outside bool) (string, error) {
@@ -168,6 +174,14 @@ func (a *app) loadTable(d reports.Sheet, slis map[string]map[string]*float64) er
 	fmt.Fprint(t, "LOAD\tASKED\tMADE\tFAILED\tLATE P99\tCPU\tSTATE\n")
 	for _, l := range d.Loads {
 		fmt.Fprintf(t, "%s\t%.1f/s\t%.1f/s\t%s\t%.1f ms\t%.1f s\t%s\n", l.Name, l.RateOffered, l.RateAchieved, reports.Count(l.Failed), l.LateP99, l.CPU, l.State)
+	}
+	for _, l := range d.Loads {
+		for i, c := range l.Causes() {
+			if i == 0 {
+				fmt.Fprintf(t, "\n%s FAILED\tARRIVALS\n", strings.ToUpper(l.Name))
+			}
+			fmt.Fprintf(t, "%s\t%s\n", c.Why, reports.Count(c.N))
+		}
 	}
 	fmt.Fprint(t, "\nSLI\tVALUE\t95% BOUNDS\tP50\tP95\tP99\tN\n") // of a share, if its events have nothing to do with each other
 	for _, name := range sortedKeys(slis) {
