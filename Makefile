@@ -22,11 +22,12 @@ test: setup build ## install what is missing, run every test, one package at a t
 build: ## bin/livedrill; the C compiler is for NVML alone, CGO_ENABLED=0 does without
 	go build -trimpath -tags netgo,osusergo -o bin/livedrill ./cmd/livedrill
 
-check: ## format, vet, lint, import directions, reference pages
+check: ## format, vet, lint, import directions, builds elsewhere, reference pages
 	@test -z "$$(gofmt -l cmd scenarios injectors loadgen target reports)" || { gofmt -l cmd scenarios injectors loadgen target reports; exit 1; }
 	go vet ./...
 	go mod tidy -diff
 	$(LINT) run ./...
+	@for os in darwin windows freebsd; do GOOS=$$os CGO_ENABLED=0 go build -o /dev/null ./cmd/livedrill || exit 1; done
 	@for p in faults:injectors loads:loadgen slis:reports; do \
 	  go run ./cmd/livedrill list $${p%%:*} --markdown | diff - $${p##*:}/REFERENCE.md || { echo "make reference" >&2; exit 1; }; \
 	done

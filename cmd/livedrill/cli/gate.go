@@ -57,7 +57,7 @@ Exit codes: 0 the same or better, 2 bad usage or runs that say nothing, 3 worse,
 	c.Flags().StringArrayVar(&candidate, "candidate", nil, "runs of the version to be judged")
 	c.Flags().BoolVar(&paired, "paired", false, "the runs were made in turns on one machine: the first of each side belong together, and so on")
 	gateOutput(c, &write, &asJSON)
-	c.AddCommand(a.gateRun(), a.gateSplit(), a.gateSave(), a.gateCheck())
+	c.AddCommand(a.gates()...)
 	return c
 }
 

@@ -142,8 +142,7 @@ HTTP traffic, breaks it on a timeline, and says what each fault did to each numb
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	root.AddCommand(a.run(), a.plan(), a.list(), a.load(), a.inject(), a.respond(), a.target(), a.recover(), a.report(), a.gate(), a.history(), a.logs(), a.doctor(),
-		a.serve(), a.worker(), a.inside())
+	root.AddCommand(a.commands()...)
 	return root
 }
 
