@@ -62,7 +62,7 @@ func actions(r Result) []Action {
 					Proof: "the fault is in effect at its end"})
 			}
 		case "not-injected":
-			add(f.On+f.State, Action{Finding: fmt.Sprintf("%s on %s had no effect", f.Kind, f.On), Fault: f.Kind,
+			add(f.On+f.State, Action{Finding: fmt.Sprintf("%s on %s was not seen to take effect", f.Kind, f.On), Fault: f.Kind,
 				Do: "Ask livedrill doctor for this fault's back end, or ask for more of it.", Proof: "the fault is proven in effect"})
 		}
 	}

@@ -182,7 +182,7 @@ func (j *judge) verdict(r Result) (Verdict, []string) {
 			reasons = append(reasons, fmt.Sprintf("%s on %s could not be proven restored: %s", f.Kind, f.On, f.Error))
 		case "not-injected":
 			notInjected = true
-			reasons = append(reasons, fmt.Sprintf("%s on %s had no effect: %s", f.Kind, f.On, f.Error))
+			reasons = append(reasons, fmt.Sprintf("%s on %s was not seen to take effect: %s", f.Kind, f.On, f.Error))
 		case "restored":
 			if f.Faded != "" {
 				unproven = unproven || !healed(r, f)
@@ -190,11 +190,11 @@ func (j *judge) verdict(r Result) (Verdict, []string) {
 			}
 			if f.Injected == nil || f.Clean == nil {
 				notInjected = true
-				reasons = append(reasons, fmt.Sprintf("%s on %s had no effect: %s", f.Kind, f.On, "the record has no times of it"))
+				reasons = append(reasons, fmt.Sprintf("%s on %s was not seen to take effect: %s", f.Kind, f.On, "the record has no times of it"))
 			}
 		default:
 			notInjected = true
-			reasons = append(reasons, fmt.Sprintf("%s on %s had no effect: %s", f.Kind, f.On, "its state is not known"))
+			reasons = append(reasons, fmt.Sprintf("%s on %s was not seen to take effect: %s", f.Kind, f.On, "its state is not known"))
 		}
 	}
 	for _, o := range r.Objectives {

@@ -168,11 +168,11 @@ var checks = map[string]struct {
 				"%.0f gifts acknowledged, %.0f in the ledger; gifts and accounts differ by %.0f coins", v[0], v[1], v[2])
 		}},
 	"gift-queue": {
-		[]string{`livedrill_queue_put_total`, `livedrill_queue_done_total`, `livedrill_queue_waiting`, `livedrill_queue_lost_total`,
-			`livedrill_queue_put_total{queue="later"}`},
+		[]string{`livedrill_ledger_gifts{instance="gateway"}`, `livedrill_queue_books{entry="put"}`, `livedrill_queue_books{entry="done"}`, `livedrill_queue_waiting`,
+			`livedrill_queue_books{entry="later"}`},
 		func(v []float64) (bool, string) {
-			return same(v[0], v[1]+v[2]) && v[3] == 0, fmt.Sprintf(
-				"%.0f gifts put in the queue (%.0f of them found it full) = %.0f in the ranking + %.0f waiting; %.0f could not be put in", v[0], v[4], v[1], v[2], v[3])
+			return same(v[0], v[1]) && same(v[1], v[2]+v[3]), fmt.Sprintf(
+				"%.0f gifts in the ledger, %.0f put in the queue (%.0f of them found it full) = %.0f in the ranking + %.0f waiting", v[0], v[1], v[4], v[2], v[3])
 		}},
 }
 

@@ -29,8 +29,8 @@ func TestAccounting(t *testing.T) {
 
 // TestQueueBooks does the same with the queue of gifts.
 func TestQueueBooks(t *testing.T) {
-	// put, in the ranking, waiting, could not be put in, of those put: found it full
-	books := []float64{100, 95, 5, 0, 20}
+	// in the ledger, put, in the ranking, waiting, of those put: found it full
+	books := []float64{100, 100, 95, 5, 20}
 	if ok, detail := checks["gift-queue"].judge(books); !ok {
 		t.Fatalf("books that agree are refused: %s", detail)
 	}
@@ -38,9 +38,9 @@ func TestQueueBooks(t *testing.T) {
 		at int
 		by float64
 	}{
-		"a gift vanished from the queue": {2, -1},
-		"one is in the ranking twice":    {1, 1},
-		"one could not be put in":        {3, 1},
+		"a gift vanished from the queue": {3, -1},
+		"one is in the ranking twice":    {2, 1},
+		"one could not be put in":        {0, 1},
 	} {
 		changed := append([]float64(nil), books...)
 		changed[broken.at] += broken.by

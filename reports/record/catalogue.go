@@ -102,6 +102,7 @@ var Catalogue = []Metric{
 	{"livedrill_publish_total", "counter", "load,region,result", "Publish attempts by the server's answer."},
 	{"livedrill_publish_wait_seconds", "histogram", "load,region", "Time that a publisher waited for its turn to connect."},
 	{"livedrill_push_total", "counter", "load,region,result", "Publish attempts by whether a probe viewer saw a picture."},
+	{"livedrill_queue_books", "gauge", "entry", "Gifts by Redis' own books, which outlive gateway and consumer: put in the queue, of these later for want of room, and done."},
 	{"livedrill_queue_delay_seconds", "histogram", "queue", "From the moment at which a gift was put in the queue until it is in the ranking."},
 	{"livedrill_queue_done_total", "counter", "queue", "Gifts that are in the ranking."},
 	{"livedrill_queue_lost_total", "counter", "", "Gifts that could not be put in the queue, and are missing in the ranking."},

@@ -56,14 +56,15 @@ func Serve(ctx context.Context, c target.Config) error {
 	s := &server{client: client, delay: map[string]*record.Histogram{},
 		done:      metrics.Counters("livedrill_queue_done_total", "Gifts that are in the ranking.", "queue", "first", "later"),
 		malformed: metrics.Counter("livedrill_queue_malformed_total", "Events in the queue that are no gift, and were thrown away.", nil)}
+	kept := &books{client: client}
 	for queue, stream := range map[string]string{"first": Queue, "later": Later} {
 		labels := prometheus.Labels{"queue": queue}
 		s.delay[queue] = metrics.Histogram("livedrill_queue_delay_seconds", "From the moment at which a gift was put in the queue until it is in the ranking.", labels)
-		metrics.GaugeFunc("livedrill_queue_waiting", "Gifts that wait in the queue.", labels, func() float64 {
-			limited, cancel := context.WithTimeout(ctx, 500*time.Millisecond)
-			defer cancel()
-			return float64(client.XLen(limited, stream).Val()) // 0 while Redis says nothing, as its own metrics
-		})
+		metrics.GaugeFunc("livedrill_queue_waiting", "Gifts that wait in the queue.", labels, func() float64 { return kept.of(ctx, stream) })
+	}
+	for _, entry := range entries {
+		metrics.GaugeFunc("livedrill_queue_books", "Gifts by Redis' own books, which outlive gateway and consumer: put in the queue, of these later for want of room, and done.",
+			prometheus.Labels{"entry": entry}, func() float64 { return kept.of(ctx, entry) })
 	}
 	inner := http.NewServeMux()
 	if err := s.slow.Handle(inner, c.Socket); err != nil {
@@ -124,7 +125,7 @@ func (s *server) step(ctx context.Context) (n int, err error) {
 	return 0, nil
 }
 
-// deal adds a gift to its room's ranking and takes it out of the queue, both or neither.
+// deal adds a gift to its room's ranking, takes it out of the queue and notes it in the books: all of it or nothing.
 func (s *server) deal(ctx context.Context, queue, stream string, event redis.XMessage) error {
 	g, _, err := read(event)
 	if err != nil {
@@ -134,6 +135,7 @@ func (s *server) deal(ctx context.Context, queue, stream string, event redis.XMe
 	pipe := s.client.TxPipeline()
 	pipe.ZIncrBy(ctx, "ranking:"+strconv.Itoa(g.Room), float64(g.Amount), g.User)
 	pipe.XDel(ctx, stream, event.ID)
+	pipe.HIncrBy(ctx, Books, "done", 1)
 	if _, err := pipe.Exec(ctx); err != nil {
 		s.unsure = &unsure{queue, stream, event}
 		return err

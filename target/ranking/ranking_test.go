@@ -57,8 +57,11 @@ func TestEveryGiftOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	stop()
-	stop = targettest.Start(t, Serve, c) // told nothing: it is quick again
+	stop = targettest.Start(t, Serve, c)
 	defer stop()
+	if err := target.Tell(t.Context(), on, "ranking", target.Consumption{}); err != nil {
+		t.Fatal(err)
+	}
 	if err := target.WaitUntil(t.Context(), 10*time.Second, func() bool {
 		return client.XLen(t.Context(), Queue).Val()+client.XLen(t.Context(), Later).Val() == 0
 	}); err != nil {
@@ -66,6 +69,12 @@ func TestEveryGiftOnce(t *testing.T) {
 	}
 	if coins := client.ZScore(t.Context(), "ranking:7", "user1").Val(); coins != 3*gifts {
 		t.Errorf("%v coins in the ranking, want %d", coins, 3*gifts)
+	}
+	kept := &books{client: client} // they know of what the consumer before did, and not of what is no gift
+	for name, want := range map[string]float64{"put": gifts, "later": float64(later), "done": gifts, Queue: 0, Later: 0} {
+		if got := kept.of(t.Context(), name); got != want {
+			t.Errorf("the books have %g for %s, want %g", got, name, want)
+		}
 	}
 }
 

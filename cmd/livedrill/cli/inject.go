@@ -130,6 +130,6 @@ func (a *app) injectOn(ctx context.Context, s scenarios.State, o scenarios.Injec
 	case result.State == "not-restored":
 		return exitError{5, errors.New(result.Error)}
 	default:
-		return exitError{4, fmt.Errorf("%s had no effect", result.Kind)}
+		return exitError{4, fmt.Errorf("%s was not seen to take effect", result.Kind)}
 	}
 }
