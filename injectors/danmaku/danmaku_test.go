@@ -2,12 +2,9 @@ package danmaku
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"maps"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -21,17 +18,8 @@ import (
 	"github.com/livedrill/livedrill/target/hosts/hoststest"
 )
 
-// TestMain is the bullet chat server too, when it is started for that.
 func TestMain(m *testing.M) {
-	if len(os.Args) == 3 && os.Args[1] == "serve" {
-		var c target.Config
-		err := json.Unmarshal([]byte(os.Args[2]), &c)
-		if err == nil {
-			err = danmaku.Serve(context.Background(), c)
-		}
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
+	hoststest.Serve(map[string]func(context.Context, target.Config) error{"danmaku": danmaku.Serve})
 	injectortest.Victim(faults)
 	hoststest.Main(m)
 }
@@ -47,10 +35,6 @@ var faults = map[string]func() injectors.Fault{
 func server(t *testing.T) target.Component {
 	t.Helper()
 	r := hoststest.Range(t)
-	host, err := r.AddHost("danmaku-a")
-	if err != nil {
-		t.Fatal(err)
-	}
 	path, err := exec.LookPath("redis-server")
 	if err != nil {
 		t.Skip("redis-server is not on this machine")
@@ -64,28 +48,8 @@ func server(t *testing.T) target.Component {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir, err := os.MkdirTemp("", "ld") // a socket's path is short
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	c := target.Config{Name: "danmaku-a", Kind: "danmaku", Listen: host.Addr, Socket: filepath.Join(dir, "s"), Defences: defences,
-		Peers: map[string]string{"redis:6379": hosts.BridgeAddr + ":6379"}}
-	text, err := json.Marshal(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p, err := host.Start(hosts.Command{Name: "danmaku-a", Path: "/proc/self/exe", Args: []string{"serve", string(text)}, Log: filepath.Join(dir, "log")})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { p.Stop(time.Second) })
-	on := target.Component{Name: "danmaku-a", Kind: "danmaku", Addr: host.Addr, Ports: map[string]int{"ws": target.PortDanmaku}, Socket: c.Socket,
-		Handles: target.Handles{Network: host.Network()}}
-	if err := target.WaitUntil(t.Context(), 5*time.Second, func() bool { return on.Healthy(t.Context()) == nil }); err != nil {
-		log, _ := os.ReadFile(filepath.Join(dir, "log"))
-		t.Fatalf("%v\n%s", err, log)
-	}
+	on, _ := hoststest.Component(t, r, target.Config{Name: "danmaku-a", Kind: "danmaku", Defences: defences,
+		Peers: map[string]string{"redis:6379": hosts.BridgeAddr + ":6379"}}, map[string]int{"ws": target.PortDanmaku})
 	return on
 }
 

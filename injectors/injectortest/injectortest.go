@@ -49,9 +49,9 @@ func Run(t *testing.T, c Case) {
 		if reflect.DeepEqual(c.state(t), before) {
 			t.Error("Inject changed nothing")
 		}
-		c.proven(ctx, t, f)
+		Proven(ctx, t, f, c.On)
 		must(t, f.Restore(ctx, c.On, was))
-		c.clean(ctx, t, f)
+		Gone(ctx, t, f, c.On)
 		c.unchanged(t, before)
 	})
 	t.Run("another process restores it, twice", func(t *testing.T) {
@@ -128,35 +128,31 @@ func (c Case) begin(ctx context.Context, t *testing.T, f injectors.Fault) inject
 	return was
 }
 
-func (c Case) effect(ctx context.Context, t *testing.T, f injectors.Fault) injectors.Measured {
+// Proven looks at a fault that is there until it bites, and no more often than the runner would have time for: one look alone is easily
+// disturbed on a busy machine.
+func Proven(ctx context.Context, t *testing.T, f injectors.Fault, on target.Component) {
 	t.Helper()
-	m, err := f.Effect(ctx, c.On)
-	must(t, err)
-	return m
+	look(ctx, t, f, on, 3, func(m injectors.Measured) bool { return m.Bites && !m.Clean && m.N > 0 })
 }
 
-// proven looks no more often than the runner would have time for: one look alone is easily disturbed on a busy machine.
-func (c Case) proven(ctx context.Context, t *testing.T, f injectors.Fault) {
+// Gone does the same with one that was restored.
+func Gone(ctx context.Context, t *testing.T, f injectors.Fault, on target.Component) {
+	t.Helper()
+	look(ctx, t, f, on, 10, func(m injectors.Measured) bool { return m.Clean && !m.Bites })
+}
+
+func look(ctx context.Context, t *testing.T, f injectors.Fault, on target.Component, times int, good func(injectors.Measured) bool) {
 	t.Helper()
 	var m injectors.Measured
-	for range 3 {
-		if m = c.effect(ctx, t, f); m.Bites && !m.Clean && m.N > 0 {
+	for range times {
+		var err error
+		m, err = f.Effect(ctx, on)
+		must(t, err)
+		if good(m) {
 			return
 		}
 	}
-	t.Errorf("in effect: %+v", m)
-}
-
-// clean waits as long as the runner would for the effect to be gone.
-func (c Case) clean(ctx context.Context, t *testing.T, f injectors.Fault) {
-	t.Helper()
-	var m injectors.Measured
-	for range 10 {
-		if m = c.effect(ctx, t, f); m.Clean {
-			return
-		}
-	}
-	t.Errorf("after the restoration: %+v", m)
+	t.Errorf("it measures %+v", m)
 }
 
 // copied is the fault as another process would make it from the journal.

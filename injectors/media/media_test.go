@@ -2,15 +2,12 @@ package media
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -28,19 +25,8 @@ import (
 	"github.com/livedrill/livedrill/target/unit"
 )
 
-// serves are what this program is when it is started as a component.
-var serves = map[string]func(context.Context, target.Config) error{"ingest": ingest.Serve, "origin": origin.Serve}
-
 func TestMain(m *testing.M) {
-	if len(os.Args) == 3 && os.Args[1] == "serve" {
-		var c target.Config
-		err := json.Unmarshal([]byte(os.Args[2]), &c)
-		if err == nil {
-			err = serves[c.Kind](context.Background(), c)
-		}
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
+	hoststest.Serve(map[string]func(context.Context, target.Config) error{"ingest": ingest.Serve, "origin": origin.Serve})
 	injectortest.Victim(faults)
 	hoststest.Main(m)
 }
@@ -56,10 +42,6 @@ func of(sort string) injectors.Fault {
 func server(t *testing.T) target.Component {
 	t.Helper()
 	r := hoststest.Range(t)
-	host, err := r.AddHost("ingest-a")
-	if err != nil {
-		t.Fatal(err)
-	}
 	l, err := net.Listen("tcp4", hosts.BridgeAddr+":0")
 	if err != nil {
 		t.Fatal(err)
@@ -72,36 +54,9 @@ func server(t *testing.T) target.Component {
 	gateway.Listener = l
 	gateway.Start()
 	t.Cleanup(gateway.Close)
-	on := start(t, host, "ingest", map[string]string{fmt.Sprintf("gateway:%d", target.PortHTTP): l.Addr().String(),
-		fmt.Sprintf("transcode:%d", target.PortHTTP): l.Addr().String()})
-	publish(t, net.JoinHostPort(host.Addr, fmt.Sprint(target.PortRTMP)))
-	return on
-}
-
-// start runs a component of the platform on a host.
-func start(t *testing.T, host *hosts.Host, kind string, peers map[string]string) target.Component {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "ld") // a socket's path is short
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	c := target.Config{Name: host.Name, Kind: kind, Listen: host.Addr, Socket: filepath.Join(dir, "s"), Peers: peers}
-	text, err := json.Marshal(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p, err := host.Start(hosts.Command{Name: host.Name, Path: "/proc/self/exe", Args: []string{"serve", string(text)}, Log: filepath.Join(dir, "log")})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { p.Stop(time.Second) })
-	on := target.Component{Name: host.Name, Kind: kind, Addr: host.Addr, Socket: c.Socket, Handles: target.Handles{Network: host.Network()},
-		Ports: map[string]int{"rtmp": target.PortRTMP, "http": target.PortHTTP}}
-	if err := target.WaitUntil(t.Context(), 5*time.Second, func() bool { return on.Healthy(t.Context()) == nil }); err != nil {
-		log, _ := os.ReadFile(filepath.Join(dir, "log"))
-		t.Fatalf("%v\n%s", err, log)
-	}
+	on, _ := hoststest.Component(t, r, target.Config{Name: "ingest-a", Kind: "ingest", Peers: map[string]string{fmt.Sprintf("gateway:%d", target.PortHTTP): l.Addr().String(),
+		fmt.Sprintf("transcode:%d", target.PortHTTP): l.Addr().String()}}, map[string]int{"rtmp": target.PortRTMP, "http": target.PortHTTP})
+	publish(t, net.JoinHostPort(on.Addr, fmt.Sprint(target.PortRTMP)))
 	return on
 }
 
@@ -167,15 +122,11 @@ func bitesAndIsGone(t *testing.T, f injectors.Fault, on target.Component) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if m, err := f.Effect(t.Context(), on); err != nil || !m.Bites || m.Clean {
-		t.Errorf("in effect: %+v, %v", m, err)
-	}
+	injectortest.Proven(t.Context(), t, f, on)
 	if err := f.Restore(t.Context(), on, was); err != nil {
 		t.Fatal(err)
 	}
-	if m, err := f.Effect(t.Context(), on); err != nil || m.Bites || !m.Clean {
-		t.Errorf("after it: %+v, %v", m, err)
-	}
+	injectortest.Gone(t.Context(), t, f, on)
 }
 
 func TestNamesOfStreams(t *testing.T) {
@@ -188,11 +139,7 @@ func TestNamesOfStreams(t *testing.T) {
 
 // TestSpoiledSegments feeds the platform's own origin as the transcoder does, and fetches from it as an edge does.
 func TestSpoiledSegments(t *testing.T) {
-	host, err := hoststest.Range(t).AddHost("origin")
-	if err != nil {
-		t.Fatal(err)
-	}
-	on := start(t, host, "origin", nil)
+	on, _ := hoststest.Component(t, hoststest.Range(t), target.Config{Name: "origin", Kind: "origin", Peers: map[string]string{}}, map[string]int{"http": target.PortHTTP})
 	feed(t, on)
 	if err := target.WaitUntil(t.Context(), 10*time.Second, func() bool {
 		target.Wait(t.Context(), 50*time.Millisecond)

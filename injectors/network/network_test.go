@@ -15,12 +15,13 @@ import (
 	"github.com/livedrill/livedrill/injectors"
 	"github.com/livedrill/livedrill/injectors/injectortest"
 	"github.com/livedrill/livedrill/target"
+	"github.com/livedrill/livedrill/target/dns"
 	"github.com/livedrill/livedrill/target/hosts/hoststest"
 	"github.com/livedrill/livedrill/target/unit"
 )
 
 func TestMain(m *testing.M) {
-	serveDNS()
+	hoststest.Serve(map[string]func(context.Context, target.Config) error{"dns": dns.Serve})
 	victims := maps.Clone(faults)
 	victims["nxdomain"] = nxdomain
 	injectortest.Victim(victims)
