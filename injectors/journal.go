@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/livedrill/livedrill/target"
@@ -36,12 +37,13 @@ func OpenJournal(path string) (*Journal, error) {
 	return &Journal{file: f}, nil
 }
 
-// Write puts an entry on disk before it returns.
+// Write puts an entry on disk before it returns. It stands between two line ends: what is left of one that did not get there whole must not
+// spoil the next.
 func (j *Journal) Write(e Entry) error {
 	e.Time = time.Now()
 	line, err := json.Marshal(e)
 	if err == nil {
-		_, err = j.file.Write(append(line, '\n'))
+		_, err = j.file.Write(slices.Concat([]byte{'\n'}, line, []byte{'\n'}))
 	}
 	if err == nil {
 		err = j.file.Sync()
@@ -56,7 +58,7 @@ func (j *Journal) Write(e Entry) error {
 func (j *Journal) Close() error { return j.file.Close() }
 
 // Unfinished reads a journal and returns the faults that were never restored, the newest first. A torn line, left by a
-// process that died while it wrote, stands for a fault that had not begun.
+// process that died while it wrote or by a full disk, stands for a fault that had not begun.
 func Unfinished(path string) ([]Entry, error) {
 	data, err := os.ReadFile(path)
 	if errors.Is(err, os.ErrNotExist) {

@@ -29,13 +29,14 @@ type Order struct {
 }
 
 // Outcome is what became of an order. The times are those of the order to inject, of the full effect, of the order to
-// restore, and of the proof that nothing is left.
+// restore, of its end, and of the proof that nothing is left.
 type Outcome struct {
 	Order
 	BackEnd   string
 	Injected  time.Time
 	Effective time.Time
 	Restored  time.Time
+	Undone    time.Time
 	Clean     time.Time
 	Measured  Measured
 	AtEnd     *Measured // just before the restoration; nil when it was too short, or was cut short
@@ -44,7 +45,8 @@ type Outcome struct {
 	Err       error
 
 	was    Original
-	failed error // before the restoration
+	failed error  // before the restoration
+	undone func() // is told when Restore is over, and its proof begins
 }
 
 // Runner gives every fault its life. Faults may overlap.
@@ -101,8 +103,10 @@ const (
 
 // Run carries an order out and returns when the fault is restored, or could not be. When ctx ends, the fault is restored
 // at once.
-func (r *Runner) Run(ctx context.Context, o Order) Outcome {
-	out := Outcome{Order: o, State: NotInjected}
+func (r *Runner) Run(ctx context.Context, o Order) Outcome { return r.run(ctx, o, func() {}) }
+
+func (r *Runner) run(ctx context.Context, o Order, undone func()) Outcome {
+	out := Outcome{Order: o, State: NotInjected, undone: undone}
 	give, err := r.take(o)
 	var was Original
 	if err == nil {
@@ -115,13 +119,14 @@ func (r *Runner) Run(ctx context.Context, o Order) Outcome {
 		r.note("fault.refused", o, map[string]any{"error": err.Error()})
 		return out
 	}
-	out.was, out.Injected = was, time.Now()
-	r.note("fault.inject", o, map[string]any{"back_end": out.BackEnd})
+	out.was = was
+	r.note("fault.inject", o, map[string]any{"back_end": out.BackEnd}) // it may take a moment: the record is read at this boundary
+	out.Injected = time.Now()
 	_, err = within(ctx, injectLimit, func(ctx context.Context) (struct{}, error) { return struct{}{}, o.Fault.Inject(ctx, o.On) })
 	if err == nil {
 		out.Effective = time.Now()
 		r.note("fault.effective", o, nil)
-		out.Measured, err = r.look(ctx, o, func(m Measured) bool { return m.Bites })
+		out.Measured, err = r.look(ctx, o, time.Now().Add(proofLimit), func(m Measured) bool { return m.Bites })
 	}
 	if err != nil {
 		out.failed = fmt.Errorf("inject %s on %s: %w", o.Kind, o.On.Name, err)
@@ -158,22 +163,30 @@ func (r *Runner) prepare(ctx context.Context, o Order) (Original, error) {
 	return was, r.Journal.Write(Entry{Fault: o.ID, Kind: o.Kind, On: o.On, Settings: settings, Was: was})
 }
 
-// hold lets a proven fault stand for its time. Near its end, as long before it as a look takes, it looks once more: what was done to the
-// component meanwhile may have taken the fault away.
+// hold lets a proven fault stand for its time. Near its end, twice as long before it as its proof took, it is looked at once more: what was
+// done to the component meanwhile may have taken the fault away.
 func (r *Runner) hold(ctx context.Context, out *Outcome) {
 	o, end := out.Order, out.Effective.Add(out.For)
-	took := time.Since(out.Effective)
+	took := max(time.Since(out.Effective), 100*time.Millisecond)
 	_, passes := o.Fault.(Passing)
-	if passes || time.Until(end) < 2*took || !target.Wait(ctx, time.Until(end.Add(-took))) {
+	if passes || time.Until(end) < 2*took || !target.Wait(ctx, time.Until(end.Add(-2*took))) {
 		target.Wait(ctx, time.Until(end))
 		return
 	}
-	m, err := r.measure(ctx, o)
-	if err != nil {
-		m.Reason = "it could not be looked at: " + err.Error()
-	}
-	if !target.Wait(ctx, time.Until(end)) {
+	inTime, cancel := context.WithDeadline(ctx, end)
+	defer cancel()
+	m, err := r.look(inTime, o, end, func(m Measured) bool { return m.Bites })
+	late := err != nil && inTime.Err() != nil // there was no time for it
+	switch {
+	case errors.Is(err, errHangs):
+		out.failed = fmt.Errorf("look at %s on %s: %w", o.Kind, o.On.Name, err)
 		return
+	case !target.Wait(ctx, time.Until(end)), late:
+		return
+	case err != nil:
+		m.Reason = "it could not be looked at: " + err.Error()
+	case m.Reason == "":
+		m.Reason = "it does not bite"
 	}
 	if out.AtEnd = &m; !m.Bites {
 		r.note("fault.faded", o, map[string]any{"is": m.Is, "reason": m.Reason})
@@ -184,11 +197,20 @@ func (r *Runner) measure(ctx context.Context, o Order) (Measured, error) {
 	return within(ctx, effectLimit, func(ctx context.Context) (Measured, error) { return o.Fault.Effect(ctx, o.On) })
 }
 
-// look measures until what it sees is good, for a while: one look alone is easily disturbed on a busy machine, and what was broken may
+// look measures until what it sees is good, or a time has come: one look alone is easily disturbed on a busy machine, and what was broken may
 // need a moment: a host behind a healed link is asked for its address again.
-func (r *Runner) look(ctx context.Context, o Order, good func(Measured) bool) (m Measured, err error) {
-	for end := time.Now().Add(proofLimit); ; {
-		if m, err = r.measure(ctx, o); err == nil && good(m) || time.Now().After(end) || !target.Wait(ctx, 100*time.Millisecond) {
+func (r *Runner) look(ctx context.Context, o Order, end time.Time, good func(Measured) bool) (m Measured, err error) {
+	for n := 0; ; n++ {
+		next, wrong := r.measure(ctx, o)
+		switch cut := ctx.Err(); {
+		case errors.Is(wrong, errHangs), wrong == nil && good(next):
+			return next, wrong
+		case cut != nil && n > 0: // this one says nothing; the one before does
+			return m, err
+		case cut != nil:
+			return m, cut
+		}
+		if m, err = next, wrong; !time.Now().Before(end) || !target.Wait(ctx, 100*time.Millisecond) {
 			return m, err
 		}
 	}
@@ -201,8 +223,8 @@ func (r *Runner) restore(ctx context.Context, out *Outcome) {
 	ctx = context.WithoutCancel(ctx)
 	limited, cancel := context.WithTimeout(ctx, restoreLimit)
 	defer cancel()
-	out.Restored = time.Now()
 	r.note("fault.restore", o, nil)
+	out.Restored = time.Now()
 	var err error
 	for {
 		_, err = within(limited, restoreLimit, func(ctx context.Context) (struct{}, error) { return struct{}{}, o.Fault.Restore(ctx, o.On, out.was) })
@@ -210,8 +232,10 @@ func (r *Runner) restore(ctx context.Context, out *Outcome) {
 			break
 		}
 	}
+	out.Undone = time.Now()
+	out.undone()
 	if err == nil {
-		if out.After, err = r.look(ctx, o, func(m Measured) bool { return m.Clean }); err == nil && !out.After.Clean {
+		if out.After, err = r.look(ctx, o, time.Now().Add(proofLimit), func(m Measured) bool { return m.Clean }); err == nil && !out.After.Clean {
 			err = fmt.Errorf("the effect is still there: %s", out.After.Reason)
 		}
 	}
@@ -248,6 +272,7 @@ type Group struct {
 	mu     sync.Mutex
 	ctx    context.Context // of the orders, without its end
 	live   []context.CancelFunc
+	undone []chan struct{} // what was there is there again, and that is yet to be proven
 	done   []chan struct{}
 	out    []Outcome
 	wg     sync.WaitGroup
@@ -257,17 +282,19 @@ type Group struct {
 func (g *Group) Start(ctx context.Context, o Order) {
 	whole := context.WithoutCancel(ctx)
 	ctx, cancel := context.WithCancel(whole)
-	done := make(chan struct{})
+	undone, done := make(chan struct{}), make(chan struct{})
+	note := sync.OnceFunc(func() { close(undone) })
 	g.mu.Lock()
 	g.ctx = whole
-	g.live, g.done = append(g.live, cancel), append(g.done, done)
+	g.live, g.undone, g.done = append(g.live, cancel), append(g.undone, undone), append(g.done, done)
 	place := len(g.out)
 	g.out = append(g.out, Outcome{Order: o})
 	g.mu.Unlock()
 	g.wg.Go(func() {
 		defer close(done)
+		defer note() // if there was nothing to undo
 		defer cancel()
-		outcome := g.Runner.Run(ctx, o)
+		outcome := g.Runner.run(ctx, o, note)
 		g.mu.Lock()
 		defer g.mu.Unlock()
 		g.out[place] = outcome
@@ -290,15 +317,15 @@ func (g *Group) Wait(ctx context.Context, limit time.Duration) {
 	}
 }
 
-// End restores every fault that is still there, the newest first, and returns what became of all. What could not be restored is tried
-// once more when no other fault is in the way.
+// End restores every fault that is still there, one after another, the newest first, and returns what became of all when each is proven gone.
+// What could not be restored is tried once more when no other fault is in the way.
 func (g *Group) End() []Outcome {
 	g.mu.Lock()
-	live, done := g.live, g.done
+	live, undone := g.live, g.undone
 	g.mu.Unlock()
 	for i := len(live) - 1; i >= 0; i-- {
 		live[i]()
-		<-done[i]
+		<-undone[i]
 	}
 	g.wg.Wait()
 	g.mu.Lock()

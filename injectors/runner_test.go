@@ -2,6 +2,7 @@ package injectors_test
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -226,5 +227,15 @@ func TestTornJournal(t *testing.T) {
 	open, err := injectors.Unfinished(path)
 	if err != nil || len(open) != 1 || open[0].Fault != "f2" {
 		t.Errorf("%+v (%v), want f2 alone", open, err)
+	}
+	// What comes behind a torn line, once the disk has room again, is not lost with it.
+	if journal, err = injectors.OpenJournal(path); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(journal.Write(injectors.Entry{Fault: "f4", Kind: "c"}), journal.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if open, err = injectors.Unfinished(path); err != nil || len(open) != 2 || open[0].Fault != "f4" {
+		t.Errorf("%+v (%v), want f4 and f2", open, err)
 	}
 }

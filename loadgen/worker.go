@@ -12,7 +12,7 @@ import (
 )
 
 // Work runs a worker: its generator, and its metrics on the spec's socket until ctx ends. GET /done answers when the
-// generator has carried out its plan.
+// generator has carried out its plan, and POST /stop ends that before its time.
 func Work(ctx context.Context, spec Spec, g Generator) (err error) {
 	m := NewMeter(spec)
 	if m.Traces, err = record.OpenTraces(spec.TraceDir, "load-"+spec.Name+"-"+spec.Region); err != nil {
@@ -20,7 +20,10 @@ func Work(ctx context.Context, spec Spec, g Generator) (err error) {
 	}
 	defer func() { err = errors.Join(err, m.Traces.Close(ctx)) }()
 	done := make(chan struct{})
+	planned, stop := context.WithCancel(ctx)
+	defer stop()
 	mux := http.NewServeMux()
+	mux.HandleFunc("POST /stop", func(http.ResponseWriter, *http.Request) { stop() })
 	mux.HandleFunc("GET /done", func(_ http.ResponseWriter, r *http.Request) {
 		select {
 		case <-done:
@@ -32,7 +35,7 @@ func Work(ctx context.Context, spec Spec, g Generator) (err error) {
 			return m.Serve(ctx, spec.Socket, mux, func(context.Context) error { return nil })
 		},
 		func(ctx context.Context) error {
-			err := g.Run(ctx, spec.Platform, m)
+			err := g.Run(planned, spec.Platform, m)
 			close(done)
 			if err != nil {
 				return fmt.Errorf("%s: %w", spec.Name, err)

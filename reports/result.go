@@ -164,6 +164,7 @@ type Fault struct {
 	Injected  *float64           `json:"injected_s"`
 	Effective *float64           `json:"effective_s"`
 	Restored  *float64           `json:"restored_s"`
+	Undone    *float64           `json:"undone_s"` // what was there is there again; clean is the proof of it
 	Clean     *float64           `json:"clean_s"`
 	Asked     map[string]float64 `json:"asked"`
 	Measured  map[string]float64 `json:"measured"`
@@ -173,6 +174,12 @@ type Fault struct {
 	Faded     string             `json:"faded,omitempty"` // why it was not in effect any more at its end
 	Error     string             `json:"error,omitempty"`
 }
+
+// TakesEffect is the time from the order to inject to the full effect; null where that was never reached.
+func (f Fault) TakesEffect() *float64 { return between(f.Injected, f.Effective) }
+
+// TakesUndoing is the time from the order to restore to its end; the proof is not in it.
+func (f Fault) TakesUndoing() *float64 { return between(f.Restored, f.Undone) }
 
 // Judged is an objective with what was measured. Measured, Low and High are null where there is nothing to say.
 type Judged struct {

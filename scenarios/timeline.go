@@ -45,6 +45,10 @@ func (d *drill) timeline(ctx context.Context) error {
 		if p.Name == "fault" && reached {
 			group.Wait(ctx, overtime)
 		}
+		if !reached { // nothing more goes to a platform that is given up
+			workers.halt(context.WithoutCancel(ctx))
+			d.note("load.halted", nil)
+		}
 		if p.Name == "fault" || !reached {
 			d.collect(group.End())
 		}
@@ -99,7 +103,7 @@ func (d *drill) collect(outcomes []injectors.Outcome) {
 	}
 	for _, o := range outcomes {
 		f := reports.Fault{ID: o.ID, Kind: o.Kind, On: o.On.Name, Settings: settingsOf(o.Fault), With: flat(o.Fault), BackEnd: o.BackEnd,
-			Injected: d.seconds(o.Injected), Effective: d.seconds(o.Effective), Restored: d.seconds(o.Restored), Clean: d.seconds(o.Clean),
+			Injected: d.seconds(o.Injected), Effective: d.seconds(o.Effective), Restored: d.seconds(o.Restored), Undone: d.seconds(o.Undone), Clean: d.seconds(o.Clean),
 			Asked: o.Measured.Asked, Measured: o.Measured.Is, After: o.After.Is, State: o.State}
 		if f.Measured != nil {
 			f.Measured["n"] = float64(o.Measured.N)

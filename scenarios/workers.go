@@ -122,17 +122,26 @@ func (all *workers) failed() error {
 }
 
 // wait returns when every worker's plan is over and settled.
-func (all *workers) wait(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, drainTime)
+func (all *workers) wait(ctx context.Context) { all.ask(ctx, drainTime, http.MethodGet, "/done") }
+
+// halt ends every worker's load before its time. Their numbers stay to be read.
+func (all *workers) halt(ctx context.Context) { all.ask(ctx, haltTime, http.MethodPost, "/stop") }
+
+// haltTime is how long a run that is being given up waits for that.
+const haltTime = 500 * time.Millisecond
+
+// ask sends all workers a request, and returns when each has answered, or after a limit. One that does not answer has ended, and failed tells.
+func (all *workers) ask(ctx context.Context, limit time.Duration, method, path string) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	var wg sync.WaitGroup
 	for _, w := range all.list {
 		wg.Go(func() {
-			req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://unix/done", nil)
+			req, err := http.NewRequestWithContext(ctx, method, "http://unix"+path, nil)
 			if err != nil {
 				return
 			}
-			if resp, err := record.Client(w.socket).Do(req); err == nil { // one that does not answer has ended, and failed tells
+			if resp, err := record.Client(w.socket).Do(req); err == nil {
 				_, _ = io.Copy(io.Discard, resp.Body)
 				_ = resp.Body.Close()
 			}

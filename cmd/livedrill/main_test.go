@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -20,6 +21,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/livedrill/livedrill/reports"
+	"github.com/livedrill/livedrill/reports/record"
 	"github.com/livedrill/livedrill/scenarios"
 	"github.com/livedrill/livedrill/target"
 )
@@ -425,5 +427,56 @@ func TestInterrupt(t *testing.T) {
 	unchanged(t, before)
 	if left := processes(t, namespaces); len(left) > 0 {
 		t.Errorf("still running: %q", left)
+	}
+}
+
+// TestAbort breaks three things and has an objective that ends the run: within two seconds the load stops and everything is undone, the
+// newest first, though each proof of that takes its time.
+func TestAbort(t *testing.T) {
+	needRange(t)
+	file := filepath.Join(t.TempDir(), "abort.yaml")
+	if err := os.WriteFile(file, []byte(`name: abort
+phases: {warm-up: 1s, steady: 2s, recovery: 1s}
+load:
+  shop: {kind: http, rate: 100/s}
+faults:
+  - {at: 0s, for: 60s, inject: network.loss, on: edge-north}
+  - {at: 0s, for: 60s, inject: network.delay, on: danmaku-a}
+  - {at: 0s, for: 60s, inject: network.reset, on: gateway}
+objectives:
+  - api_error_ratio <= 5% during fault abort
+`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, r, dir := drill(t, "run", file)
+	text, err := os.ReadFile(filepath.Join(dir, "events.jsonl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	when := map[string]float64{}
+	for line := range bytes.Lines(text) {
+		var e record.Event
+		if err := json.Unmarshal(line, &e); err != nil {
+			t.Fatal(err)
+		}
+		when[e.Kind] = e.T
+	}
+	aborted, known := when["run.aborted"]
+	if !known || r.Verdict != reports.RunMissed || len(r.Faults) != 3 {
+		t.Fatalf("aborted at %g (%v), %s, %d faults", aborted, known, r.Verdict, len(r.Faults))
+	}
+	if took := when["load.halted"] - aborted; took < 0 || took > 2 {
+		t.Errorf("the load went on for %.2f s", took)
+	}
+	later := math.Inf(1)
+	for _, f := range r.Faults {
+		if f.State != "restored" || f.Undone == nil || *f.Undone-aborted > 2 {
+			t.Errorf("%s: %s, undone at %v, and the run was aborted at %.2f s", f.Kind, f.State, f.Undone, aborted)
+			continue
+		}
+		if *f.Undone > later {
+			t.Errorf("%s was undone after what was older", f.Kind)
+		}
+		later = *f.Undone
 	}
 }

@@ -65,7 +65,9 @@ func (f *SYN) Inject(ctx context.Context, on target.Component) error {
 		}
 		mu.Lock()
 		defer mu.Unlock()
-		sent = append(sent, p)
+		if sent = append(sent, p); len(sent) >= 2*maxHalfOpen {
+			sent = slices.Clone(sent[maxHalfOpen:])
+		}
 		return clients.Got
 	}, func() {
 		// What is half open would stay so for a minute: each is taken back, as a host does that has never asked (RFC 9293, 3.5.2).

@@ -91,14 +91,14 @@ func (f *Delay) Effect(ctx context.Context, on target.Component) (injectors.Meas
 		return injectors.Measured{}, err
 	}
 	m := injectors.Measured{Asked: map[string]float64{"delay_seconds": asked.Seconds(), "jitter_width_seconds": wide.Seconds()},
-		Is: map[string]float64{}, Bites: seen.drops == 0, Clean: true}
+		Is: map[string]float64{}, Bites: seen.whole(), Clean: true}
 	dropped := seen.note(&m)
 	worst := time.Duration(-1)
 	for _, s := range seen.flows {
 		low, median, high := s.quartiles()
 		width := high - low
 		m.N += s.received
-		m.Bites = m.Bites && s.received > 0 && (seen.known || s.loss() < 0.01) && (median-asked).Abs() < max(asked/5, 5*time.Millisecond) &&
+		m.Bites = m.Bites && s.received > 0 && (median-asked).Abs() < max(asked/5, 5*time.Millisecond) &&
 			(f.Jitter == 0 || (width-wide).Abs() < max(wide/3, 4*time.Millisecond))
 		m.Clean = m.Clean && s.received > 0 && median < asked/2 && s.loss() < 0.01
 		if off := (median - asked).Abs(); off > worst { // of two directions, that which is farther from what was asked for is told

@@ -16,7 +16,7 @@ var Kinds = []injectors.Kind{
 	{Name: "network.reset", Summary: "TCP connections to a host are reset", BackEnds: []string{"nftables"},
 		Takes: "packets", Default: func() injectors.Fault { return &Reset{Share: 1} }},
 	{Name: "network.blackhole", Summary: "a host is dead, in one of four ways", BackEnds: []string{"nftables", "tbf", "SIGKILL"},
-		Takes: "packets", Default: func() injectors.Fault { return &Blackhole{How: "blackholed"} }},
+		Takes: "packets, width, processes", Default: func() injectors.Fault { return &Blackhole{How: "blackholed"} }},
 	{Name: "network.delay", Summary: "the path to or from a host becomes longer, evenly or with jitter", BackEnds: []string{"nfqueue"},
 		Takes: "queue", Default: func() injectors.Fault {
 			return &Delay{queued: queued{To}, By: unit.Duration(50 * time.Millisecond), Distribution: "uniform", Seed: 1}

@@ -76,7 +76,9 @@ func (f *Reorder) Inject(ctx context.Context, on target.Component) error {
 // Effect counts the packets of a probe that arrive behind a later one.
 func (f *Reorder) Effect(ctx context.Context, on target.Component) (injectors.Measured, error) {
 	seen, err := f.watched(ctx, on.Handles.Network, time.Duration(f.By))
-	return f.proof("overtaken_ratio", total(seen.flows, flow.overtaken), total(seen.flows, flow.arrived), seen), err
+	m := f.proof("overtaken_ratio", total(seen.flows, flow.overtaken), total(seen.flows, flow.arrived), seen)
+	m.Bites = m.Bites && seen.whole()
+	return m, err
 }
 
 // Duplicate sends a share of the packets twice.
@@ -90,7 +92,9 @@ func (f *Duplicate) Inject(ctx context.Context, on target.Component) error {
 // Effect counts the packets of a probe that arrive twice.
 func (f *Duplicate) Effect(ctx context.Context, on target.Component) (injectors.Measured, error) {
 	seen, err := f.watched(ctx, on.Handles.Network, 0)
-	return f.proof("duplicate_ratio", total(seen.flows, flow.duplicates), total(seen.flows, flow.offered), seen), err
+	m := f.proof("duplicate_ratio", total(seen.flows, flow.duplicates), total(seen.flows, flow.offered), seen)
+	m.Bites = m.Bites && seen.whole()
+	return m, err
 }
 
 // Corrupt turns one bit in a share of the packets. TCP and UDP find it by their checksum and drop the packet.

@@ -285,6 +285,15 @@ func (q queued) watched(ctx context.Context, on *target.Network, last time.Durat
 	return probed{q.Direction.of(toHost, fromHost), after - min(before, after), known && still}, err
 }
 
+// whole tells whether no packet was lost to a queue that overflowed. Where the queues' own counters are not to be had, one that did would show as
+// loss.
+func (p probed) whole() bool {
+	if p.known {
+		return p.drops == 0
+	}
+	return !slices.ContainsFunc(p.flows, func(f flow) bool { return f.loss() > 0.01 })
+}
+
 // note puts the queues' drops beside what else was measured, if they are known, and gives them in words.
 func (p probed) note(m *injectors.Measured) string {
 	if !p.known {

@@ -235,7 +235,9 @@ func (f *Hoard) hold(ctx context.Context, on target.Component, conns []net.Conn)
 		if !target.Wait(ctx, renew) {
 			return
 		}
-		conns, _ = dialPort(ctx, on, f.Port, len(closed)) // the effect tells
+		if conns = nil; len(closed) > 0 {
+			conns, _ = dialPort(ctx, on, f.Port, len(closed)) // the effect tells
+		}
 		for range conns {
 			<-closed
 		}

@@ -19,7 +19,7 @@ const (
 type place struct {
 	mu   sync.Mutex
 	edge string
-	why  error              // there is none
+	why  error              // the platform named none when it was asked last
 	move context.CancelFunc // ends what is being fetched, when the edge changes
 }
 

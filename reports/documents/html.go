@@ -55,7 +55,7 @@ type figure struct {
 // writeHTML writes the whole report as one file that opens anywhere without a network.
 func writeHTML(w io.Writer, d Document) error {
 	t, err := template.New("report").Funcs(template.FuncMap{
-		"t": d.t, "bounds": d.bounds, "quantity": reports.Quantity, "count": reports.Count, "seconds": seconds, "percent": reports.Percent,
+		"t": d.t, "bounds": d.bounds, "quantity": reports.Quantity, "count": reports.Count, "seconds": seconds, "briefly": briefly, "percent": reports.Percent,
 		"of": func(v float64) *float64 { return &v }, "at": func(v *float64) float64 { return *v }, "unit": func(objective string) string { return unitOf(d.Result, objective) },
 		"effect": func(f reports.Fault) map[string]string {
 			asked, measured := effect(f)

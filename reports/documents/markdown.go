@@ -43,10 +43,11 @@ func writeMarkdown(w io.Writer, d Document) error {
 			d.bounds(o.Low, o.High, o.Unit), reports.Count(o.N), symbol(o.Verdict), d.t(o.Verdict.String()))
 	}
 	if len(d.Faults) > 0 {
-		d.table(&b, "fault", "on", "by", "asked", "measured", "state")
+		d.table(&b, "fault", "on", "by", "asked", "measured", "effect after", "undone after", "state")
 		for _, f := range d.Faults {
 			asked, measured := effect(f)
-			fmt.Fprintf(&b, "| %s %s | %s | %s | %s | %s | %s |\n", f.ID, f.Kind, f.On, d.t(f.BackEnd), cell(asked), cell(measured), d.state(f))
+			fmt.Fprintf(&b, "| %s %s | %s | %s | %s | %s | %s | %s | %s |\n", f.ID, f.Kind, f.On, d.t(f.BackEnd), cell(asked), cell(measured),
+				briefly(f.TakesEffect()), briefly(f.TakesUndoing()), d.state(f))
 		}
 	}
 	if len(d.Alerts) > 0 {

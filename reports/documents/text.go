@@ -26,6 +26,14 @@ func seconds(v *float64) string {
 	return fmt.Sprintf("%.1f s", *v)
 }
 
+// briefly is a short time, in milliseconds.
+func briefly(s *float64) string {
+	if s == nil {
+		return "-"
+	}
+	return fmt.Sprintf("%.1f ms", *s*1000)
+}
+
 // state is what became of a fault.
 func (d Document) state(f reports.Fault) string {
 	if f.Faded == "" {
@@ -152,11 +160,11 @@ func writeText(w io.Writer, d Document) error {
 	}
 	if len(d.Faults) > 0 {
 		c.line("")
-		c.row(d.heads("FAULT", "ON", "BY", "ASKED", "MEASURED", "FROM", "CLEAN", "STATE")...)
+		c.row(d.heads("FAULT", "ON", "BY", "ASKED", "MEASURED", "FROM", "EFFECT AFTER", "CLEAN", "UNDONE AFTER", "STATE")...)
 		for _, f := range d.Faults {
 			asked, measured := effect(f)
 			c.row(f.ID+" "+f.Kind, f.On, d.t(f.BackEnd), asked, measured,
-				seconds(f.Injected), seconds(f.Clean), d.state(f))
+				seconds(f.Injected), briefly(f.TakesEffect()), seconds(f.Clean), briefly(f.TakesUndoing()), d.state(f))
 		}
 	}
 	if len(d.Impact) > 0 {

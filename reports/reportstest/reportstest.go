@@ -149,7 +149,7 @@ func (s Story) facts(dir string, from, to, total float64) error {
 		Phases: []reports.Phase{{Name: "warm-up", From: 0, To: float64(s.Warm)}, {Name: "steady", From: float64(s.Warm), To: from},
 			{Name: "fault", From: from, To: from + float64(s.Fault)}, {Name: "recovery", From: from + float64(s.Fault), To: total}},
 		Faults: []reports.Fault{{ID: "f1", Kind: "network.loss", On: "edge-north", BackEnd: "nftables", Injected: second(from), Effective: second(from + 0.1),
-			Restored: second(to), Clean: second(to + 1), Asked: map[string]float64{"loss_ratio": 0.5}, Measured: map[string]float64{"loss_ratio": 0.49, "n": 2000},
+			Restored: second(to), Undone: second(to + 0.02), Clean: second(to + 1), Asked: map[string]float64{"loss_ratio": 0.5}, Measured: map[string]float64{"loss_ratio": 0.49, "n": 2000},
 			State: "restored"}},
 		Workloads: []reports.Workload{{Name: "chat", Kind: "danmaku"}}, Verify: []string{"danmaku-accounting", "gift-ledger"},
 		Targets: reports.Targets{RTO: 900, Availability: 0.9999}, Incidents: []reports.Incident{{Fault: "network.loss", PerMonth: 2, Lasts: 600}},
