@@ -61,7 +61,19 @@ type BackEnded interface{ BackEnd() string }
 type Passing interface{ Passes() }
 
 // Lasting is a fault whose changes can outlive the range that they were made in. What it found tells whether they do.
-type Lasting interface{ Lasts(was Original) bool }
+type Lasting interface {
+	Lasts(was Original) bool
+	// Mend is the command that puts back by hand what Restore could not.
+	Mend(on target.Component, was Original) string
+}
+
+// Mend is the command that puts back by hand what a fault changed beyond its range; empty: all of it ends with the range.
+func Mend(f Fault, on target.Component, was Original) string {
+	if l, ok := f.(Lasting); ok && l.Lasts(was) {
+		return l.Mend(on, was)
+	}
+	return ""
+}
 
 // BackEnd is the means by which a fault acts.
 func BackEnd(f Fault) string {

@@ -43,6 +43,7 @@ type Outcome struct {
 	After     Measured
 	State     string
 	Err       error
+	Mend      string // of a fault that is not restored: the command that does it by hand; empty: it ends with the range
 
 	was    Original
 	failed error  // before the restoration
@@ -246,12 +247,12 @@ func (r *Runner) restore(ctx context.Context, out *Outcome) {
 		err = r.Journal.Write(Entry{Fault: o.ID, Restored: true})
 	}
 	if err != nil {
-		out.State = NotRestored
+		out.State, out.Mend = NotRestored, Mend(o.Fault, o.On, out.was)
 		out.Err = errors.Join(out.failed, fmt.Errorf("restore %s on %s: %w", o.Kind, o.On.Name, err))
 		r.note("fault.not-restored", o, map[string]any{"error": err.Error()})
 		return
 	}
-	out.Clean, out.Err = time.Now(), out.failed
+	out.Clean, out.Err, out.Mend = time.Now(), out.failed, ""
 	if out.State = NotInjected; out.Measured.Bites && out.failed == nil {
 		out.State = Restored
 	}

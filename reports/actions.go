@@ -54,7 +54,7 @@ func actions(r Result) []Action {
 		switch f.State {
 		case "not-restored":
 			add(f.On+f.State, Action{Finding: fmt.Sprintf("%s on %s was not proven restored", f.Kind, f.On), Fault: f.Kind,
-				Do: "Run livedrill recover, and look at the component before anything else.", Proof: "the fault is restored"})
+				Do: mend(f), Proof: "the fault is restored"})
 		case "restored":
 			if f.Faded != "" {
 				add(f.On+"faded", Action{Finding: fmt.Sprintf("%s on %s was gone before its end", f.Kind, f.On), Fault: f.Kind,
@@ -85,6 +85,14 @@ func actions(r Result) []Action {
 		}
 	}
 	return out
+}
+
+// mend is what to do about a fault that was not proven restored.
+func mend(f Fault) string {
+	if f.Mend == "" {
+		return "Its range is gone, and what it changed with it: look at the component before anything else."
+	}
+	return "Put it back by hand: " + f.Mend
 }
 
 // faultOf is the kind of fault that an objective was missed under.

@@ -173,6 +173,7 @@ type Fault struct {
 	State     string             `json:"state"`
 	Faded     string             `json:"faded,omitempty"` // why it was not in effect any more at its end
 	Error     string             `json:"error,omitempty"`
+	Mend      string             `json:"mend,omitempty"` // of one that is not restored: the command that does it by hand
 }
 
 // TakesEffect is the time from the order to inject to the full effect; null where that was never reached.

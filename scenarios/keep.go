@@ -62,6 +62,7 @@ type InjectResult struct {
 	State    string             `json:"state"`
 	Faded    string             `json:"faded,omitempty"` // why it was not in effect any more at its end
 	Error    string             `json:"error,omitempty"`
+	Mend     string             `json:"mend,omitempty"` // of one that is not restored: the command that does it by hand
 }
 
 // Health is one component of a kept range.
@@ -187,7 +188,7 @@ func (d *drill) inject(ctx context.Context, o InjectOrder) (InjectResult, error)
 		return InjectResult{}, out.Err
 	}
 	result := InjectResult{Kind: o.Kind, On: o.On, BackEnd: out.BackEnd, Asked: out.Measured.Asked, Measured: out.Measured.Is,
-		After: out.After.Is, N: out.Measured.N, State: out.State}
+		After: out.After.Is, N: out.Measured.N, State: out.State, Mend: out.Mend}
 	if out.State == injectors.NotInjected {
 		result.Error = out.Measured.Reason
 	}

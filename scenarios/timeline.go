@@ -104,7 +104,7 @@ func (d *drill) collect(outcomes []injectors.Outcome) {
 	for _, o := range outcomes {
 		f := reports.Fault{ID: o.ID, Kind: o.Kind, On: o.On.Name, Settings: settingsOf(o.Fault), With: flat(o.Fault), BackEnd: o.BackEnd,
 			Injected: d.seconds(o.Injected), Effective: d.seconds(o.Effective), Restored: d.seconds(o.Restored), Undone: d.seconds(o.Undone), Clean: d.seconds(o.Clean),
-			Asked: o.Measured.Asked, Measured: o.Measured.Is, After: o.After.Is, State: o.State}
+			Asked: o.Measured.Asked, Measured: o.Measured.Is, After: o.After.Is, State: o.State, Mend: o.Mend}
 		if f.Measured != nil {
 			f.Measured["n"] = float64(o.Measured.N)
 		}

@@ -60,6 +60,15 @@ func (*braked) Lasts(was injectors.Original) bool {
 	return was.Read(&s) == nil && s.Card
 }
 
+// Mend is part of injectors.Lasting.
+func (*braked) Mend(on target.Component, was injectors.Original) string {
+	var s saved
+	if was.Read(&s) != nil || on.Handles.Encoder == nil || on.Handles.Encoder.GPU == nil {
+		return ""
+	}
+	return fmt.Sprintf("nvidia-smi --id=%d --power-limit=%g", *on.Handles.Encoder.GPU, float64(s.Power)/1000) // it takes watts
+}
+
 var errNoEncoder = errors.New("it has no encoders")
 
 // choose takes the card that encodes, else the encoders' cgroup, else their processes.

@@ -44,10 +44,14 @@ func TestCardIsPutBack(t *testing.T) {
 	ctx := t.Context()
 	limit := uint32(380_000) // somebody had set it
 	f := &Throttle{To: 0.4, Over: unit.Duration(50 * time.Millisecond), braked: braked{brake: fakeCard(&limit)}}
-	on := target.Component{Name: "transcode"}
+	second := 1
+	on := target.Component{Name: "transcode", Handles: target.Handles{Encoder: &target.Encoder{GPU: &second}}}
 	was, err := f.Save(ctx, on)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if by, want := injectors.Mend(f, on, was), "nvidia-smi --id=1 --power-limit=380"; by != want {
+		t.Errorf("by hand it takes %q, want %q", by, want)
 	}
 	if err := f.Inject(ctx, on); err != nil {
 		t.Fatal(err)

@@ -111,6 +111,9 @@ func (a *app) injectOn(ctx context.Context, s scenarios.State, o scenarios.Injec
 	if err := json.Unmarshal(answer, &result); err != nil {
 		return internal(err)
 	}
+	if result.State == "not-restored" && result.Mend == "" { // what it changed ends with the range
+		result.Mend = "livedrill target down --name " + s.Name
+	}
 	if asJSON {
 		err = a.writeJSON(result)
 	} else {
@@ -128,7 +131,7 @@ func (a *app) injectOn(ctx context.Context, s scenarios.State, o scenarios.Injec
 	case result.State == "restored":
 		return nil
 	case result.State == "not-restored":
-		return exitError{5, errors.New(result.Error)}
+		return exitError{5, fmt.Errorf("%s\nby hand: %s", result.Error, result.Mend)}
 	default:
 		return exitError{4, fmt.Errorf("%s was not seen to take effect", result.Kind)}
 	}
