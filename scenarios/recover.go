@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"time"
 
 	"github.com/livedrill/livedrill/injectors"
 	faultkinds "github.com/livedrill/livedrill/injectors/kinds"
@@ -56,24 +57,34 @@ func restoreLasting(ctx context.Context, s State, r *Recovered) error {
 	if err != nil {
 		return err
 	}
+	var errs []error // one that cannot be put back does not keep the others from it
 	for _, e := range open {
-		kind, ok := faultkinds.Find(e.Kind)
-		if !ok {
-			return fmt.Errorf("the journal has a fault of kind %q, which this version does not know", e.Kind)
-		}
-		fault := kind.Default()
-		if lasting, ok := fault.(injectors.Lasting); !ok || !lasting.Lasts(e.Was) {
-			r.did("%s on %s ended with its range", e.Kind, e.On.Name)
-			continue
-		}
-		if err := ReadSettings(e.Settings, fault); err != nil {
-			return err
-		}
-		if err := fault.Restore(ctx, e.On, e.Was); err != nil {
-			return fmt.Errorf("%s on %s: %w", e.Kind, e.On.Name, err)
-		}
-		r.did("%s on %s restored", e.Kind, e.On.Name)
+		errs = append(errs, r.restore(ctx, e))
 	}
+	return errors.Join(errs...)
+}
+
+// restore puts back what one fault has changed beyond its range.
+func (r *Recovered) restore(ctx context.Context, e injectors.Entry) error {
+	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
+	defer cancel()
+	kind, ok := faultkinds.Find(e.Kind)
+	if !ok {
+		return fmt.Errorf("the journal has a fault of kind %q, which this version does not know", e.Kind)
+	}
+	fault := kind.Default()
+	if lasting, ok := fault.(injectors.Lasting); !ok || !lasting.Lasts(e.Was) {
+		r.did("%s on %s ended with its range", e.Kind, e.On.Name)
+		return nil
+	}
+	err := ReadSettings(e.Settings, fault)
+	if err == nil {
+		err = fault.Restore(ctx, e.On, e.Was)
+	}
+	if err != nil {
+		return fmt.Errorf("%s on %s: %w; by hand: %s", e.Kind, e.On.Name, err, injectors.Mend(fault, e.On, e.Was))
+	}
+	r.did("%s on %s restored", e.Kind, e.On.Name)
 	return nil
 }
 
