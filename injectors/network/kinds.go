@@ -10,7 +10,7 @@ import (
 // Kinds lists the faults of links. Two that take the same thing cannot be on one link together.
 var Kinds = []injectors.Kind{
 	{Name: "network.loss", Summary: "a link loses packets: single ones at random, or in bursts", BackEnds: []string{"nftables", "nfqueue"},
-		Takes: "packets", Default: func() injectors.Fault { return &Loss{Share: 0.1, Direction: Both, Burst: 1, Seed: 1} }},
+		Takes: "packets", Default: func() injectors.Fault { return &Loss{Share: 0.1, Direction: Both, Burst: 1} }},
 	{Name: "network.partition", Summary: "a link is cut: nothing passes, and nobody is told", BackEnds: []string{"nftables"},
 		Takes: "packets", Default: func() injectors.Fault { return &Partition{Direction: Both} }},
 	{Name: "network.reset", Summary: "TCP connections to a host are reset", BackEnds: []string{"nftables"},

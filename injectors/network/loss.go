@@ -13,13 +13,13 @@ import (
 	"github.com/livedrill/livedrill/target/unit"
 )
 
-// Loss loses packets: each by itself, in the kernel; or, with a burst above 1, several in a row (Gilbert's model: in its bad
-// state the link loses everything), packet by packet from a seeded stream in each direction.
+// Loss loses packets: each by itself, drawn by the kernel; or, with a seed, packet by packet from a stream in each direction; or, with a burst
+// above 1, several in a row (Gilbert's model: in its bad state the link loses everything), from such a stream, too.
 type Loss struct {
 	Share     unit.Ratio `json:"loss" unit:"ratio" help:"share of packets that are lost in each direction"`
 	Direction Direction  `json:"direction" help:"both, to (the component) or from"`
 	Burst     float64    `json:"burst" unit:"packets" help:"mean number of packets lost in a row"`
-	Seed      uint64     `json:"seed" help:"of bursts: same seed, same packets"`
+	Seed      uint64     `json:"seed" help:"same seed, same packets; 0: the kernel draws, unless they are lost in bursts"`
 }
 
 // leastLoss is so much that a probe without a single loss would be a miracle: (1 - 2 %)^1000 = 2e-9.
@@ -49,9 +49,12 @@ func (f *Loss) Validate() error {
 // BackEnd is part of injectors.BackEnded.
 func (f *Loss) BackEnd() string { return f.way().(injectors.BackEnded).BackEnd() }
 
+// streamed tells whether packets are picked from a stream.
+func (f *Loss) streamed() bool { return f.Burst > 1 || f.Seed > 0 }
+
 // way is how packets are picked.
 func (f *Loss) way() common {
-	if f.Burst > 1 {
+	if f.streamed() {
 		return queued{f.Direction}
 	}
 	return filtering{}
@@ -79,8 +82,8 @@ func (f *Loss) Restore(ctx context.Context, on target.Component, was injectors.O
 
 // Inject is part of injectors.Fault.
 func (f *Loss) Inject(ctx context.Context, on target.Component) error {
-	if f.Burst > 1 {
-		return queued{f.Direction}.enqueue(ctx, on.Handles.Network, f.bursts)
+	if f.streamed() {
+		return queued{f.Direction}.enqueue(ctx, on.Handles.Network, f.losses)
 	}
 	return drop(on.Handles.Network, f.Direction, float64(f.Share))
 }
@@ -92,9 +95,12 @@ func (f *Loss) chances() (p, r float64) {
 	return r * float64(f.Share) / (1 - float64(f.Share)), r
 }
 
-// bursts is a stream of losses.
-func (f *Loss) bursts(number uint64) func() fate {
+// losses is a stream of them.
+func (f *Loss) losses(number uint64) func() fate {
 	rng := rand.New(rand.NewPCG(f.Seed, 0x6275727374+number))
+	if f.Burst == 1 {
+		return func() fate { return fate{lost: rng.Float64() < float64(f.Share)} }
+	}
 	p, r := f.chances()
 	bad := false
 	return func() fate {

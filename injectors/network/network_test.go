@@ -32,6 +32,7 @@ func TestMain(m *testing.M) {
 var faults = map[string]func() injectors.Fault{
 	"loss":         func() injectors.Fault { return &Loss{Share: 0.2, Direction: Both, Burst: 1} },
 	"loss one way": func() injectors.Fault { return &Loss{Share: 0.2, Direction: From, Burst: 1} },
+	"loss by seed": func() injectors.Fault { return &Loss{Share: 0.2, Direction: Both, Burst: 1, Seed: 7} },
 	"bursts":       func() injectors.Fault { return &Loss{Share: 0.3, Direction: To, Burst: 4, Seed: 7} },
 	"bursts from":  func() injectors.Fault { return &Loss{Share: 0.3, Direction: From, Burst: 4, Seed: 7} },
 	"partition":    func() injectors.Fault { return &Partition{Direction: To} },
@@ -61,7 +62,7 @@ var faults = map[string]func() injectors.Fault{
 }
 
 // like names the case that stands for others when a process is killed: one rule in the kernel, one queue, one bucket.
-var like = map[string]string{"loss one way": "loss", "partition": "loss", "reset": "loss", "blackhole": "rate", "jitter": "delay", "reorder": "delay",
+var like = map[string]string{"loss one way": "loss", "loss by seed": "delay both ways", "partition": "loss", "reset": "loss", "blackhole": "rate", "jitter": "delay", "reorder": "delay",
 	"duplicate": "delay", "duplicate both ways": "delay both ways", "corrupt": "delay", "corrupt from": "delay both ways", "bursts": "delay", "bursts from": "delay both ways"}
 
 // TestConformance runs every network fault through the promises, on a link of its own.

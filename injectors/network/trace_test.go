@@ -61,7 +61,8 @@ func FuzzTrace(f *testing.F) {
 // TestSameSeedSamePackets: what is lost, late or hurt is the same in each run with the same seed, and another one with another.
 func TestSameSeedSamePackets(t *testing.T) {
 	streams := map[string]func(seed uint64) func() fate{
-		"bursts": func(seed uint64) func() fate { return (&Loss{Share: 0.2, Burst: 5, Seed: seed}).bursts(0) },
+		"bursts": func(seed uint64) func() fate { return (&Loss{Share: 0.2, Burst: 5, Seed: seed}).losses(0) },
+		"loss":   func(seed uint64) func() fate { return (&Loss{Share: 0.2, Burst: 1, Seed: seed}).losses(0) },
 		"jitter": func(seed uint64) func() fate {
 			return (&Delay{By: unit.Duration(50 * time.Millisecond), Jitter: unit.Duration(10 * time.Millisecond), Distribution: "pareto", Correlation: 0.3, Seed: seed}).fates(0)
 		},
@@ -88,7 +89,7 @@ func TestSameSeedSamePackets(t *testing.T) {
 // TestGilbert holds the stream of losses against the closed form: share L, and bursts of mean length B.
 func TestGilbert(t *testing.T) {
 	for _, c := range []struct{ share, burst float64 }{{0.05, 2}, {0.2, 5}, {0.5, 10}} {
-		next := (&Loss{Share: unit.Ratio(c.share), Burst: c.burst, Seed: 9}).bursts(0)
+		next := (&Loss{Share: unit.Ratio(c.share), Burst: c.burst, Seed: 9}).losses(0)
 		const n = 1_000_000
 		lost, runs, last := 0, 0, false
 		for range n {
