@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/florianl/go-nfqueue/v2"
@@ -123,23 +124,31 @@ func (queued) Save(ctx context.Context, on target.Component) (injectors.Original
 
 // Restore is part of injectors.Fault. What is still held goes out at once: losing it would be another fault.
 func (queued) Restore(ctx context.Context, on target.Component, _ injectors.Original) error {
-	var errs []error
-	for _, e := range ends(on.Handles.Network) {
-		left, err := e.rules(ctx)
-		if errors.Is(err, os.ErrNotExist) { // the range is gone, and the rule with it
-			err = nil
-		}
-		for _, rule := range left {
-			if err == nil {
-				_, err = e.iptables(ctx, append([]string{"-D"}, rule[1:]...)...)
-			}
-		}
-		if err == nil {
-			injectors.End(e.queueName())
-		}
-		errs = append(errs, err)
+	ends := ends(on.Handles.Network)
+	errs := make([]error, len(ends))
+	var wg sync.WaitGroup
+	for i, e := range ends {
+		wg.Go(func() { errs[i] = e.dequeue(ctx) })
 	}
+	wg.Wait()
 	return errors.Join(errs...)
+}
+
+// dequeue lets all packets go on from now on, and takes our rules at the end away, which takes the kernel a moment.
+func (e end) dequeue(ctx context.Context) error {
+	var letting sync.WaitGroup
+	letting.Go(func() { injectors.End(e.queueName()) })
+	defer letting.Wait()
+	left, err := e.rules(ctx)
+	if errors.Is(err, os.ErrNotExist) { // the range is gone, and the rule with it
+		err = nil
+	}
+	for _, rule := range left {
+		if err == nil {
+			_, err = e.iptables(ctx, append([]string{"-D"}, rule[1:]...)...)
+		}
+	}
+	return err
 }
 
 func (e end) queueName() string { return "queue " + e.namespace + " " + e.device }
