@@ -39,7 +39,8 @@ type Outcome struct {
 	Undone    time.Time
 	Clean     time.Time
 	Measured  Measured
-	AtEnd     *Measured // just before the restoration; nil when it was too short, or was cut short
+	AtEnd     *Measured // just before the restoration; nil when it was too short, was cut short, or could not be looked at
+	Unseen    error     // why it could not
 	After     Measured
 	State     string
 	Err       error
@@ -185,7 +186,8 @@ func (r *Runner) hold(ctx context.Context, out *Outcome) {
 	case !target.Wait(ctx, time.Until(end)), late:
 		return
 	case err != nil:
-		m.Reason = "it could not be looked at: " + err.Error()
+		out.Unseen = err
+		return
 	case m.Reason == "":
 		m.Reason = "it does not bite"
 	}

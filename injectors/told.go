@@ -47,5 +47,5 @@ func RestoreTold[T comparable](ctx context.Context, on target.Component, kind st
 	if err := was.Read(&before); err != nil {
 		return err
 	}
-	return target.Tell(ctx, on, kind, before)
+	return target.TellLater(ctx, on, kind, before)
 }

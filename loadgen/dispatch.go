@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -74,6 +75,11 @@ func CheckURL(address string, schemes ...string) error {
 	}
 	if !slices.Contains(schemes, u.Scheme) {
 		return fmt.Errorf("url: %q does not begin with %s://", address, strings.Join(schemes, ":// or "))
+	}
+	if port := u.Port(); port != "" {
+		if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
+			return fmt.Errorf("url: %q has no port between 1 and 65535", address)
+		}
 	}
 	ip := net.ParseIP(u.Hostname())
 	if u.Hostname() == "localhost" {

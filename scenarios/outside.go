@@ -22,7 +22,7 @@ func RunOutside(ctx context.Context, o Orders, watch func(record.Event)) (dir st
 	if err := o.makeDir(ctx, s); err != nil {
 		return "", err
 	}
-	if o.outside, err = os.MkdirTemp("", "livedrill-"); err != nil {
+	if o.outside, err = os.MkdirTemp("", fmt.Sprintf("livedrill-%d-", os.Getpid())); err != nil {
 		return "", err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(o.outside)) }()

@@ -117,7 +117,7 @@ func TestSet(t *testing.T) {
 	if got := s.Target.Defences["shed-renditions"]; got {
 		t.Error("the defence is still on")
 	}
-	if got := flat(s.Faults[0].Fault); got != "burst 1, direction both, loss 30%, seed 1" {
+	if got := flat(s.Faults[0].Fault); got != "burst 1, direction both, loss 30%, seed 0" {
 		t.Errorf("the fault has %s", got)
 	}
 	for _, bad := range []string{"x", "load.chat.rate.x=1", "faults.9.at=1s", "=1"} {

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
+	"syscall"
 	"time"
 
 	"github.com/livedrill/livedrill/injectors"
@@ -44,7 +46,26 @@ func Recover(ctx context.Context) ([]Recovered, error) {
 		}
 		out = append(out, r)
 	}
-	return out, errors.Join(errs...)
+	left, err := leftOutside()
+	return append(out, left...), errors.Join(append(errs, err)...)
+}
+
+// leftOutside removes the directories that loads outside of a range had, and whose processes have died.
+func leftOutside() (out []Recovered, err error) {
+	dirs, err := filepath.Glob(filepath.Join(os.TempDir(), "livedrill-[0-9]*-*"))
+	for _, dir := range dirs {
+		var pid int
+		var rest string
+		if n, _ := fmt.Sscanf(filepath.Base(dir), "livedrill-%d-%s", &pid, &rest); n < 2 || !errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {
+			continue
+		}
+		if info, e := os.Lstat(dir); e != nil || !info.IsDir() || info.Sys().(*syscall.Stat_t).Uid != uint32(os.Geteuid()) {
+			continue // it is somebody else's
+		}
+		err = errors.Join(err, os.RemoveAll(dir))
+		out = append(out, Recovered{ID: filepath.Base(dir), Dir: dir, Did: []string{"a load's directory removed"}})
+	}
+	return out, err
 }
 
 // restoreLasting puts back what faults of a run have changed beyond its range.

@@ -116,6 +116,11 @@ func (d *drill) collect(outcomes []injectors.Outcome) {
 				f.Faded = o.AtEnd.Reason
 			}
 		}
+		if o.Unseen != nil {
+			d.know(func(facts *reports.Facts) {
+				facts.Notes = append(facts.Notes, fmt.Sprintf("%s on %s could not be looked at before its end: %v", o.Kind, o.On.Name, o.Unseen))
+			})
+		}
 		if o.Err != nil {
 			f.Error = o.Err.Error()
 		}

@@ -11,6 +11,7 @@ import (
 	"reflect"
 	"strconv"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/livedrill/livedrill/reports/record"
@@ -42,7 +43,7 @@ func (o *Told[T]) Now() T {
 
 // Handle answers to orders, and carries out that which a component with this socket had before.
 func (o *Told[T]) Handle(mux *http.ServeMux, socket string) error {
-	o.file = socket + "." + reflect.TypeFor[T]().Name()
+	o.file = fileOf[T](socket)
 	text, err := os.ReadFile(o.file)
 	if err == nil {
 		err = json.Unmarshal(text, &o.last)
@@ -101,12 +102,32 @@ func (o *Told[T]) keep(order given[T]) error {
 	return os.Rename(o.file+".new", o.file)
 }
 
+// fileOf is where an order of a type lies.
+func fileOf[T any](socket string) string { return socket + "." + reflect.TypeFor[T]().Name() }
+
 // pathOf is where orders of a type go: a component can take several.
 func pathOf[T any]() string { return "/told/" + reflect.TypeFor[T]().Name() }
 
 // Tell gives a component of a kind an order. One that failed may have arrived all the same.
 func Tell[T comparable](ctx context.Context, on Component, kind string, order T) error {
 	return on.order(ctx, kind, http.MethodPut, pathOf[T](), order, nil)
+}
+
+// TellLater does the same with a component that may be dead: then it finds the order when it is started anew.
+func TellLater[T comparable](ctx context.Context, on Component, kind string, order T) error {
+	err := Tell(ctx, on, kind, order)
+	if !errors.Is(err, syscall.ECONNREFUSED) && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	left := Told[T]{file: fileOf[T](on.Socket)}
+	if err := left.keep(given[T]{order, time.Now().UnixNano()}); err != nil {
+		return err
+	}
+	// It may have been started meanwhile, with the order before.
+	if err = Tell(ctx, on, kind, order); errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	return err
 }
 
 // HasBeenTold asks a component of a kind for its orders.

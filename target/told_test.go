@@ -99,3 +99,24 @@ func TestOrderThatCannotBeKept(t *testing.T) {
 		t.Error("half an order is taken for none")
 	}
 }
+
+// TestTellLater gives a dead component its order for when it is started anew, and a live one at once.
+func TestTellLater(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "s")
+	_, on, end := obedient(t, socket)
+	if err := Tell(t.Context(), on, "gateway", Clock{Ahead: time.Hour}); err != nil {
+		t.Fatal(err)
+	}
+	end()
+	if err := TellLater(t.Context(), on, "gateway", Clock{}); err != nil {
+		t.Fatal(err)
+	}
+	again, on, end := obedient(t, socket)
+	defer end()
+	if again.Now() != (Clock{}) {
+		t.Errorf("it is started anew, and has %+v", again.Now())
+	}
+	if err := TellLater(t.Context(), on, "gateway", Clock{Ahead: time.Minute}); err != nil || again.Now().Ahead != time.Minute {
+		t.Errorf("%v, and it has %+v", err, again.Now())
+	}
+}

@@ -115,6 +115,9 @@ func (f *SlowReaders) stuck(ctx context.Context, on target.Component) (members i
 	return members, bytes, nil
 }
 
+// Passes is part of injectors.Passing: a server that throws slow readers out is well again.
+func (*SlowReaders) Passes() {}
+
 // Effect reads from the server's kernel what waits for the members, and how many of them are still there: a server that throws slow
 // readers out defends itself. It bites when something waits for half of them.
 func (f *SlowReaders) Effect(ctx context.Context, on target.Component) (injectors.Measured, error) {

@@ -37,7 +37,10 @@ func (r *run) attack(ctx context.Context) (err error) {
 	defer stop()
 	for result := range attacker.Attack(p.target, p, 0, r.m.Name) {
 		if q, ok := p.find(result.Seq); ok {
-			if q.why == nil {
+			switch {
+			case result.Latency >= timeout:
+				q.why = os.ErrDeadlineExceeded // whatever the connection was doing when that was over
+			case q.why == nil:
 				q.why = io.ErrUnexpectedEOF // if there is no answer, it began and did not come to its end
 			}
 			r.count(q.request, int(result.Code), q.why, result.Body, q.due, result.Timestamp, result.Timestamp.Add(result.Latency))

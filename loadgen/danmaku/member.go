@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
+	"os"
 	"strconv"
 	"sync"
 	"time"
@@ -32,6 +34,7 @@ type member struct {
 
 	mu      sync.Mutex
 	out     *danmaku.Outbox // nil while there is no connection
+	why     error           // there is none
 	id      uint32
 	pending pending
 }
@@ -48,6 +51,9 @@ func (m *member) stay(ctx context.Context, gate chan struct{}) {
 		<-gate
 		if err != nil {
 			slog.Debug("member", "number", m.number, "err", err)
+			m.mu.Lock()
+			m.why = err
+			m.mu.Unlock()
 			target.Wait(ctx, pause)
 			continue
 		}
@@ -73,7 +79,7 @@ func (m *member) sit(ctx context.Context, conn *gws.Conn, out *danmaku.Outbox) {
 	out.Close()
 	m.house.away[m.room].Add(1)
 	m.mu.Lock()
-	m.out = nil
+	m.out, m.why = nil, io.ErrUnexpectedEOF
 	cut, fresh := 0, 0
 	if ctx.Err() == nil {
 		cut, fresh = m.pending.drop()
@@ -105,9 +111,12 @@ func (m *member) connect(ctx context.Context) (*gws.Conn, *danmaku.Outbox, error
 	if err != nil {
 		return nil, nil, err
 	}
-	conn, _, err := gws.NewClient( //nolint:bodyclose // the answer to an upgrade has no body
+	conn, answer, err := gws.NewClient( //nolint:bodyclose // the answer to an upgrade has no body
 		m, &gws.ClientOption{Addr: url, HandshakeTimeout: 5 * time.Second,
 			ReadMaxPayloadSize: 8 << 20, ReadBufferSize: 2048, Recovery: gws.Recovery})
+	if err != nil && answer != nil && answer.StatusCode >= 400 {
+		err = fmt.Errorf("%w: %s", target.ErrRefused, answer.Status)
+	}
 	if err != nil {
 		return nil, nil, err
 	}
@@ -129,7 +138,10 @@ func (m *member) publish(due time.Time) {
 	if m.out == nil {
 		n.published["unsent"].Inc()
 		n.bad.Inc()
-		h.m.Failed[loadgen.CutOff].Inc()
+		if m.why == nil { // the first try has not come to its end
+			m.why = os.ErrDeadlineExceeded
+		}
+		h.m.Failed.Count(m.why)
 		return
 	}
 	m.id++

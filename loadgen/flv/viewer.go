@@ -65,10 +65,11 @@ const (
 // viewer is one session.
 type viewer struct {
 	*audience.Session
-	open   Open
-	newest uint32    // time stamp of the newest frame, over connections
-	sent   time.Time // and its send time, if it had one
-	have   bool
+	open     Open
+	answered bool      // some server has, once
+	newest   uint32    // time stamp of the newest frame, over connections
+	sent     time.Time // and its send time, if it had one
+	have     bool
 
 	mu   sync.Mutex
 	last time.Time // when something came
@@ -104,6 +105,9 @@ func (v *viewer) watch(ctx context.Context) error {
 	}
 	cancel()
 	wg.Wait()
+	if why == nil && !v.answered {
+		why = context.DeadlineExceeded
+	}
 	if lost {
 		return audience.Lost(why)
 	}
@@ -127,6 +131,7 @@ func (v *viewer) connect(ctx context.Context) error {
 	}
 	defer func() { _ = in.Close() }() // it was only read
 	slow.Stop()
+	v.answered = true
 	return v.read(in)
 }
 

@@ -16,6 +16,8 @@ import (
 	"strconv"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/livedrill/livedrill/target"
 	"github.com/livedrill/livedrill/target/flv"
 	"github.com/livedrill/livedrill/target/stamp"
@@ -52,17 +54,7 @@ type Clip struct {
 
 // Load reads the clip of a format from the cache directory, and makes it there first if it is missing.
 func Load(ctx context.Context, cache string, f Format) (*Clip, error) {
-	path := filepath.Join(cache, "clip-"+f.sum()+".flv")
-	data, err := os.ReadFile(path)
-	if errors.Is(err, os.ErrNotExist) {
-		if data, err = render(ctx, f.args, path); err != nil {
-			return nil, fmt.Errorf("synthetic camera: %w", err)
-		}
-	}
-	if err != nil {
-		return nil, fmt.Errorf("synthetic camera: %w", err)
-	}
-	return parse(data)
+	return cached(ctx, filepath.Join(cache, "clip-"+f.sum()+".flv"), f.args, parse)
 }
 
 // sum names a format's clip; it changes with everything that ffmpeg is told.
@@ -83,24 +75,59 @@ func (f Format) args(out string) []string {
 		"-flvflags", "no_duration_filesize", "-f", "flv", out}
 }
 
-// render makes a film and puts it in its place whole or not at all. ffmpeg dies with this process.
-func render(ctx context.Context, args func(out string) []string, path string) ([]byte, error) {
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+// cached reads what is kept at a path, and makes it there first if it is missing or damaged. Of several who find it so, one makes it.
+func cached[T any](ctx context.Context, path string, args func(out string) []string, parse func([]byte) (T, error)) (made T, err error) {
+	read := func() error {
+		data, err := os.ReadFile(path)
+		if err == nil {
+			made, err = parse(data)
+		}
+		return err
+	}
+	if read() == nil {
+		return made, nil
+	}
+	if err = os.MkdirAll(filepath.Dir(path), 0o755); err == nil {
+		var unlock func()
+		if unlock, err = lock(path + ".lock"); err == nil {
+			defer unlock()
+			if read() == nil { // somebody else was making it
+				return made, nil
+			}
+			if err = render(ctx, args, path); err == nil {
+				err = read()
+			}
+		}
+	}
+	if err != nil {
+		err = fmt.Errorf("synthetic camera: %w", err)
+	}
+	return made, err
+}
+
+// lock waits until nobody else has a file locked. The kernel lets it go with its process.
+func lock(path string) (unlock func(), err error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
 		return nil, err
 	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return func() { _ = f.Close() }, nil // nothing was written
+}
+
+// render makes a film and puts it in its place whole or not at all. ffmpeg dies with this process.
+func render(ctx context.Context, args func(out string) []string, path string) error {
 	temp := path + ".part" // one that a dead process left is written over
 	defer os.Remove(temp)
 	var said bytes.Buffer
 	var state *os.ProcessState
 	err := target.Program{Path: "ffmpeg", Args: args(temp), Output: &said, Ended: func(s *os.ProcessState) { state = s }}.Run(ctx)
 	if state == nil || !state.Success() {
-		return nil, errors.Join(err, ctx.Err(), errors.New(said.String()))
+		return errors.Join(err, ctx.Err(), errors.New(said.String()))
 	}
-	data, err := os.ReadFile(temp)
-	if err != nil {
-		return nil, err
-	}
-	return data, os.Rename(temp, path)
+	return os.Rename(temp, path)
 }
 
 func parse(data []byte) (*Clip, error) {
@@ -114,7 +141,7 @@ func parse(data []byte) (*Clip, error) {
 			break
 		}
 		if err != nil {
-			return nil, fmt.Errorf("synthetic camera: %w", err)
+			return nil, err
 		}
 		switch {
 		case t.Type == flv.Script || t.IsVideoHeader() || t.IsAudioHeader():
@@ -130,7 +157,7 @@ func parse(data []byte) (*Clip, error) {
 		}
 	}
 	if frames < 2 || !firstFrame(c.Tags).IsKey() {
-		return nil, errors.New("synthetic camera: the clip does not begin with a key frame")
+		return nil, errors.New("the clip does not begin with a key frame")
 	}
 	whole := uint32(float64(last-first)*float64(frames)/float64(frames-1) + 0.5)
 	c.Length = time.Duration(whole) * time.Millisecond

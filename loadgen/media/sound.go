@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"strconv"
 	"time"
@@ -25,25 +24,17 @@ func (s Sound) At(n int) []byte { return s[n%len(s)] }
 
 // LoadSound reads the sound from the cache directory, and makes it there first if it is missing.
 func LoadSound(ctx context.Context, cache string) (Sound, error) {
-	path := filepath.Join(cache, "sound-1.ogg")
-	data, err := os.ReadFile(path)
-	if errors.Is(err, os.ErrNotExist) {
-		data, err = render(ctx, func(out string) []string {
-			return []string{"-hide_banner", "-loglevel", "error", "-y", "-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000",
-				"-t", strconv.FormatFloat(length.Seconds(), 'f', -1, 64), "-c:a", "libopus", "-b:a", "64k", "-ac", "2",
-				"-frame_duration", "20", "-page_duration", "20000", "-f", "ogg", out} // a page holds one packet
-		}, path)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("synthetic camera: %w", err)
-	}
-	return parseSound(data)
+	return cached(ctx, filepath.Join(cache, "sound-1.ogg"), func(out string) []string {
+		return []string{"-hide_banner", "-loglevel", "error", "-y", "-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000",
+			"-t", strconv.FormatFloat(length.Seconds(), 'f', -1, 64), "-c:a", "libopus", "-b:a", "64k", "-ac", "2",
+			"-frame_duration", "20", "-page_duration", "20000", "-f", "ogg", out} // a page holds one packet
+	}, parseSound)
 }
 
 func parseSound(data []byte) (Sound, error) {
 	r, _, err := oggreader.NewWith(bytes.NewReader(data))
 	if err != nil {
-		return nil, fmt.Errorf("synthetic camera: %w", err)
+		return nil, err
 	}
 	var s Sound
 	for {
@@ -52,14 +43,14 @@ func parseSound(data []byte) (Sound, error) {
 			break
 		}
 		if err != nil {
-			return nil, fmt.Errorf("synthetic camera: %w", err)
+			return nil, err
 		}
 		if !bytes.HasPrefix(packet, []byte("OpusTags")) {
 			s = append(s, packet)
 		}
 	}
 	if len(s) < int(length/SoundPacket)/2 {
-		return nil, fmt.Errorf("synthetic camera: %d packets of sound", len(s))
+		return nil, fmt.Errorf("%d packets of sound", len(s))
 	}
 	return s, nil
 }

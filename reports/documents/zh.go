@@ -153,6 +153,7 @@ var sentences = [][2]string{
 	{"%s on %s was not seen to take effect: %s", "%s（%s）未生效：%s"},
 	{"%s on %s was not in effect any more at its end: %s", "%s（%s）在结束前已失效：%s"},
 	{"Put it back by hand: %s", "请手动恢复：%s"},
+	{"%s on %s could not be looked at before its end: %s", "%s（%s）在结束前无法测量：%s"},
 	{"%s on %s was gone before its end", "%s（%s）在结束前已失效"},
 	{"%s on %s was not proven restored", "%s（%s）未能确认恢复"},
 	{"%s on %s was not seen to take effect", "%s（%s）未生效"},

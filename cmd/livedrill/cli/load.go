@@ -127,6 +127,9 @@ func (a *app) loadAlone(c *cobra.Command, o scenarios.Orders, outside, asJSON bo
 			return exitError{4, fmt.Errorf("%s: every single arrival failed", l.Name)}
 		}
 	}
+	if p := slis["publish_accept_ratio"]; p["value"] != nil && *p["value"] == 0 {
+		return exitError{4, errors.New("not one publish was accepted")}
+	}
 	if s := slis["stall_ratio"]; s["value"] != nil && *s["value"] > blind && slis["first_frame_seconds"] == nil {
 		return exitError{4, errors.New("not one viewer has seen a picture")}
 	}
@@ -137,7 +140,7 @@ func (a *app) loadAlone(c *cobra.Command, o scenarios.Orders, outside, asJSON bo
 }
 
 // blind is the share of their time for which viewers wait who never see a picture; the rest is the beginning, before it counts as a stall.
-const blind = 0.99
+const blind = 0.95
 
 // makeLoad runs the load in a range, or outside of one on the user's own server, and returns the run directory.
 func (a *app) makeLoad(ctx context.Context, o scenarios.Orders, outside bool) (string, error) {
