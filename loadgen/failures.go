@@ -29,6 +29,9 @@ const (
 
 var reasons = []string{Unanswered, Unreachable, CutOff, Distrusted, Unknown, Refused, Pictureless, Otherwise}
 
+// ErrPictureless is of a server that serves, and brings no picture.
+var ErrPictureless = errors.New("no picture came")
+
 // Failures counts the arrivals that failed for the client.
 type Failures map[string]prometheus.Counter
 
@@ -58,6 +61,8 @@ func Why(err error) string {
 	switch {
 	case errors.Is(err, target.ErrRefused):
 		return Refused
+	case errors.Is(err, ErrPictureless):
+		return Pictureless
 	case errors.As(err, &name):
 		return Unknown
 	case errors.As(err, &verify), errors.As(err, &alert), errors.As(err, &record), errors.As(err, &signer), errors.As(err, &invalid), errors.As(err, &hostname):

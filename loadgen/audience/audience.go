@@ -64,13 +64,10 @@ func (s *Settings) Check(schemes ...string) error {
 // Lost is the error of a viewer whose patience ran out; why is what went wrong last, nil if nothing did.
 func Lost(why error) error {
 	if why == nil {
-		why = errNothing
+		why = loadgen.ErrPictureless
 	}
 	return fmt.Errorf("patience ran out: %w", why)
 }
-
-// errNothing is of a server that serves, and brings no picture.
-var errNothing = errors.New("no picture came")
 
 // House is all viewers of one worker.
 type House struct {
@@ -174,11 +171,7 @@ func (h *House) sit(ctx context.Context, s seat) error {
 	cancel()
 	if err != nil {
 		h.N.dropped.Inc()
-		if errors.Is(err, errNothing) {
-			h.M.Failed[loadgen.Pictureless].Inc()
-		} else {
-			h.M.Failed.Count(err)
-		}
+		h.M.Failed.Count(err)
 	}
 	if !v.seen && ctx.Err() == nil { // whatever ended the session: it never had a picture
 		h.N.starts["failed"].Inc()

@@ -215,7 +215,7 @@ func (l *Load) Run(ctx context.Context, on target.Platform, m *loadgen.Meter) er
 	gate := make(chan struct{}, 64) // members who may be connecting at once
 	for i := range members {
 		if m.Slice.Mine(i, l.Connections) {
-			members[i] = &member{house: h, number: i, room: h.roomOf[i], seen: newLedger(h.size[h.roomOf[i]])}
+			members[i] = &member{house: h, number: i, room: h.roomOf[i], why: loadgen.Unanswered, seen: newLedger(h.size[h.roomOf[i]])}
 			h.away[h.roomOf[i]].Add(1)
 			wg.Go(func() { members[i].stay(stay, gate) })
 		}

@@ -4,9 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
-	"os"
 	"strconv"
 	"sync"
 	"time"
@@ -34,7 +32,7 @@ type member struct {
 
 	mu      sync.Mutex
 	out     *danmaku.Outbox // nil while there is no connection
-	why     error           // there is none
+	why     string          // there is none: what a message that cannot be sent fails for
 	id      uint32
 	pending pending
 }
@@ -52,7 +50,7 @@ func (m *member) stay(ctx context.Context, gate chan struct{}) {
 		if err != nil {
 			slog.Debug("member", "number", m.number, "err", err)
 			m.mu.Lock()
-			m.why = err
+			m.why = loadgen.Why(err)
 			m.mu.Unlock()
 			target.Wait(ctx, pause)
 			continue
@@ -79,7 +77,7 @@ func (m *member) sit(ctx context.Context, conn *gws.Conn, out *danmaku.Outbox) {
 	out.Close()
 	m.house.away[m.room].Add(1)
 	m.mu.Lock()
-	m.out, m.why = nil, io.ErrUnexpectedEOF
+	m.out, m.why = nil, loadgen.CutOff
 	cut, fresh := 0, 0
 	if ctx.Err() == nil {
 		cut, fresh = m.pending.drop()
@@ -138,10 +136,7 @@ func (m *member) publish(due time.Time) {
 	if m.out == nil {
 		n.published["unsent"].Inc()
 		n.bad.Inc()
-		if m.why == nil { // the first try has not come to its end
-			m.why = os.ErrDeadlineExceeded
-		}
-		h.m.Failed.Count(m.why)
+		h.m.Failed[m.why].Inc()
 		return
 	}
 	m.id++

@@ -1,0 +1,79 @@
+package injectors
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// Group runs orders that overlap and waits for all of them. The newest fault is restored first when ctx ends.
+type Group struct {
+	Runner *Runner
+	mu     sync.Mutex
+	ctx    context.Context // of the orders, without its end
+	live   []context.CancelFunc
+	undone []chan struct{} // what was there is there again, and that is yet to be proven
+	done   []chan struct{}
+	out    []Outcome
+	wg     sync.WaitGroup
+}
+
+// Start begins an order; it goes on until its time is over or End is called.
+func (g *Group) Start(ctx context.Context, o Order) {
+	whole := context.WithoutCancel(ctx)
+	ctx, cancel := context.WithCancel(whole)
+	undone, done := make(chan struct{}), make(chan struct{})
+	note := sync.OnceFunc(func() { close(undone) })
+	g.mu.Lock()
+	g.ctx = whole
+	g.live, g.undone, g.done = append(g.live, cancel), append(g.undone, undone), append(g.done, done)
+	place := len(g.out)
+	g.out = append(g.out, Outcome{Order: o})
+	g.mu.Unlock()
+	g.wg.Go(func() {
+		defer close(done)
+		defer note() // if there was nothing to undo
+		defer cancel()
+		outcome := g.Runner.run(ctx, o, note)
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.out[place] = outcome
+	})
+}
+
+// Wait returns when every fault is over, after a limit, or when ctx ends.
+func (g *Group) Wait(ctx context.Context, limit time.Duration) {
+	g.mu.Lock()
+	done := g.done
+	g.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	for _, d := range done {
+		select {
+		case <-d:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// End restores every fault that is still there, one after another, the newest first, and returns what became of all when each is proven gone.
+// What could not be restored is tried once more when no other fault is in the way.
+func (g *Group) End() []Outcome {
+	g.mu.Lock()
+	live, undone := g.live, g.undone
+	g.mu.Unlock()
+	for i := len(live) - 1; i >= 0; i-- {
+		live[i]()
+		<-undone[i]
+	}
+	g.wg.Wait()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for i := len(g.out) - 1; i >= 0 && len(g.out) > 1; i-- {
+		if g.out[i].State == NotRestored {
+			g.Runner.restore(g.ctx, &g.out[i])
+		}
+	}
+	return append([]Outcome(nil), g.out...)
+}
