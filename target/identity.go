@@ -1,9 +1,12 @@
 package target
 
 import (
+	"context"
 	"crypto/tls"
+	"encoding/json"
 	"fmt"
 	"log/slog"
+	"math/big"
 	"net/http"
 	"slices"
 	"sync"
@@ -80,8 +83,22 @@ func (i *Identity) show(order Certificate) error {
 	return nil
 }
 
-// Handle answers to orders.
-func (i *Identity) Handle(mux *http.ServeMux) error { return i.told.Handle(mux, i.config.Socket) }
+// Handle answers to orders, and says which certificate is to be shown by now.
+func (i *Identity) Handle(mux *http.ServeMux) error {
+	mux.HandleFunc("GET "+serialPath, func(w http.ResponseWriter, _ *http.Request) {
+		i.mu.Lock()
+		defer i.mu.Unlock()
+		_ = json.NewEncoder(w).Encode(i.pair.Leaf.SerialNumber) // the client has gone: nothing to do
+	})
+	return i.told.Handle(mux, i.config.Socket)
+}
+
+const serialPath = "/certificate/serial"
+
+// SerialNumber asks a component of a kind which certificate it is to show by now (RFC 5280, 4.1.2.2): its server may take a moment to do so.
+func SerialNumber(ctx context.Context, on Component, kind string) (n *big.Int, err error) {
+	return n, on.order(ctx, kind, http.MethodGet, serialPath, nil, &n)
+}
 
 // PEM is the certificate that is shown, and its key behind it.
 func (i *Identity) PEM() []byte {

@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"math/big"
 	"net"
 	"time"
 
@@ -73,13 +74,13 @@ func (*Expiry) Save(ctx context.Context, on target.Component) (injectors.Origina
 // Inject is part of injectors.Fault.
 func (f *Expiry) Inject(ctx context.Context, on target.Component) error {
 	was, err := f.Save(ctx, on)
-	if err == nil {
-		err = injectors.Tell(ctx, on, on.Kind, target.Certificate{Told: true, Left: f.left()})
-	}
 	if err != nil {
 		return err
 	}
-	if err = shows(ctx, on, func(left time.Duration) bool { return left < farthest+near }); err != nil {
+	if err = target.Tell(ctx, on, on.Kind, target.Certificate{Told: true, Left: f.left()}); err == nil {
+		err = shows(ctx, on)
+	}
+	if err != nil { // the order may have arrived all the same
 		back, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 		defer cancel()
 		err = errors.Join(err, f.Restore(back, on, was))
@@ -92,17 +93,20 @@ func (*Expiry) Restore(ctx context.Context, on target.Component, was injectors.O
 	if err := injectors.RestoreTold[target.Certificate](ctx, on, on.Kind, was); err != nil {
 		return err
 	}
-	return shows(ctx, on, func(left time.Duration) bool { return left > farthest+near })
+	return shows(ctx, on)
 }
 
-// shows waits until every client sees the certificate as it should be: a server reads it again in its own time, and those of its processes that
-// have the old one take connections a little longer.
-func shows(ctx context.Context, on target.Component, is func(left time.Duration) bool) error {
-	var err error
+// shows waits until every client sees the certificate of the last order, and no other: a server reads it again in its own time, orders before
+// it may still be on their way, and those of its processes that have an old one take connections a little longer.
+func shows(ctx context.Context, on target.Component) error {
+	last, err := target.SerialNumber(ctx, on, on.Kind)
+	if err != nil {
+		return err
+	}
 	if waited := target.WaitUntil(ctx, 3*time.Second, func() bool {
 		for range handshakes {
 			var s seen
-			if s, err = handshake(ctx, on); err != nil || !is(s.left) {
+			if s, err = handshake(ctx, on); err != nil || s.serial.Cmp(last) != 0 {
 				return false
 			}
 		}
@@ -141,6 +145,7 @@ type seen struct {
 	refused int
 	why     error
 	left    time.Duration
+	serial  *big.Int
 }
 
 // look shakes hands a number of times. Anything but a certificate that has ended is an error.
@@ -187,11 +192,13 @@ func handshake(ctx context.Context, on target.Component) (s seen, err error) {
 	var invalid x509.CertificateInvalidError
 	switch {
 	case errors.As(err, &refused) && errors.As(err, &invalid) && invalid.Reason == x509.Expired && len(refused.UnverifiedCertificates) > 0:
-		return seen{1, invalid, time.Until(refused.UnverifiedCertificates[0].NotAfter)}, nil
+		shown := refused.UnverifiedCertificates[0]
+		return seen{1, invalid, time.Until(shown.NotAfter), shown.SerialNumber}, nil
 	case err != nil:
 		return s, err
 	}
-	return seen{left: time.Until(secure.ConnectionState().PeerCertificates[0].NotAfter)}, nil
+	shown := secure.ConnectionState().PeerCertificates[0]
+	return seen{left: time.Until(shown.NotAfter), serial: shown.SerialNumber}, nil
 }
 
 // Kinds lists the faults of what clients are to trust.
