@@ -6,7 +6,7 @@ GOTESTSUM := go run gotest.tools/gotestsum@v1.13.0
 LINT      := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 # Program to look for, and the Debian package that holds it.
-NEEDS := redis-server:redis-server mariadbd:mariadb-server ffmpeg:ffmpeg nginx:nginx iptables:iptables gcc:gcc
+NEEDS := redis-server:redis-server mariadbd:mariadb-server ffmpeg:ffmpeg nginx:nginx gcc:gcc
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -14,7 +14,7 @@ help: ## list the targets
 drill: setup build ## install what is missing, run the evening-peak drill on the hardened platform
 	bin/livedrill run evening-peak
 
-test: NEEDS += promtool:prometheus
+test: NEEDS += promtool:prometheus iptables:iptables
 test: setup build ## install what is missing, run every test, one package at a time: whole drills share the two cores
 	go test -race -run '^$$' ./... > /dev/null
 	$(GOTESTSUM) --format pkgname-and-test-fails --format-hide-empty-pkg -- -race -count=1 -p 1 -timeout 25m ./...

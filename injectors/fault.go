@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/livedrill/livedrill/reports/stats"
 	"github.com/livedrill/livedrill/target"
 )
 
@@ -54,6 +55,12 @@ type Measured struct {
 	Reason string             `json:"reason,omitempty"` // why it does not bite, or is not clean
 }
 
+// Bound puts the 95 % bounds (Wilson's) of a share that was seen in n trials beside it, as NAME_low and NAME_high. Trials that hang together
+// are worth fewer.
+func (m *Measured) Bound(name string, n float64) {
+	m.Is[name+"_low"], m.Is[name+"_high"] = stats.Wilson(m.Is[name]*n, n)
+}
+
 // BackEnded is a fault that can say by what means it acts here. It is asked after Check.
 type BackEnded interface{ BackEnd() string }
 
@@ -81,6 +88,21 @@ func BackEnd(f Fault) string {
 		return b.BackEnd()
 	}
 	return ""
+}
+
+// Seeded is a fault that draws something. Without a seed of its own it has one of the scenario's.
+type Seeded interface{ SeedBy(scenario uint64) }
+
+// Drawn is what such faults have in common.
+type Drawn struct {
+	Seed uint64 `json:"seed" help:"of what is drawn: same seed, same packets; 0: the scenario's"`
+}
+
+// SeedBy is part of Seeded.
+func (d *Drawn) SeedBy(scenario uint64) {
+	if d.Seed == 0 {
+		d.Seed = scenario
+	}
 }
 
 // Kind is one kind of fault.

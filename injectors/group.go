@@ -18,11 +18,25 @@ type Group struct {
 	wg     sync.WaitGroup
 }
 
-// Start begins an order; it goes on until its time is over or End is called.
-func (g *Group) Start(ctx context.Context, o Order) {
+// Started is an order that a group runs.
+type Started struct {
+	End  context.CancelFunc // restores the fault before its time
+	done chan struct{}
+	out  Outcome
+}
+
+// Outcome waits for the end of the order.
+func (s *Started) Outcome() Outcome {
+	<-s.done
+	return s.out
+}
+
+// Start begins an order; it goes on until its time is over, or one of them is told to end: it or the group.
+func (g *Group) Start(ctx context.Context, o Order) *Started {
 	whole := context.WithoutCancel(ctx)
 	ctx, cancel := context.WithCancel(whole)
 	undone, done := make(chan struct{}), make(chan struct{})
+	s := &Started{End: cancel, done: done}
 	note := sync.OnceFunc(func() { close(undone) })
 	g.mu.Lock()
 	g.ctx = whole
@@ -34,11 +48,12 @@ func (g *Group) Start(ctx context.Context, o Order) {
 		defer close(done)
 		defer note() // if there was nothing to undo
 		defer cancel()
-		outcome := g.Runner.run(ctx, o, note)
+		s.out = g.Runner.run(ctx, o, note)
 		g.mu.Lock()
 		defer g.mu.Unlock()
-		g.out[place] = outcome
+		g.out[place] = s.out
 	})
+	return s
 }
 
 // Wait returns when every fault is over, after a limit, or when ctx ends.

@@ -14,11 +14,13 @@ import (
 	"github.com/livedrill/livedrill/target"
 )
 
-// Entry is a line of the journal: a fault that is about to be injected, or one that was restored.
+// Entry is a line of the journal: a fault that is about to be injected, one that was restored, or one that could not be.
 type Entry struct {
 	Time     time.Time        `json:"time"`
 	Fault    string           `json:"fault"`
 	Restored bool             `json:"restored,omitempty"`
+	GivenUp  bool             `json:"given_up,omitempty"`
+	Until    time.Time        `json:"until,omitzero"` // when one of the two is there, whatever happens, unless the runner hangs
 	Kind     string           `json:"kind,omitempty"`
 	On       target.Component `json:"on,omitzero"`
 	Settings json.RawMessage  `json:"settings,omitempty"`
@@ -81,16 +83,21 @@ func Unfinished(path string) ([]Entry, error) {
 		if json.Unmarshal(line, &e) != nil {
 			continue
 		}
-		if !e.Restored {
-			open = append([]Entry{e}, open...)
-			continue
-		}
-		for i := range open {
-			if open[i].Fault == e.Fault {
-				open = append(open[:i], open[i+1:]...)
-				break
-			}
+		at := slices.IndexFunc(open, func(o Entry) bool { return o.Fault == e.Fault })
+		switch {
+		case !e.Restored && !e.GivenUp:
+			open = slices.Insert(open, 0, e)
+		case at >= 0 && e.GivenUp:
+			open[at].GivenUp = true
+		case at >= 0:
+			open = slices.Delete(open, at, at+1)
 		}
 	}
 	return open, nil
+}
+
+// Overdue reads a journal and returns the faults whose runner hangs: they should be over, and nobody has given them up.
+func Overdue(path string, now time.Time) ([]Entry, error) {
+	open, err := Unfinished(path)
+	return slices.DeleteFunc(open, func(e Entry) bool { return e.GivenUp || e.Until.IsZero() || now.Before(e.Until) }), err
 }

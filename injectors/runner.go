@@ -26,6 +26,7 @@ type Order struct {
 	On    target.Component
 	For   time.Duration
 	Takes string // what of the component it has for itself, by commas
+	By    string // who gave it, if not whoever began the run
 }
 
 // Outcome is what became of an order. The times are those of the order to inject, of the full effect, of the order to
@@ -101,6 +102,9 @@ const (
 	effectLimit  = 10 * time.Second
 	restoreLimit = 15 * time.Second
 	proofLimit   = 3 * time.Second // for the effect to be seen, or to be gone
+
+	// hangLimit is more than all steps of a fault together can take beyond its time: each of its limit and the grace behind it.
+	hangLimit = injectLimit + 3*effectLimit + 2*proofLimit + restoreLimit + 6*stepGrace
 )
 
 // Run carries an order out and returns when the fault is restored, or could not be. When ctx ends, the fault is restored
@@ -162,7 +166,7 @@ func (r *Runner) prepare(ctx context.Context, o Order) (Original, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s on %s: %w", o.Kind, o.On.Name, err)
 	}
-	return was, r.Journal.Write(Entry{Fault: o.ID, Kind: o.Kind, On: o.On, Settings: settings, Was: was})
+	return was, r.Journal.Write(Entry{Fault: o.ID, Until: time.Now().Add(o.For + hangLimit), Kind: o.Kind, On: o.On, Settings: settings, Was: was})
 }
 
 // hold lets a proven fault stand for its time. Near its end, twice as long before it as its proof took, it is looked at once more: what was
@@ -250,6 +254,7 @@ func (r *Runner) restore(ctx context.Context, out *Outcome) {
 	}
 	if err != nil {
 		out.State, out.Mend = NotRestored, Mend(o.Fault, o.On, out.was)
+		err = errors.Join(err, r.Journal.Write(Entry{Fault: o.ID, GivenUp: true}))
 		out.Err = errors.Join(out.failed, fmt.Errorf("restore %s on %s: %w", o.Kind, o.On.Name, err))
 		r.note("fault.not-restored", o, map[string]any{"error": err.Error()})
 		return
@@ -263,6 +268,9 @@ func (r *Runner) restore(ctx context.Context, out *Outcome) {
 
 func (r *Runner) note(kind string, o Order, more map[string]any) {
 	details := map[string]any{"fault": o.ID, "type": o.Kind, "on": o.On.Name}
+	if o.By != "" {
+		details["by"] = o.By
+	}
 	for k, v := range more {
 		details[k] = v
 	}

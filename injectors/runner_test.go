@@ -50,6 +50,9 @@ func TestRunnerIsHonest(t *testing.T) {
 				if err != nil || len(left) != c.open {
 					t.Errorf("%d faults left in the journal (%v), want %d", len(left), err, c.open)
 				}
+				if late, err := injectors.Overdue(path, time.Now().Add(time.Hour)); err != nil || len(late) > 0 {
+					t.Errorf("nothing hangs, and these are overdue: %+v (%v)", late, err)
+				}
 			})
 		})
 	}
@@ -237,5 +240,30 @@ func TestTornJournal(t *testing.T) {
 	}
 	if open, err = injectors.Unfinished(path); err != nil || len(open) != 2 || open[0].Fault != "f4" {
 		t.Errorf("%+v (%v), want f4 and f2", open, err)
+	}
+}
+
+// TestOverdue: what should be over hangs, unless it is, or somebody said that it could not be restored.
+func TestOverdue(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "journal")
+	journal, err := injectors.OpenJournal(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer journal.Close()
+	now := time.Now()
+	past, future := now.Add(-time.Second), now.Add(time.Second)
+	for _, e := range []injectors.Entry{{Fault: "f1", Until: past}, {Fault: "f2", Until: future}, {Fault: "f3", Until: past}, {Fault: "f4", Until: past},
+		{Fault: "f3", Restored: true}, {Fault: "f4", GivenUp: true}} {
+		if err := journal.Write(e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	late, err := injectors.Overdue(path, now)
+	if err != nil || len(late) != 1 || late[0].Fault != "f1" {
+		t.Errorf("overdue: %+v (%v), want f1", late, err)
+	}
+	if open, err := injectors.Unfinished(path); err != nil || len(open) != 3 {
+		t.Errorf("unfinished: %+v (%v), want f4, f2 and f1", open, err)
 	}
 }

@@ -136,11 +136,11 @@ func advice(r Result, fault string) string {
 
 // more says how many events an objective would need.
 func more(o Judged) string {
-	gap := o.Threshold
+	gap, clean := o.Threshold, 0.0
 	if strings.HasPrefix(o.Op, ">") {
-		gap = 1 - o.Threshold
+		gap, clean = 1-o.Threshold, 1
 	}
-	if o.Unit == "ratio" && gap > 0 && gap < 1 {
+	if o.Unit == "ratio" && gap > 0 && gap < 1 && (o.Measured == nil || *o.Measured == clean) {
 		return fmt.Sprintf("Run longer or with more load: without any failure it takes %s events.", Count(stats.CleanTrials(gap)))
 	}
 	if o.Measured != nil && o.Low != nil && o.High != nil && *o.Measured != o.Threshold {

@@ -47,6 +47,7 @@ type InjectOrder struct {
 	On       string          `json:"on"`
 	For      time.Duration   `json:"for"`
 	Settings json.RawMessage `json:"settings"`
+	By       string          `json:"by"` // whose command it is
 }
 
 // InjectResult is what became of it.
@@ -109,85 +110,53 @@ func (d *drill) control(ctx context.Context, down context.CancelFunc) http.Handl
 		_ = json.NewEncoder(w).Encode(out) // the client has gone: nothing to do
 	})
 	mux.HandleFunc("POST /down", func(http.ResponseWriter, *http.Request) { down() })
-	byHand := &hands{}
-	mux.HandleFunc("POST /restore", func(http.ResponseWriter, *http.Request) { byHand.restore() })
+	byHand := &injectors.Group{Runner: d.runner}
+	mux.HandleFunc("POST /restore", func(http.ResponseWriter, *http.Request) { byHand.End() })
 	mux.HandleFunc("POST /inject", func(w http.ResponseWriter, r *http.Request) {
 		var o InjectOrder
 		if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<16)).Decode(&o); err != nil {
 			http.Error(w, err.Error(), http.StatusBadRequest)
 			return
 		}
-		// The fault ends when the client goes away, or the range does.
-		ctx, cancel := context.WithCancel(ctx)
-		defer cancel()
-		stop := context.AfterFunc(r.Context(), cancel)
-		defer stop()
-		defer byHand.hold(cancel)()
-		result, err := d.inject(ctx, o)
+		order, err := d.order(o)
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusBadRequest)
 			return
 		}
-		_ = json.NewEncoder(w).Encode(result) // as above
+		started := byHand.Start(ctx, order)
+		// The fault ends when the client goes away, and all do when the range does.
+		defer context.AfterFunc(r.Context(), started.End)()
+		defer context.AfterFunc(ctx, func() { byHand.End() })()
+		out := started.Outcome()
+		if out.Injected.IsZero() { // it was refused, and nothing was changed
+			http.Error(w, out.Err.Error(), http.StatusBadRequest)
+			return
+		}
+		_ = json.NewEncoder(w).Encode(resultOf(out)) // as above
 	})
 	return mux
 }
 
-// hands are the faults that were injected by hand and are still there.
-type hands struct {
-	mu   sync.Mutex
-	next int
-	live map[int]context.CancelFunc
-}
-
-// hold notes a fault; the function that it returns forgets it.
-func (h *hands) hold(end context.CancelFunc) func() {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.live == nil {
-		h.live = map[int]context.CancelFunc{}
-	}
-	h.next++
-	n := h.next
-	h.live[n] = end
-	return func() {
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		delete(h.live, n)
-	}
-}
-
-// restore ends them all before their time.
-func (h *hands) restore() {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for _, end := range h.live {
-		end()
-	}
-}
-
-func (d *drill) inject(ctx context.Context, o InjectOrder) (InjectResult, error) {
+// order makes of what was asked for what the runner understands.
+func (d *drill) order(o InjectOrder) (out injectors.Order, err error) {
 	kind, ok := faultkinds.Find(o.Kind)
 	if !ok {
-		return InjectResult{}, fmt.Errorf("no fault %q", o.Kind)
+		return out, fmt.Errorf("no fault %q", o.Kind)
 	}
 	on, err := d.stack.Platform().Find(o.On)
 	if err != nil {
-		return InjectResult{}, err
+		return out, err
 	}
 	if !kind.Fits(on.Kind) {
-		return InjectResult{}, fmt.Errorf("%s works on %s, and %s is of kind %s", kind.Name, kind.Where(), on.Name, on.Kind)
+		return out, fmt.Errorf("%s works on %s, and %s is of kind %s", kind.Name, kind.Where(), on.Name, on.Kind)
 	}
 	fault := kind.Default()
-	if err := ReadSettings(o.Settings, fault); err != nil {
-		return InjectResult{}, err
-	}
-	id := fmt.Sprintf("by-hand-%d", time.Now().UnixNano())
-	out := d.runner.Run(ctx, injectors.Order{ID: id, Kind: o.Kind, Fault: fault, On: on, For: o.For, Takes: kind.Takes})
-	if out.Injected.IsZero() { // it was refused, and nothing was changed
-		return InjectResult{}, out.Err
-	}
-	result := InjectResult{Kind: o.Kind, On: o.On, BackEnd: out.BackEnd, Asked: out.Measured.Asked, Measured: out.Measured.Is,
+	return injectors.Order{ID: fmt.Sprintf("by-hand-%d", time.Now().UnixNano()), Kind: o.Kind, Fault: fault, On: on, For: o.For, Takes: kind.Takes, By: o.By},
+		ReadSettings(o.Settings, fault)
+}
+
+func resultOf(out injectors.Outcome) InjectResult {
+	result := InjectResult{Kind: out.Kind, On: out.On.Name, BackEnd: out.BackEnd, Asked: out.Measured.Asked, Measured: out.Measured.Is,
 		After: out.After.Is, N: out.Measured.N, State: out.State, Mend: out.Mend}
 	if out.State == injectors.NotInjected {
 		result.Error = out.Measured.Reason
@@ -200,7 +169,7 @@ func (d *drill) inject(ctx context.Context, o InjectOrder) (InjectResult, error)
 	if out.Err != nil {
 		result.Error = out.Err.Error()
 	}
-	return result, nil
+	return result
 }
 
 // ReadSettings puts settings, as JSON or YAML, into a fault or a load over its defaults, as strictly as a scenario's.

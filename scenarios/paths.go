@@ -10,6 +10,7 @@ import (
 
 	"gopkg.in/yaml.v3"
 
+	"github.com/livedrill/livedrill/injectors"
 	faultkinds "github.com/livedrill/livedrill/injectors/kinds"
 	"github.com/livedrill/livedrill/injectors/network"
 	"github.com/livedrill/livedrill/reports"
@@ -61,7 +62,7 @@ func (d *drill) lengthen(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		delay := network.Delay{By: p.RTT, Jitter: p.Jitter, Distribution: "uniform", Seed: d.story.Seed}
+		delay := network.Delay{By: p.RTT, Jitter: p.Jitter, Distribution: "uniform", Drawn: injectors.Drawn{Seed: d.story.Seed}}
 		delay.Direction = network.To
 		if err := delay.Check(ctx, on); err != nil {
 			return fmt.Errorf("path of %s: %w", region, err)

@@ -117,7 +117,7 @@ func recoverOne(ctx context.Context, s State, r *Recovered) error {
 		s.Cgroup = hosts.GroupOf(groupName(s.ID))
 	}
 	if s.Name != "" { // a kept range has no report: its directory goes with it
-		if err := os.RemoveAll(s.Dir); err != nil {
+		if err := s.RemoveKept(); err != nil {
 			return err
 		}
 	}

@@ -1,6 +1,7 @@
 package scenarios
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -179,7 +180,8 @@ func Run(ctx context.Context, o Orders, watch func(record.Event)) (err error) {
 func (d *drill) note(kind string, details map[string]any) {
 	d.events.Add(kind, details)
 	if strings.HasPrefix(kind, "fault.") || strings.HasPrefix(kind, "run.") {
-		d.audit.Add(d.Actor, kind, details)
+		actor, _ := details["by"].(string)
+		d.audit.Add(cmp.Or(actor, d.Actor), kind, details)
 	}
 	id, _ := details["fault"].(string)
 	switch kind {

@@ -23,7 +23,7 @@ import (
 
 // Packages says which Debian package holds a program.
 var Packages = map[string]string{"redis-server": "redis-server", "mariadbd": "mariadb-server",
-	"mariadb-install-db": "mariadb-server", "ffmpeg": "ffmpeg", "nginx": "nginx", "iptables": "iptables"}
+	"mariadb-install-db": "mariadb-server", "ffmpeg": "ffmpeg", "nginx": "nginx"}
 
 // MissingPrograms names what the bundled platform needs and the machine lacks.
 func MissingPrograms() []string {
@@ -189,21 +189,24 @@ func (l *Launch) Go(ctx context.Context, now <-chan struct{}) (code int, err err
 	if err != nil {
 		return 2, err
 	}
-	select {
-	case <-session.Done():
-	case <-now:
-		return 130, session.Kill()
-	case <-ctx.Done():
-		if err := session.Order("interrupt"); err != nil {
-			return 130, errors.Join(err, session.Kill())
-		}
+	watching, leave := context.WithCancel(context.WithoutCancel(ctx))
+	defer leave()
+	overdue, interrupted := l.State.overdue(watching), ctx.Done()
+	for {
 		select {
 		case <-session.Done():
+			return session.ExitCode(), nil
 		case <-now:
 			return 130, session.Kill()
+		case late := <-overdue:
+			return 1, errors.Join(late, session.Kill())
+		case <-interrupted:
+			if err := session.Order("interrupt"); err != nil {
+				return 130, errors.Join(err, session.Kill())
+			}
+			interrupted = nil
 		}
 	}
-	return session.ExitCode(), nil
 }
 
 // finish removes what a run that has ended left on the machine, and its state last.

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/livedrill/livedrill/reports/record"
 	"github.com/livedrill/livedrill/target"
 )
 
@@ -141,6 +142,31 @@ func (s State) Remove() error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// RemoveKept removes the directory of a kept range. Its audit log stays, beside the states, if something was done to the platform: who did it
+// is often asked for later.
+func (s State) RemoveKept() error {
+	text, err := os.ReadFile(filepath.Join(s.Dir, record.AuditFile))
+	if err == nil && len(text) > 0 {
+		var kept string
+		if kept, err = s.AuditPath(); err == nil {
+			err = os.MkdirAll(filepath.Dir(kept), 0o700)
+		}
+		if err == nil {
+			err = os.WriteFile(kept, text, 0o600)
+		}
+	}
+	if err != nil && !errors.Is(err, os.ErrNotExist) { // it may have died before there was one
+		return fmt.Errorf("audit log: %w", err)
+	}
+	return os.RemoveAll(s.Dir)
+}
+
+// AuditPath is where the audit log of a kept range is when it has ended.
+func (s State) AuditPath() (string, error) {
+	dir, err := StateDir()
+	return filepath.Join(dir, "audit", s.ID+".jsonl"), err
 }
 
 // States lists the states of all runs of this user.

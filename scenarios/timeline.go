@@ -3,6 +3,8 @@ package scenarios
 import (
 	"context"
 	"fmt"
+	"hash/fnv"
+	"io"
 	"slices"
 	"time"
 
@@ -91,8 +93,18 @@ func (d *drill) injectAll(ctx context.Context, group *injectors.Group, from time
 			d.problem("%s: %v", f.ID, err)
 			continue
 		}
+		f.drawBy(d.story.Seed)
 		kind, _ := faultkinds.Find(f.Kind)
 		group.Start(ctx, injectors.Order{ID: f.ID, Kind: f.Kind, Fault: f.Fault, On: on, For: f.For, Takes: kind.Takes})
+	}
+}
+
+// drawBy gives a fault that draws something, and has no seed of its own, one made of the scenario's: two faults do not hit the same packets.
+func (f Fault) drawBy(seed uint64) {
+	if drawn, ok := f.Fault.(injectors.Seeded); ok {
+		name := fnv.New64a()
+		_, _ = io.WriteString(name, f.ID) // it cannot fail
+		drawn.SeedBy(seed ^ name.Sum64())
 	}
 }
 

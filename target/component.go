@@ -58,6 +58,7 @@ type Network struct {
 	Port      string `json:"port"`      // the link's other end, at the bridge
 	Addr      string `json:"addr"`      // IP address of the host
 	Peer      string `json:"peer"`      // IP address at the bridge, for probes across the link
+	Strangers string `json:"strangers"` // IP address at the bridge of clients that are part of a fault, and of nobody else
 }
 
 // Encoder is what runs the video encoders: a cgroup where the machine has one, and the processes themselves.

@@ -143,7 +143,7 @@ func (f *SYN) Effect(ctx context.Context, on target.Component) (injectors.Measur
 	if err != nil {
 		return m, err
 	}
-	half, err := clients.Connections(on, "03")
+	half, err := clients.HalfOpen(on)
 	if err != nil {
 		return m, err
 	}
@@ -184,19 +184,16 @@ func (f *Keys) Inject(ctx context.Context, on target.Component) error {
 	if err != nil {
 		return err
 	}
-	return f.Run(ctx, on, func(ctx context.Context, n uint64) (a clients.Answer) {
-		_ = hosts.InNamespace(on.Handles.Network.Bridge, func() error {
-			conn, err := rtmp.Dial(ctx, addr, "live", 3*time.Second)
-			if err != nil {
-				return err
-			}
-			defer conn.Close()
-			a = clients.Turned
-			if conn.Publish(fmt.Sprintf("streamers-%d.%016x", n%4, rand.Uint64())) == nil {
-				a = clients.Got
-			}
-			return nil
-		})
-		return a
+	dial := clients.Dial(on)
+	return f.Run(ctx, on, func(ctx context.Context, n uint64) clients.Answer {
+		conn, err := rtmp.DialBy(ctx, dial, addr, "live", 3*time.Second)
+		if err != nil {
+			return clients.Failed
+		}
+		defer conn.Close()
+		if conn.Publish(fmt.Sprintf("streamers-%d.%016x", n%4, rand.Uint64())) != nil {
+			return clients.Turned
+		}
+		return clients.Got
 	}, func() {})
 }

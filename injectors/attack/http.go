@@ -105,7 +105,7 @@ func (f *Requests) Inject(ctx context.Context, on target.Component) error {
 	if err != nil {
 		return err
 	}
-	client := &http.Client{Transport: &http.Transport{DialContext: clients.DialFrom(on), MaxIdleConnsPerHost: f.Clients}}
+	client := &http.Client{Transport: &http.Transport{DialContext: clients.Dial(on), MaxIdleConnsPerHost: f.Clients}}
 	request := sorts[f.Sort]
 	return f.Run(ctx, on, func(ctx context.Context, n uint64) clients.Answer {
 		method, path, token, body := request(n)
@@ -173,7 +173,7 @@ func (f *Slowloris) Inject(ctx context.Context, on target.Component) error {
 	if err != nil {
 		return err
 	}
-	dial := clients.DialFrom(on)
+	dial := clients.Dial(on)
 	open := func(ctx context.Context) net.Conn {
 		conn, err := dial(ctx, "tcp4", addr)
 		if err != nil {
@@ -218,9 +218,9 @@ func (f *Slowloris) Inject(ctx context.Context, on target.Component) error {
 // Effect counts the connections that the component's own kernel has from the attackers' address. It bites with half of them: a
 // server with a time-out for headers defends itself, and that shows.
 func (f *Slowloris) Effect(_ context.Context, on target.Component) (injectors.Measured, error) {
-	n, err := clients.Connections(on, "01")
+	n, err := clients.Connections(on)
 	return injectors.Measured{N: uint64(f.Connections), Asked: map[string]float64{"connections": float64(f.Connections)}, Is: map[string]float64{"connections": float64(n)},
-		Bites: 2*n >= f.Connections, Clean: !injectors.Begun(clients.Name(on)) && n < max(5, f.Connections/10),
+		Bites: 2*n >= f.Connections, Clean: n == 0,
 		Reason: fmt.Sprintf("it has %d connections from the attackers", n)}, err
 }
 

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -23,6 +24,9 @@ type Breakdown struct {
 
 	taken *atomic.Int64 // times that the key was there, and is gone
 }
+
+// taker is the name of the client that takes keys away.
+const taker = "livedrill-breakdown"
 
 // Validate finds settings that cannot work.
 func (f *Breakdown) Validate() error {
@@ -68,14 +72,21 @@ func (f *Breakdown) Inject(ctx context.Context, on target.Component) error {
 		return err
 	}
 	taken := &atomic.Int64{}
-	n, err := c.Unlink(ctx, f.Key).Result()
-	taken.Add(n)
-	if err == nil {
+	take := func(ctx context.Context) error { // on a connection with the name by which the server knows who does it
+		conn := c.Conn()
+		defer conn.Close()
+		if err := conn.ClientSetName(ctx, taker).Err(); err != nil {
+			return err
+		}
+		n, err := conn.Unlink(ctx, f.Key).Result()
+		taken.Add(n)
+		return err
+	}
+	if err = take(ctx); err == nil {
 		err = injectors.Begin(ctx, f.name(on), func(ctx context.Context) {
 			defer c.Close()
 			for target.Wait(ctx, time.Duration(f.Every)) {
-				n, _ := c.Unlink(ctx, f.Key).Result() // the effect tells
-				taken.Add(n)
+				_ = take(ctx) // the effect tells
 			}
 		})
 	}
@@ -87,11 +98,20 @@ func (f *Breakdown) Inject(ctx context.Context, on target.Component) error {
 }
 
 // Effect counts for a second how often the server really had the key, and took it away. A key that nobody makes anew is no hot key:
-// taking away what is not there hurts nobody.
+// taking away what is not there hurts nobody. It is clean when the server has no client of that name.
 func (f *Breakdown) Effect(ctx context.Context, on target.Component) (injectors.Measured, error) {
-	m := injectors.Measured{N: 1, Asked: map[string]float64{"taken_away_at_least": 1}, Is: map[string]float64{"taken_away": 0},
-		Clean: !injectors.Begun(f.name(on)), Reason: "nobody takes it away"}
-	if f.taken == nil || m.Clean {
+	m := injectors.Measured{N: 1, Asked: map[string]float64{"taken_away_at_least": 1}, Is: map[string]float64{"taken_away": 0}}
+	c, err := redis.Dial(on)
+	if err != nil {
+		return m, err
+	}
+	defer c.Close()
+	clients, err := c.ClientList(ctx).Result()
+	if err != nil {
+		return m, err
+	}
+	if m.Clean = !strings.Contains(clients, " name="+taker+" "); m.Clean || f.taken == nil {
+		m.Reason = "nobody of this process takes it away"
 		return m, nil
 	}
 	before := f.taken.Load()

@@ -7,10 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"strings"
+	"net/netip"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/livedrill/livedrill/injectors"
 	"github.com/livedrill/livedrill/target"
@@ -109,7 +112,7 @@ func Free(on target.Component, protocol string) error {
 	return nil
 }
 
-// Run lets clients try, each from the bridge, at the rate, until the fault ends; over is called then. try is told the number of the
+// Run lets clients try at the rate, until the fault ends; over is called then. try is told the number of the
 // attempt.
 func (f *Repeated) Run(ctx context.Context, on target.Component, try func(ctx context.Context, n uint64) Answer, over func()) error {
 	if err := ctx.Err(); err != nil {
@@ -151,49 +154,91 @@ func (f *Repeated) Run(ctx context.Context, on target.Component, try func(ctx co
 }
 
 // Effect watches the attack for a second: it bites at four fifths of its rate. What gets through is the platform's answer, not the
-// attack's, and stands beside it.
+// attack's, and stands beside it. It is clean when nobody tries any more and the component's kernel has no connection of theirs.
 func (f *Repeated) Effect(ctx context.Context, on target.Component) (injectors.Measured, error) {
-	m := injectors.Measured{N: 1, Asked: map[string]float64{"attempts_per_second": float64(f.Rate)}, Is: map[string]float64{"attempts_per_second": 0}}
-	if f.tally == nil || !injectors.Begun(Name(on)) {
-		m.Clean, m.Reason = !injectors.Begun(Name(on)), "nobody attacks"
-		return m, nil
+	const looks, quiet = 10, 3 // less is enough to see that nothing happens, where something would happen at each look
+	m := injectors.Measured{N: 1, Asked: map[string]float64{"attempts_per_second": float64(f.Rate)}, Is: map[string]float64{}}
+	done := f.tally
+	if done == nil { // this process has begun none
+		done = &tally{}
 	}
-	before, start := f.tally.sent.Load(), time.Now()
-	through, turned, lost := f.tally.got.Load(), f.tally.turned.Load(), f.tally.failed.Load()
-	if !target.Wait(ctx, time.Second) {
-		return m, ctx.Err()
+	start, most := time.Now(), 0
+	before, through, turned, lost := done.sent.Load(), done.got.Load(), done.turned.Load(), done.failed.Load()
+	for i := range looks {
+		n, err := Connections(on)
+		if err != nil {
+			return m, err
+		}
+		if most = max(most, n); i == quiet && most == 0 && f.Rate >= looks && done.sent.Load() == before {
+			break
+		}
+		if !target.Wait(ctx, time.Second/looks) {
+			return m, ctx.Err()
+		}
 	}
-	seconds := time.Since(start).Seconds()
-	m.N = f.tally.sent.Load() - before
-	rate := float64(m.N) / seconds
-	m.Is["attempts_per_second"] = rate
-	m.Is["got_through"] = float64(f.tally.got.Load() - through)
-	m.Is["turned_away"] = float64(f.tally.turned.Load() - turned)
-	m.Is["without_answer"] = float64(f.tally.failed.Load() - lost)
-	m.Bites = rate >= 0.8*float64(f.Rate)
-	m.Reason = fmt.Sprintf("%.0f attempts a second, of them %.0f got through", rate, m.Is["got_through"]/seconds)
+	seconds, attempts := time.Since(start).Seconds(), done.sent.Load()-before
+	rate, got := float64(attempts)/seconds, float64(done.got.Load()-through)
+	m.N = max(attempts, 1)
+	m.Is = map[string]float64{"attempts_per_second": rate, "got_through": got, "turned_away": float64(done.turned.Load() - turned),
+		"without_answer": float64(done.failed.Load() - lost), "connections": float64(most)}
+	m.Bites, m.Clean = rate >= 0.8*float64(f.Rate), attempts == 0 && most == 0
+	m.Reason = fmt.Sprintf("%.0f attempts a second, of them %.0f got through; it had up to %d connections of theirs", rate, got/seconds, most)
 	return m, nil
 }
 
-// DialFrom opens connections from the bridge of the component's range.
+// Stranger dials from the strangers' address at the bridge, and must be used there.
+func Stranger(on target.Component) *net.Dialer {
+	return &net.Dialer{Timeout: 3 * time.Second, LocalAddr: &net.TCPAddr{IP: net.ParseIP(on.Handles.Network.Strangers)},
+		Control: func(_, _ string, c syscall.RawConn) error { // a port is then taken for its connection only, not for all there are (ip(7))
+			var set error
+			err := c.Control(func(fd uintptr) { set = unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1) })
+			return errors.Join(err, set)
+		}}
+}
+
+// Dial opens connections as strangers.
+func Dial(on target.Component) func(ctx context.Context, network, addr string) (net.Conn, error) {
+	return dialer(on, Stranger(on))
+}
+
+// DialFrom opens connections from the bridge of the component's range, as a probe does.
 func DialFrom(on target.Component) func(ctx context.Context, network, addr string) (net.Conn, error) {
+	return dialer(on, &net.Dialer{Timeout: 3 * time.Second})
+}
+
+func dialer(on target.Component, by *net.Dialer) func(ctx context.Context, network, addr string) (net.Conn, error) {
 	return func(ctx context.Context, network, addr string) (conn net.Conn, err error) {
 		err = hosts.InNamespace(on.Handles.Network.Bridge, func() (err error) {
-			conn, err = (&net.Dialer{Timeout: 3 * time.Second}).DialContext(ctx, network, addr)
+			conn, err = by.DialContext(ctx, network, addr)
 			return err
 		})
 		return conn, err
 	}
 }
 
-// Connections counts a host's TCP connections in a state from the bridge's network, as its kernel shows them.
-func Connections(on target.Component, state string) (n int, err error) {
-	from := strings.SplitN(on.Handles.Network.Peer, ".", 3)
+// Connections counts the strangers' connections to a host, as its kernel shows them.
+func Connections(on target.Component) (n int, err error) {
+	return sockets(on, func(s hosts.Socket) bool { return s.State == "01" && s.Remote.String() == on.Handles.Network.Strangers })
+}
+
+// HalfOpen counts those that somebody in the bridge's network has begun, and not finished.
+func HalfOpen(on target.Component) (n int, err error) {
+	near, err := netip.ParseAddr(on.Handles.Network.Peer)
+	if err != nil {
+		return 0, err
+	}
+	network, err := near.Prefix(24)
+	if err != nil {
+		return 0, err
+	}
+	return sockets(on, func(s hosts.Socket) bool { return s.State == "03" && network.Contains(s.Remote) })
+}
+
+// sockets counts those at the component's ports. States are those of proc(5), net/tcp.
+func sockets(on target.Component, is func(hosts.Socket) bool) (n int, err error) {
 	err = hosts.InNamespace(on.Handles.Network.Namespace, func() error {
 		return hosts.Sockets(func(s hosts.Socket) {
-			remote := strings.SplitN(s.Remote.String(), ".", 3)
-			if s.State == state && on.Serves(int(s.Port)) && len(remote) == 3 && len(from) == 3 && remote[0] == from[0] && remote[1] == from[1] &&
-				(state == "03" || s.Remote.String() == on.Handles.Network.Peer) {
+			if on.Serves(int(s.Port)) && is(s) {
 				n++
 			}
 		})

@@ -32,7 +32,7 @@ func join(ctx context.Context, on target.Component, room string) (net.Conn, erro
 	if err != nil {
 		return nil, err
 	}
-	conn, err := clients.DialFrom(on)(ctx, "tcp4", addr)
+	conn, err := clients.Dial(on)(ctx, "tcp4", addr)
 	if err != nil {
 		return nil, err
 	}
@@ -54,13 +54,13 @@ func join(ctx context.Context, on target.Component, room string) (net.Conn, erro
 	return conn, conn.SetDeadline(time.Time{})
 }
 
-// member joins a room from the bridge as a real client does.
+// member joins a room as a real client does.
 func member(ctx context.Context, on target.Component, room string, handler gws.Event) (conn *gws.Conn, err error) {
 	addr, err := clients.InRange(on, "ws")
 	if err != nil {
 		return nil, err
 	}
-	raw, err := clients.DialFrom(on)(ctx, "tcp4", addr)
+	raw, err := clients.Dial(on)(ctx, "tcp4", addr)
 	if err != nil {
 		return nil, err
 	}

@@ -67,7 +67,7 @@ func state(ctx context.Context, on target.Component) (any, error) {
 	going, n := injectors.Begun(clients.Name(on)), 0
 	var err error
 	_ = target.WaitUntil(ctx, time.Second, func() bool {
-		n, err = clients.Connections(on, "01")
+		n, err = clients.Connections(on)
 		return err != nil || n == 0 || going
 	})
 	return fmt.Sprintf("going on %v, connections %v", going, n > 0 && !going), err

@@ -89,7 +89,7 @@ func (f *SlowReaders) Inject(ctx context.Context, on target.Component) error {
 	}
 }
 
-// stuck is for how many members at the bridge the server's kernel holds bytes that they do not take, and how many bytes: the least of
+// stuck is for how many of them the server's kernel holds bytes that they do not take, and how many bytes: the least of
 // three looks, as what is on its way just now is not stuck.
 func (f *SlowReaders) stuck(ctx context.Context, on target.Component) (members int, bytes uint64, err error) {
 	const looks = 3
@@ -100,7 +100,7 @@ func (f *SlowReaders) stuck(ctx context.Context, on target.Component) (members i
 		n, sum := 0, uint64(0)
 		err := hosts.InNamespace(on.Handles.Network.Namespace, func() error {
 			return hosts.Sockets(func(s hosts.Socket) {
-				if s.Sent > 0 && on.Serves(int(s.Port)) && s.Remote.String() == on.Handles.Network.Peer {
+				if s.Sent > 0 && on.Serves(int(s.Port)) && s.Remote.String() == on.Handles.Network.Strangers {
 					n, sum = n+1, sum+s.Sent
 				}
 			})
@@ -125,11 +125,10 @@ func (f *SlowReaders) Effect(ctx context.Context, on target.Component) (injector
 	if err != nil {
 		return injectors.Measured{}, err
 	}
-	n, err := clients.Connections(on, "01")
-	going := injectors.Begun(clients.Name(on))
+	n, err := clients.Connections(on)
 	return injectors.Measured{N: uint64(f.Members), Asked: map[string]float64{"members": float64(f.Members)},
 		Is:    map[string]float64{"connections": float64(n), "stuck_members": float64(members), "waiting_bytes": float64(waiting)},
-		Bites: going && 2*members >= f.Members, Clean: !going && n == 0, Reason: fmt.Sprintf("%d bytes wait for %d of %d connections", waiting, members, n)}, err
+		Bites: 2*members >= f.Members, Clean: n == 0, Reason: fmt.Sprintf("%d bytes wait for %d of %d connections", waiting, members, n)}, err
 }
 
 // Restore is part of injectors.Fault.

@@ -106,31 +106,22 @@ func (b *braked) Check(ctx context.Context, on target.Component) error {
 	return err
 }
 
-// Save is part of injectors.Fault.
-func (b *braked) Save(_ context.Context, on target.Component) (injectors.Original, error) {
-	chosen, err := b.use(on)
-	if err != nil {
-		return nil, err
-	}
-	was, err := chosen.save()
-	if err != nil {
-		return nil, err
-	}
-	return injectors.Keep(was)
-}
-
-// begin measures for a second how fast the encoders are, to be held against what comes.
-func (b *braked) begin(ctx context.Context, on target.Component) (err error) {
+// Save is part of injectors.Fault. It measures for a second how fast the encoders are, too, to be held against what comes.
+func (b *braked) Save(ctx context.Context, on target.Component) (_ injectors.Original, err error) {
 	if b.brake, err = b.use(on); err != nil {
-		return err
+		return nil, err
+	}
+	was, err := b.brake.save()
+	if err != nil {
+		return nil, err
 	}
 	if b.baseline, err = b.brake.speed(ctx, time.Second); err != nil {
-		return err
+		return nil, err
 	}
 	if b.baseline < 0.005 {
-		return fmt.Errorf("the encoders use %.3f %s: nothing is being encoded", b.baseline, b.brake.unit())
+		return nil, fmt.Errorf("the encoders use %.3f %s: nothing is being encoded", b.baseline, b.brake.unit())
 	}
-	return nil
+	return injectors.Keep(was)
 }
 
 // Restore is part of injectors.Fault.

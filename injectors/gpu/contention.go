@@ -133,7 +133,7 @@ func (p *progress) Write(text []byte) (int, error) {
 }
 
 // Effect counts for a second what the neighbours encode, by ffmpeg's own account: it bites when there are frames of them. Beside it
-// stands what the platform's encoders put out.
+// stands what the platform's encoders put out. It is clean when no such process runs.
 func (f *Contention) Effect(ctx context.Context, on target.Component) (injectors.Measured, error) {
 	if on.Handles.Encoder == nil {
 		return injectors.Measured{}, errNoEncoder
@@ -144,15 +144,18 @@ func (f *Contention) Effect(ctx context.Context, on target.Component) (injectors
 		}
 		return n
 	}
-	begun := injectors.Begun(f.name(on))
+	there, err := hosts.Running(on.Handles.Encoder.Cgroup, "ffmpeg", neighbour(on.Handles.Encoder)...)
+	if err != nil {
+		return injectors.Measured{}, err
+	}
 	before, start := count(), time.Now()
-	if begun && !target.Wait(ctx, time.Second) {
+	if len(there) > 0 && !target.Wait(ctx, time.Second) {
 		return injectors.Measured{}, ctx.Err()
 	}
 	frames := float64(count()-before) / max(time.Since(start).Seconds(), 1e-3)
 	return injectors.Measured{N: uint64(max(frames, 1)), Asked: map[string]float64{"encoders": float64(f.Encoders)},
-		Is: map[string]float64{"frames_per_second": frames}, Bites: begun && frames >= float64(f.Encoders), Clean: !begun,
-		Reason: fmt.Sprintf("the neighbours encode %.0f frames a second", frames)}, nil
+		Is: map[string]float64{"frames_per_second": frames}, Bites: len(there) > 0 && frames >= float64(f.Encoders), Clean: len(there) == 0,
+		Reason: fmt.Sprintf("%d neighbours encode %.0f frames a second", len(there), frames)}, nil
 }
 
 // Restore is part of injectors.Fault.

@@ -78,9 +78,6 @@ func (f *Overheat) Check(ctx context.Context, on target.Component) error {
 // Inject is part of injectors.Fault. The card starts at the point where its clocks come back, and Inject returns when they were cut for the
 // first time.
 func (f *Overheat) Inject(ctx context.Context, on target.Component) error {
-	if err := f.begin(ctx, on); err != nil {
-		return err
-	}
 	was, err := f.brake.save()
 	if err != nil {
 		return err

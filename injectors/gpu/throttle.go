@@ -35,11 +35,8 @@ func (f *Throttle) Validate() error {
 	return errors.Join(errs...)
 }
 
-// Inject measures for a second how fast the encoders are, and cuts that step by step as the thermal model says.
-func (f *Throttle) Inject(ctx context.Context, on target.Component) error {
-	if err := f.begin(ctx, on); err != nil {
-		return err
-	}
+// Inject cuts the encoders' speed step by step as the thermal model says.
+func (f *Throttle) Inject(ctx context.Context, _ target.Component) error {
 	was, err := f.brake.save()
 	if err != nil {
 		return err

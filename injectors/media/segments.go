@@ -169,9 +169,11 @@ func (f *Spoil) Effect(ctx context.Context, on target.Component) (injectors.Meas
 	}
 	share := float64(bad) / float64(n)
 	name := strings.TrimPrefix(f.Sort, "segment-") + "_ratio"
-	return injectors.Measured{N: uint64(n), Asked: map[string]float64{name: float64(f.Share)}, Is: map[string]float64{name: share},
+	m := injectors.Measured{N: uint64(n), Asked: map[string]float64{name: float64(f.Share)}, Is: map[string]float64{name: share},
 		Bites: bad > 0 && math.Abs(float64(bad)-float64(n)*float64(f.Share)) <= 1, Clean: bad == 0,
-		Reason: fmt.Sprintf("%d of %d segments are %s", bad, n, strings.TrimPrefix(f.Sort, "segment-"))}, nil
+		Reason: fmt.Sprintf("%d of %d segments are %s", bad, n, strings.TrimPrefix(f.Sort, "segment-"))}
+	m.Bound(name, float64(n))
+	return m, nil
 }
 
 // wellFormed tells whether data is a row of MPEG-TS packets (ISO/IEC 13818-1, 2.4.3.2).

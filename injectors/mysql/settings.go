@@ -63,6 +63,9 @@ func (*ReadOnly) Effect(ctx context.Context, on target.Component) (injectors.Mea
 	}
 	m := injectors.Measured{N: tries, Asked: map[string]float64{"refused_write_ratio": 1}, Is: map[string]float64{"refused_write_ratio": float64(refused) / tries},
 		Bites: refused == tries, Clean: refused == 0 && other == nil, Reason: fmt.Sprintf("%d of %d writes were refused", refused, tries)}
+	for name := range m.Asked {
+		m.Bound(name, tries)
+	}
 	if other != nil {
 		m.Reason += ": " + other.Error()
 	}
@@ -168,6 +171,9 @@ func (*Connections) Effect(ctx context.Context, on target.Component) (injectors.
 	m := injectors.Measured{N: tries, Asked: map[string]float64{"refused_connection_ratio": 1},
 		Is:    map[string]float64{"refused_connection_ratio": float64(refused) / tries},
 		Bites: refused == tries, Clean: refused == 0 && other == nil, Reason: fmt.Sprintf("%d of %d new connections were refused", refused, tries)}
+	for name := range m.Asked {
+		m.Bound(name, tries)
+	}
 	if other != nil {
 		m.Reason += ": " + other.Error()
 	}

@@ -140,8 +140,10 @@ func (f *DNS) Effect(ctx context.Context, on target.Component) (injectors.Measur
 		}
 	}
 	name := f.Answer + "_ratio"
-	return injectors.Measured{N: uint64(asks), Asked: map[string]float64{name: 1}, Is: map[string]float64{name: float64(wrong) / float64(asks), "longest_seconds": longest.Seconds()},
-		Bites: wrong == asks, Clean: right == asks && wrong == 0, Reason: fmt.Sprintf("%d of %d answers are wrong, %d are right", wrong, asks, right)}, nil
+	m := injectors.Measured{N: uint64(asks), Asked: map[string]float64{name: 1}, Is: map[string]float64{name: float64(wrong) / float64(asks), "longest_seconds": longest.Seconds()},
+		Bites: wrong == asks, Clean: right == asks && wrong == 0, Reason: fmt.Sprintf("%d of %d answers are wrong, %d are right", wrong, asks, right)}
+	m.Bound(name, float64(asks))
+	return m, nil
 }
 
 // Restore is part of injectors.Fault.

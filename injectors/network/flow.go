@@ -17,12 +17,10 @@ type flow struct {
 func (f flow) offered() uint64 { return f.sent }
 func (f flow) arrived() uint64 { return f.received }
 
-func (f flow) loss() float64 {
-	if f.sent == 0 || f.received > f.sent {
-		return 0
-	}
-	return float64(f.sent-f.received) / float64(f.sent)
-}
+// missing counts the packets that did not arrive, not even once.
+func (f flow) missing() uint64 { return f.sent - min(f.received-f.duplicates(), f.sent) }
+
+func (f flow) loss() float64 { return float64(f.missing()) / float64(max(f.sent, 1)) }
 
 // total adds up what the flows have of something.
 func total(flows []flow, count func(flow) uint64) (n uint64) {

@@ -9,7 +9,7 @@ import (
 
 // Kinds lists the faults of links. Two that take the same thing cannot be on one link together.
 var Kinds = []injectors.Kind{
-	{Name: "network.loss", Summary: "a link loses packets: single ones at random, or in bursts", BackEnds: []string{"nftables", "nfqueue"},
+	{Name: "network.loss", Summary: "a link loses packets: single ones at random, or in bursts", BackEnds: []string{"nftables"},
 		Takes: "packets", Default: func() injectors.Fault { return &Loss{Share: 0.1, Direction: Both, Burst: 1} }},
 	{Name: "network.partition", Summary: "a link is cut: nothing passes, and nobody is told", BackEnds: []string{"nftables"},
 		Takes: "packets", Default: func() injectors.Fault { return &Partition{Direction: Both} }},
@@ -19,21 +19,21 @@ var Kinds = []injectors.Kind{
 		Takes: "packets, width, processes", Default: func() injectors.Fault { return &Blackhole{How: "blackholed"} }},
 	{Name: "network.delay", Summary: "the path to or from a host becomes longer, evenly or with jitter", BackEnds: []string{"nfqueue"},
 		Takes: "queue", Default: func() injectors.Fault {
-			return &Delay{queued: queued{To}, By: unit.Duration(50 * time.Millisecond), Distribution: "uniform", Seed: 1}
+			return &Delay{queued: queued{To}, By: unit.Duration(50 * time.Millisecond), Distribution: "uniform"}
 		}},
 	{Name: "network.reorder", Summary: "some packets to or from a host are overtaken by others", BackEnds: []string{"nfqueue"},
 		Takes: "queue", Default: func() injectors.Fault {
-			return &Reorder{single: single{queued{To}, 0.1, 1}, By: unit.Duration(20 * time.Millisecond)}
+			return &Reorder{single: single{queued: queued{To}, Share: 0.1}, By: unit.Duration(20 * time.Millisecond)}
 		}},
 	{Name: "network.duplicate", Summary: "some packets to or from a host arrive twice", BackEnds: []string{"nfqueue"},
-		Takes: "queue", Default: func() injectors.Fault { return &Duplicate{single{queued{To}, 0.1, 1}} }},
+		Takes: "queue", Default: func() injectors.Fault { return &Duplicate{single{queued: queued{To}, Share: 0.1}} }},
 	{Name: "network.corrupt", Summary: "some packets to or from a host arrive with a wrong bit, and are dropped for it", BackEnds: []string{"nfqueue"},
-		Takes: "queue", Default: func() injectors.Fault { return &Corrupt{single{queued{To}, 0.1, 1}} }},
+		Takes: "queue, packets", Default: func() injectors.Fault { return &Corrupt{single{queued: queued{To}, Share: 0.1}} }},
 	{Name: "network.rate", Summary: "a link becomes narrow, in both directions", BackEnds: []string{"tbf"},
 		Takes: "width", Default: func() injectors.Fault { return &Rate{To: unit.Bitrate(2e6)} }},
 	{Name: "network.rate-trace", Summary: "a link's width swings as a mobile carrier's does", BackEnds: []string{"tbf"},
 		Takes: "width", Default: func() injectors.Fault {
-			return &RateTrace{From: 500e3, To: 8e6, Step: unit.Duration(3 * time.Second), Seed: 1}
+			return &RateTrace{From: 500e3, To: 8e6, Step: unit.Duration(3 * time.Second)}
 		}},
 	{Name: "network.dns", Summary: "the name server answers wrongly, late, or with an old address", BackEnds: []string{"dns"}, On: "dns",
 		Takes: "answers", Default: func() injectors.Fault { return &DNS{Answer: "nxdomain", By: unit.Duration(2 * time.Second)} }},

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"math/rand/v2"
 	"time"
 
 	"github.com/livedrill/livedrill/injectors"
@@ -13,13 +12,14 @@ import (
 	"github.com/livedrill/livedrill/target/unit"
 )
 
-// Loss loses packets: each by itself, drawn by the kernel; or, with a seed, packet by packet from a stream in each direction; or, with a burst
-// above 1, several in a row (Gilbert's model: in its bad state the link loses everything), from such a stream, too.
+// Loss loses packets, each by itself or several in a row (Gilbert's model: in its bad state the link loses everything), by a pattern that is
+// drawn by the seed for each direction.
 type Loss struct {
+	filtering
+	injectors.Drawn
 	Share     unit.Ratio `json:"loss" unit:"ratio" help:"share of packets that are lost in each direction"`
 	Direction Direction  `json:"direction" help:"both, to (the component) or from"`
 	Burst     float64    `json:"burst" unit:"packets" help:"mean number of packets lost in a row"`
-	Seed      uint64     `json:"seed" help:"same seed, same packets; 0: the kernel draws, unless they are lost in bursts"`
 }
 
 // leastLoss is so much that a probe without a single loss would be a miracle: (1 - 2 %)^1000 = 2e-9.
@@ -46,71 +46,9 @@ func (f *Loss) Validate() error {
 	return errors.Join(errs...)
 }
 
-// BackEnd is part of injectors.BackEnded.
-func (f *Loss) BackEnd() string { return f.way().(injectors.BackEnded).BackEnd() }
-
-// streamed tells whether packets are picked from a stream.
-func (f *Loss) streamed() bool { return f.Burst > 1 || f.Seed > 0 }
-
-// way is how packets are picked.
-func (f *Loss) way() common {
-	if f.streamed() {
-		return queued{f.Direction}
-	}
-	return filtering{}
-}
-
-// common is what all ways of picking packets do alike.
-type common interface {
-	Check(context.Context, target.Component) error
-	Save(context.Context, target.Component) (injectors.Original, error)
-	Restore(context.Context, target.Component, injectors.Original) error
-}
-
-// Check is part of injectors.Fault.
-func (f *Loss) Check(ctx context.Context, on target.Component) error { return f.way().Check(ctx, on) }
-
-// Save is part of injectors.Fault.
-func (f *Loss) Save(ctx context.Context, on target.Component) (injectors.Original, error) {
-	return f.way().Save(ctx, on)
-}
-
-// Restore is part of injectors.Fault.
-func (f *Loss) Restore(ctx context.Context, on target.Component, was injectors.Original) error {
-	return f.way().Restore(ctx, on, was)
-}
-
 // Inject is part of injectors.Fault.
-func (f *Loss) Inject(ctx context.Context, on target.Component) error {
-	if f.streamed() {
-		return queued{f.Direction}.enqueue(ctx, on.Handles.Network, f.losses)
-	}
-	return drop(on.Handles.Network, f.Direction, float64(f.Share))
-}
-
-// chances are those of Gilbert's model, per packet: from good to bad p, from bad to good r. Then p/(p+r) of all packets are
-// lost, 1/r in a row.
-func (f *Loss) chances() (p, r float64) {
-	r = 1 / f.Burst
-	return r * float64(f.Share) / (1 - float64(f.Share)), r
-}
-
-// losses is a stream of them.
-func (f *Loss) losses(number uint64) func() fate {
-	rng := rand.New(rand.NewPCG(f.Seed, 0x6275727374+number))
-	if f.Burst == 1 {
-		return func() fate { return fate{lost: rng.Float64() < float64(f.Share)} }
-	}
-	p, r := f.chances()
-	bad := false
-	return func() fate {
-		if bad {
-			bad = rng.Float64() >= r
-		} else {
-			bad = rng.Float64() < p
-		}
-		return fate{lost: bad}
-	}
+func (f *Loss) Inject(_ context.Context, on target.Component) error {
+	return drop(on.Handles.Network, f.Direction, share(float64(f.Share), f.Burst, f.Seed))
 }
 
 // Effect sends packets over the link and counts them at the other end. It bites when what was asked for is within four
@@ -119,7 +57,9 @@ func (f *Loss) losses(number uint64) func() fate {
 func (f *Loss) Effect(ctx context.Context, on target.Component) (injectors.Measured, error) {
 	widen := 1.0
 	if f.Burst > 1 {
-		p, r := f.chances()
+		// The chances of Gilbert's model to go from good to bad and from bad to good.
+		r := 1 / f.Burst
+		p := r * float64(f.Share) / (1 - float64(f.Share))
 		widen = math.Sqrt((2 - p - r) / (p + r))
 	}
 	m, seen, err := lossEffect(ctx, on, f.Direction, float64(f.Share), widen)
@@ -127,7 +67,7 @@ func (f *Loss) Effect(ctx context.Context, on target.Component) (injectors.Measu
 		// With k bursts in the probe their mean length has a relative error of about 1/√k: four of these, as above.
 		length, lost := 0.0, 0.0
 		for _, s := range seen {
-			n := float64(s.sent - min(s.received, s.sent))
+			n := float64(s.missing())
 			length, lost = length+s.burst()*n, lost+n
 		}
 		length /= math.Max(lost, 1)
@@ -158,7 +98,7 @@ func lossEffect(ctx context.Context, on target.Component, way Direction, asked, 
 		if d.asked {
 			want = asked
 			m.N += d.sent
-			lost += d.sent - min(d.received, d.sent)
+			lost += d.missing()
 		}
 		bound := 4*widen*math.Sqrt(want*(1-want)/float64(max(d.sent, 1))) + 0.002
 		if d.asked && (math.Abs(d.loss()-want) > bound || d.loss() == 0) || !d.asked && d.loss() > 0.01 {
@@ -170,6 +110,7 @@ func lossEffect(ctx context.Context, on target.Component, way Direction, asked, 
 		}
 	}
 	m.Is["loss_ratio"] = float64(lost) / float64(max(m.N, 1))
+	m.Bound("loss_ratio", float64(m.N)/(widen*widen))
 	if m.N == 0 {
 		m.Bites, m.Clean, m.Reason = false, false, "no packet of the probe could be sent"
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"os/exec"
 	"slices"
 	"testing"
 	"time"
@@ -32,9 +31,8 @@ func TestMain(m *testing.M) {
 var faults = map[string]func() injectors.Fault{
 	"loss":         func() injectors.Fault { return &Loss{Share: 0.2, Direction: Both, Burst: 1} },
 	"loss one way": func() injectors.Fault { return &Loss{Share: 0.2, Direction: From, Burst: 1} },
-	"loss by seed": func() injectors.Fault { return &Loss{Share: 0.2, Direction: Both, Burst: 1, Seed: 7} },
-	"bursts":       func() injectors.Fault { return &Loss{Share: 0.3, Direction: To, Burst: 4, Seed: 7} },
-	"bursts from":  func() injectors.Fault { return &Loss{Share: 0.3, Direction: From, Burst: 4, Seed: 7} },
+	"loss mostly":  func() injectors.Fault { return &Loss{Share: 0.7, Direction: Both, Burst: 1} },
+	"bursts":       func() injectors.Fault { return &Loss{Share: 0.3, Direction: To, Burst: 4} },
 	"partition":    func() injectors.Fault { return &Partition{Direction: To} },
 	"reset":        func() injectors.Fault { return &Reset{Share: 1} },
 	"blackhole":    func() injectors.Fault { return &Blackhole{How: "slow"} },
@@ -48,45 +46,41 @@ var faults = map[string]func() injectors.Fault{
 		return &Delay{queued: queued{From}, By: unit.Duration(60 * time.Millisecond), Jitter: unit.Duration(15 * time.Millisecond), Distribution: "normal"}
 	},
 	"reorder": func() injectors.Fault {
-		return &Reorder{single: single{queued{Both}, 0.1, 0}, By: unit.Duration(20 * time.Millisecond)}
+		return &Reorder{single: single{queued: queued{Both}, Share: 0.1}, By: unit.Duration(20 * time.Millisecond)}
 	},
-	"duplicate":           func() injectors.Fault { return &Duplicate{single{queued{To}, 0.1, 0}} },
-	"duplicate both ways": func() injectors.Fault { return &Duplicate{single{queued{Both}, 0.1, 0}} },
-	"corrupt":             func() injectors.Fault { return &Corrupt{single{queued{To}, 0.1, 0}} },
-	"corrupt from":        func() injectors.Fault { return &Corrupt{single{queued{From}, 0.1, 0}} },
+	"duplicate":           func() injectors.Fault { return &Duplicate{single{queued: queued{To}, Share: 0.1}} },
+	"duplicate both ways": func() injectors.Fault { return &Duplicate{single{queued: queued{Both}, Share: 0.1}} },
+	"corrupt":             func() injectors.Fault { return &Corrupt{single{queued: queued{To}, Share: 0.1}} },
+	"corrupt from":        func() injectors.Fault { return &Corrupt{single{queued: queued{From}, Share: 0.1}} },
 	"rate":                func() injectors.Fault { return &Rate{To: 2e6} },
 	"rate trace": func() injectors.Fault {
-		return &RateTrace{From: 1e6, To: 4e6, Step: unit.Duration(500 * time.Millisecond), Seed: 3}
+		return &RateTrace{From: 1e6, To: 4e6, Step: unit.Duration(500 * time.Millisecond), Drawn: injectors.Drawn{Seed: 3}}
 	},
 	"flap": func() injectors.Fault { return &Flap{Every: unit.Duration(400 * time.Millisecond), Down: 0.5} },
 }
 
 // like names the case that stands for others when a process is killed: one rule in the kernel, one queue, one bucket.
-var like = map[string]string{"loss one way": "loss", "loss by seed": "delay both ways", "partition": "loss", "reset": "loss", "blackhole": "rate", "jitter": "delay", "reorder": "delay",
-	"duplicate": "delay", "duplicate both ways": "delay both ways", "corrupt": "delay", "corrupt from": "delay both ways", "bursts": "delay", "bursts from": "delay both ways"}
+var like = map[string]string{"loss one way": "loss", "loss mostly": "loss", "partition": "loss", "reset": "loss", "blackhole": "rate", "jitter": "delay", "reorder": "delay",
+	"duplicate": "delay", "duplicate both ways": "delay both ways", "corrupt": "delay", "corrupt from": "delay both ways", "bursts": "loss"}
 
 // TestConformance runs every network fault through the promises, on a link of its own.
 func TestConformance(t *testing.T) {
 	r := hoststest.Range(t)
-	_, err := exec.LookPath("iptables")
 	for i, name := range slices.Sorted(maps.Keys(faults)) {
 		t.Run(name, func(t *testing.T) {
-			if err != nil && injectors.BackEnd(faults[name]()) == "nfqueue" {
-				t.Skip("iptables is not on this machine")
-			}
 			host, err := r.AddHost(fmt.Sprintf("host%d", i))
 			if err != nil {
 				t.Fatal(err)
 			}
 			t.Parallel()
 			on := target.Component{Name: host.Name, Handles: target.Handles{Network: host.Network()}}
-			injectortest.Run(t, injectortest.Case{Kind: name, Like: like[name], New: faults[name], On: on, State: func() (any, error) { return linkState(t.Context(), on.Handles.Network) }})
+			injectortest.Run(t, injectortest.Case{Kind: name, Like: like[name], New: faults[name], On: on, State: func() (any, error) { return linkState(on.Handles.Network) }})
 		})
 	}
 }
 
-// linkState is all that these faults may change: nftables' tables and queues at both ends.
-func linkState(ctx context.Context, n *target.Network) (any, error) {
+// linkState is all that these faults may change: nftables' tables, queues and the link's own queue at both ends.
+func linkState(n *target.Network) (any, error) {
 	state := map[string]string{}
 	for _, e := range ends(n) {
 		if err := e.nft(func(c *nftables.Conn) error {
@@ -111,14 +105,52 @@ func linkState(ctx context.Context, n *target.Network) (any, error) {
 			return nil, err
 		}
 	}
-	if path, _ := exec.LookPath("iptables"); path == "" {
-		return state, nil
-	}
-	list, err := rules(ctx, n)
-	state["queue rules"] = fmt.Sprint(list)
+	list, err := queues(n)
+	state["queues"] = fmt.Sprint(list)
 	return state, err
 }
 
 func TestWithoutRights(t *testing.T) {
 	injectortest.AsUser(t, "^TestConformance$/./^(is_proven|another)")
+}
+
+// TestTogether puts two faults on one link: each is proven beside the other, and stays when the other goes.
+func TestTogether(t *testing.T) {
+	r := hoststest.Range(t)
+	kinds := []string{"delay", "loss", "rate"}
+	for i, first := range kinds {
+		for _, second := range kinds[i+1:] {
+			t.Run(first+" and "+second, func(t *testing.T) {
+				host, err := r.AddHost(first + "-" + second)
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Parallel()
+				on := target.Component{Name: host.Name, Handles: target.Handles{Network: host.Network()}}
+				both, was := []injectors.Fault{faults[first](), faults[second]()}, make([]injectors.Original, 2)
+				for i, f := range both {
+					if err := f.Check(t.Context(), on); err != nil {
+						t.Fatal(err)
+					}
+					if was[i], err = f.Save(t.Context(), on); err != nil {
+						t.Fatal(err)
+					}
+					if err := f.Inject(t.Context(), on); err != nil {
+						t.Fatal(err)
+					}
+				}
+				injectortest.Proven(t.Context(), t, both[0], on)
+				injectortest.Proven(t.Context(), t, both[1], on)
+				for i, f := range both {
+					if err := f.Restore(t.Context(), on, was[i]); err != nil {
+						t.Fatal(err)
+					}
+					injectortest.Gone(t.Context(), t, f, on)
+					if i == 0 {
+						injectortest.Proven(t.Context(), t, both[1], on)
+					}
+				}
+			})
+		}
+	}
 }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"sync"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
@@ -105,83 +106,99 @@ var onlyTCP = []expr.Any{
 	&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{unix.IPPROTO_TCP}},
 }
 
-// someOf matches a share of the packets, at random.
-func someOf(share float64) []expr.Any {
-	if share >= 1 {
-		return nil
-	}
-	const parts = 1_000_000
-	return []expr.Any{
-		&expr.Numgen{Register: 1, Modulus: parts, Type: unix.NFT_NG_RANDOM},
-		&expr.Byteorder{SourceRegister: 1, DestRegister: 1, Op: expr.ByteorderHton, Len: 4, Size: 4},
-		&expr.Cmp{Op: expr.CmpOpLt, Register: 1, Data: binary.BigEndian.AppendUint32(nil, uint32(share*parts+0.5))},
-	}
+// rule is what is done with packets that come in.
+type rule struct {
+	match   []expr.Any
+	some    some // of those that match; nil: all
+	verdict []expr.Any
 }
 
-// filter puts one rule where packets of a direction come in.
-func filter(on *target.Network, d Direction, rule ...expr.Any) error {
-	for _, e := range d.ingress(on) {
-		err := e.nft(func(c *nftables.Conn) error {
-			table := c.AddTable(&nftables.Table{Family: nftables.TableFamilyNetdev, Name: tableOf(e)})
-			chain := c.AddChain(&nftables.Chain{Name: "faults", Table: table, Type: nftables.ChainTypeFilter,
-				Hooknum: nftables.ChainHookIngress, Priority: nftables.ChainPriorityFilter, Device: e.device})
-			c.AddRule(&nftables.Rule{Table: table, Chain: chain, Exprs: rule})
-			return c.Flush()
+// filter puts a rule where packets of a direction come in.
+func filter(on *target.Network, d Direction, r rule) error {
+	err := each(d.ingress(on), func(way int, e end) error {
+		return e.nft(func(c *nftables.Conn) error { return e.filter(c, r, uint64(way)) })
+	})
+	if err != nil {
+		err = errors.Join(err, unfilter(on))
+	}
+	return err
+}
+
+// each does something at several ends at once: the kernel takes its time for each.
+func each(ends []end, do func(way int, e end) error) error {
+	errs := make([]error, len(ends))
+	var wg sync.WaitGroup
+	for i, e := range ends {
+		wg.Go(func() {
+			if err := do(i, e); err != nil {
+				errs[i] = fmt.Errorf("%s: %w", e.device, err)
+			}
 		})
-		if err != nil {
-			return errors.Join(fmt.Errorf("nftables at %s: %w", e.device, err), unfilter(on))
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+func (e end) filter(c *nftables.Conn, r rule, way uint64) error {
+	table := c.AddTable(&nftables.Table{Family: nftables.TableFamilyNetdev, Name: tableOf(e)})
+	some := []expr.Any{}
+	if r.some != nil {
+		var err error
+		if some, err = r.some(way).match(c, table); err != nil {
+			return err
 		}
 	}
-	return nil
+	chain := c.AddChain(&nftables.Chain{Name: "faults", Table: table, Type: nftables.ChainTypeFilter,
+		Hooknum: nftables.ChainHookIngress, Priority: nftables.ChainPriorityFilter, Device: e.device})
+	c.AddRule(&nftables.Rule{Table: table, Chain: chain, Exprs: slices.Concat(r.match, some, []expr.Any{&expr.Counter{}}, r.verdict)})
+	return c.Flush()
 }
 
-// drop loses a share of the packets of a direction.
-func drop(on *target.Network, d Direction, share float64) error {
-	return filter(on, d, slices.Concat(notARP, someOf(share), []expr.Any{&expr.Counter{}, &expr.Verdict{Kind: expr.VerdictDrop}})...)
+// drop loses packets of a direction: some, or all.
+func drop(on *target.Network, d Direction, some some) error {
+	return filter(on, d, rule{notARP, some, []expr.Any{&expr.Verdict{Kind: expr.VerdictDrop}}})
 }
 
 // unfilter takes our tables away, where there are any.
 func unfilter(on *target.Network) error {
-	var errs []error
-	for _, e := range ends(on) {
+	return each(ends(on), func(_ int, e end) error {
 		err := e.nft(func(c *nftables.Conn) error {
-			tables, err := c.ListTablesOfFamily(nftables.TableFamilyNetdev)
-			if err != nil {
+			list, err := e.tables(c)
+			if err != nil || len(list) == 0 {
 				return err
 			}
-			for _, t := range tables {
-				if t.Name == tableOf(e) {
-					c.DelTable(t)
-					return c.Flush()
-				}
+			for _, t := range list {
+				c.DelTable(t)
 			}
-			return nil
+			return c.Flush()
 		})
 		if errors.Is(err, os.ErrNotExist) { // the range is gone, and the rule with it
-			continue
+			return nil
 		}
-		errs = append(errs, err)
-	}
-	return errors.Join(errs...)
+		return err
+	})
+}
+
+// tables are the end's own.
+func (e end) tables(c *nftables.Conn) ([]*nftables.Table, error) {
+	list, err := c.ListTablesOfFamily(nftables.TableFamilyNetdev)
+	return slices.DeleteFunc(list, func(t *nftables.Table) bool { return t.Name != tableOf(e) }), err
 }
 
 // tables are the names of our tables at both ends, to be saved and compared.
-func tables(on *target.Network) ([]string, error) {
-	var out []string
+func tables(on *target.Network) (names []string, err error) {
 	for _, e := range ends(on) {
 		if err := e.nft(func(c *nftables.Conn) error {
-			list, err := c.ListTablesOfFamily(nftables.TableFamilyNetdev)
+			list, err := e.tables(c)
 			for _, t := range list {
-				if t.Name == tableOf(e) {
-					out = append(out, t.Name)
-				}
+				names = append(names, t.Name)
 			}
 			return err
 		}); err != nil {
 			return nil, fmt.Errorf("nftables at %s: %w", e.device, err)
 		}
 	}
-	return out, nil
+	return names, nil
 }
 
 // filtering is what every fault has in common that needs one rule per packet, in the kernel.

@@ -16,8 +16,8 @@ import (
 // single is what the faults have in common that pick single packets out of those to or from a host.
 type single struct {
 	queued
+	injectors.Drawn
 	Share unit.Ratio `json:"share" help:"share of the packets"`
-	Seed  uint64     `json:"seed" help:"same seed, same packets"`
 }
 
 // Validate finds settings that cannot work.
@@ -48,6 +48,7 @@ func (f *single) some(ctx context.Context, on target.Component, its fate) error 
 func (f *single) proof(name string, hit, n uint64, p probed) injectors.Measured {
 	asked, is := float64(f.Share), float64(hit)/float64(max(n, 1))
 	m := injectors.Measured{N: n, Asked: map[string]float64{name: asked}, Is: map[string]float64{name: is}}
+	m.Bound(name, float64(n))
 	m.Bites = n > 0 && p.drops == 0 && math.Abs(is-asked) <= 4*math.Sqrt(asked*(1-asked)/float64(max(n, 1)))+0.002
 	m.Clean = n > 0 && is < min(0.01, asked/4)
 	m.Reason = fmt.Sprintf("%d of %d packets (%.1f%%), asked were %.1f%%; %s", hit, n, is*100, asked*100, p.note(&m))
@@ -116,8 +117,7 @@ func (f *Corrupt) Effect(ctx context.Context, on target.Component) (injectors.Me
 		return injectors.Measured{}, err
 	}
 	after, err := wrongSums(on.Handles.Network)
-	sent := total(seen.flows, flow.offered)
-	lost := sent - min(total(seen.flows, flow.arrived), sent)
+	sent, lost := total(seen.flows, flow.offered), total(seen.flows, flow.missing)
 	m := f.proof("corrupt_ratio", lost, sent, seen)
 	m.Is["wrong_checksums"] = after - before
 	if found := after - before; found < float64(lost) {

@@ -18,7 +18,7 @@ func (*Partition) Validate() error { return nil }
 
 // Inject is part of injectors.Fault.
 func (f *Partition) Inject(_ context.Context, on target.Component) error {
-	return drop(on.Handles.Network, f.Direction, 1)
+	return drop(on.Handles.Network, f.Direction, nil)
 }
 
 // Effect is that of a loss of everything.

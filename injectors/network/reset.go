@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"slices"
 	"syscall"
 	"time"
 
@@ -22,6 +21,7 @@ import (
 // break at once, and new ones are refused.
 type Reset struct {
 	filtering
+	injectors.Drawn
 	Share unit.Ratio `json:"share" help:"share of the packets to the component that are answered so"`
 }
 
@@ -35,8 +35,7 @@ func (f *Reset) Validate() error {
 
 // Inject is part of injectors.Fault.
 func (f *Reset) Inject(_ context.Context, on target.Component) error {
-	return filter(on.Handles.Network, To, slices.Concat(onlyTCP, someOf(float64(f.Share)),
-		[]expr.Any{&expr.Counter{}, &expr.Reject{Type: unix.NFT_REJECT_TCP_RST}})...)
+	return filter(on.Handles.Network, To, rule{onlyTCP, share(float64(f.Share), 1, f.Seed), []expr.Any{&expr.Reject{Type: unix.NFT_REJECT_TCP_RST}}})
 }
 
 // dials is how many connections a proof tries.
@@ -53,6 +52,7 @@ func (f *Reset) Effect(ctx context.Context, on target.Component) (injectors.Meas
 	m := injectors.Measured{N: dials, Asked: map[string]float64{"reset_ratio": float64(f.Share)}, Is: map[string]float64{"reset_ratio": is},
 		Bites: is >= 0.5*float64(f.Share) && broken > 0, Clean: broken == 0 && other == nil,
 		Reason: fmt.Sprintf("%d of %d connections were reset", broken, dials)}
+	m.Bound("reset_ratio", dials)
 	if other != nil {
 		m.Reason += ": " + other.Error()
 	}

@@ -21,11 +21,11 @@ import (
 // RateTrace lets a link's width swing as a mobile carrier's does: along a trace from a file, or along a seeded walk between
 // levels. A trace that is over begins again.
 type RateTrace struct {
+	injectors.Drawn
 	File string        `json:"file" help:"CSV of seconds,bits-per-second; or a 4G log of six columns (time ms, elapsed ms, lat, lon, bytes, ms); empty: a seeded walk"`
 	From unit.Bitrate  `json:"from" unit:"bits per second" help:"narrowest level of the walk"`
 	To   unit.Bitrate  `json:"to" unit:"bits per second" help:"widest level of the walk"`
 	Step unit.Duration `json:"step" help:"mean time on one level of the walk"`
-	Seed uint64        `json:"seed" help:"of the walk: same seed, same swings"`
 
 	trace []level
 	begun time.Time

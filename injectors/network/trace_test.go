@@ -1,12 +1,8 @@
 package network
 
 import (
-	"math"
 	"strings"
 	"testing"
-	"time"
-
-	"github.com/livedrill/livedrill/target/unit"
 )
 
 func TestTraceFiles(t *testing.T) {
@@ -56,54 +52,4 @@ func FuzzTrace(f *testing.F) {
 			}
 		}
 	})
-}
-
-// TestSameSeedSamePackets: what is lost, late or hurt is the same in each run with the same seed, and another one with another.
-func TestSameSeedSamePackets(t *testing.T) {
-	streams := map[string]func(seed uint64) func() fate{
-		"bursts": func(seed uint64) func() fate { return (&Loss{Share: 0.2, Burst: 5, Seed: seed}).losses(0) },
-		"loss":   func(seed uint64) func() fate { return (&Loss{Share: 0.2, Burst: 1, Seed: seed}).losses(0) },
-		"jitter": func(seed uint64) func() fate {
-			return (&Delay{By: unit.Duration(50 * time.Millisecond), Jitter: unit.Duration(10 * time.Millisecond), Distribution: "pareto", Correlation: 0.3, Seed: seed}).fates(0)
-		},
-		"corrupt": func(seed uint64) func() fate { return (&single{Share: 0.1, Seed: seed}).pick(fate{hurt: true}, 0) },
-	}
-	for name, stream := range streams {
-		a, b, other := stream(1), stream(1), stream(2)
-		same, different := 0, 0
-		for range 1000 {
-			x := a()
-			if x == b() {
-				same++
-			}
-			if x != other() {
-				different++
-			}
-		}
-		if same != 1000 || different == 0 {
-			t.Errorf("%s: %d of 1000 are the same with one seed, %d differ with another", name, same, different)
-		}
-	}
-}
-
-// TestGilbert holds the stream of losses against the closed form: share L, and bursts of mean length B.
-func TestGilbert(t *testing.T) {
-	for _, c := range []struct{ share, burst float64 }{{0.05, 2}, {0.2, 5}, {0.5, 10}} {
-		next := (&Loss{Share: unit.Ratio(c.share), Burst: c.burst, Seed: 9}).losses(0)
-		const n = 1_000_000
-		lost, runs, last := 0, 0, false
-		for range n {
-			f := next()
-			if f.lost {
-				if lost++; !last {
-					runs++
-				}
-			}
-			last = f.lost
-		}
-		share, burst := float64(lost)/n, float64(lost)/float64(runs)
-		if math.Abs(share-c.share) > 0.05*c.share || math.Abs(burst-c.burst) > 0.05*c.burst {
-			t.Errorf("share %.4f, bursts of %.2f; asked were %g and %g", share, burst, c.share, c.burst)
-		}
-	}
 }

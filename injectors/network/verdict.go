@@ -71,13 +71,10 @@ func (p packet) verdict(queue *nfqueue.Nfqueue, second copier) {
 	if p.twice {
 		second.send(p.data)
 	}
-	switch {
-	case p.lost:
-		_ = queue.SetVerdict(p.id, nfqueue.NfDrop)
-	case p.hurt && len(p.data) > 28:
+	if p.hurt && len(p.data) > 28 {
 		p.data[28+(len(p.data)-28)/2] ^= 1 // behind the IP and UDP headers: the checksum finds it
 		_ = queue.SetVerdictWithOption(p.id, nfqueue.NfAccept, nfqueue.WithAlteredPacket(p.data))
-	default:
-		_ = queue.SetVerdict(p.id, nfqueue.NfAccept)
+		return
 	}
+	_ = queue.SetVerdict(p.id, nfqueue.NfAccept)
 }

@@ -175,13 +175,9 @@ func address(on target.Component, protocol string) (string, error) {
 	return on.HostPort(slices.Min(names))
 }
 
-func dial(ctx context.Context, on target.Component, n int) ([]net.Conn, error) {
-	return dialPort(ctx, on, "", n)
-}
-
-// dialPort opens n connections to a component over its link.
-func dialPort(ctx context.Context, on target.Component, protocol string, n int) (out []net.Conn, err error) {
-	addr, err := address(on, protocol)
+// dial opens n connections to a component over its link.
+func dial(ctx context.Context, on target.Component, n int) (out []net.Conn, err error) {
+	addr, err := address(on, "")
 	if err != nil {
 		return nil, err
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/livedrill/livedrill/injectors"
 	"github.com/livedrill/livedrill/injectors/clients"
 	"github.com/livedrill/livedrill/target"
+	"github.com/livedrill/livedrill/target/hosts"
 )
 
 // Hoard opens connections to a component, from one address, and holds them without a word. Those that the component closes are opened
@@ -55,7 +56,7 @@ func (*Hoard) Save(context.Context, target.Component) (injectors.Original, error
 
 // Inject is part of injectors.Fault.
 func (f *Hoard) Inject(ctx context.Context, on target.Component) error {
-	conns, err := dialPort(ctx, on, f.Port, f.Connections)
+	conns, err := f.open(ctx, on, f.Connections)
 	if err != nil && len(conns) < f.Connections/2 {
 		closeAll(conns)
 		return err
@@ -65,6 +66,25 @@ func (f *Hoard) Inject(ctx context.Context, on target.Component) error {
 		return err
 	}
 	return nil
+}
+
+// open opens so many connections, or as many as it can.
+func (f *Hoard) open(ctx context.Context, on target.Component, n int) (conns []net.Conn, err error) {
+	addr, err := address(on, f.Port)
+	if err != nil {
+		return nil, err
+	}
+	err = hosts.InNamespace(on.Handles.Network.Bridge, func() error {
+		for range n {
+			conn, err := clients.Stranger(on).DialContext(ctx, "tcp4", addr)
+			if err != nil {
+				return err
+			}
+			conns = append(conns, conn)
+		}
+		return nil
+	})
+	return conns, err
 }
 
 // hold keeps connections until ctx ends.
@@ -87,7 +107,7 @@ func (f *Hoard) hold(ctx context.Context, on target.Component, conns []net.Conn)
 			return
 		}
 		if conns = nil; len(closed) > 0 {
-			conns, _ = dialPort(ctx, on, f.Port, len(closed)) // the effect tells
+			conns, _ = f.open(ctx, on, len(closed)) // the effect tells
 		}
 		for range conns {
 			<-closed
@@ -95,13 +115,13 @@ func (f *Hoard) hold(ctx context.Context, on target.Component, conns []net.Conn)
 	}
 }
 
-// Effect counts the connections that the component's own kernel has from our address. It bites with half of what was asked for:
+// Effect counts the connections that the component's own kernel has from the strangers' address. It bites with half of what was asked for:
 // a component that closes them as fast as they come defends itself, and that shows in the figure.
 func (f *Hoard) Effect(_ context.Context, on target.Component) (injectors.Measured, error) {
-	n, err := clients.Connections(on, "01")
+	n, err := clients.Connections(on)
 	return injectors.Measured{N: uint64(f.Connections), Asked: map[string]float64{"connections": float64(f.Connections)},
-		Is: map[string]float64{"connections": float64(n)}, Bites: n*2 >= f.Connections, Clean: n < max(5, f.Connections/10),
-		Reason: fmt.Sprintf("it has %d connections from us", n)}, err
+		Is: map[string]float64{"connections": float64(n)}, Bites: n*2 >= f.Connections, Clean: n == 0,
+		Reason: fmt.Sprintf("it has %d connections from strangers", n)}, err
 }
 
 // Restore is part of injectors.Fault.

@@ -121,7 +121,7 @@ func state(ctx context.Context, on target.Component, name string) (any, error) {
 		procs[i] = l.proc
 		soft = append(soft, l.Soft)
 	}
-	held, err := clients.Connections(on, "01")
+	held, err := clients.Connections(on)
 	return fmt.Sprintf("killing %v, processes %d, stopped %d, limits %v, connections %d", killing, len(list), stopped(procs), soft, held), err
 }
 

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -21,6 +22,13 @@ import (
 
 // server starts a real Redis on a Unix socket.
 func server(t *testing.T) target.Component {
+	t.Helper()
+	on, _ := mortal(t)
+	return on
+}
+
+// mortal is one that can be killed before the test ends.
+func mortal(t *testing.T) (on target.Component, kill func()) {
 	t.Helper()
 	path, err := exec.LookPath("redis-server")
 	if err != nil {
@@ -37,7 +45,8 @@ func server(t *testing.T) target.Component {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() }) //nolint:errcheck // it is told to end
+	kill = sync.OnceFunc(func() { cmd.Process.Kill(); cmd.Wait() }) //nolint:errcheck // it is told to end
+	t.Cleanup(kill)
 	client := redis.NewClient(&redis.Options{Addr: socket, Network: "unix"})
 	defer client.Close()
 	for deadline := time.Now().Add(5 * time.Second); client.Ping(t.Context()).Err() != nil; {
@@ -45,7 +54,42 @@ func server(t *testing.T) target.Component {
 			t.Fatal("redis-server does not answer")
 		}
 	}
-	return target.Component{Name: "redis", Handles: target.Handles{Redis: &target.Redis{Addr: socket}}}
+	return target.Component{Name: "redis", Handles: target.Handles{Redis: &target.Redis{Addr: socket}}}, kill
+}
+
+// TestDeadServer: a server that is down already is refused, and one that dies in the middle is never taken for restored.
+func TestDeadServer(t *testing.T) {
+	for name, kind := range faults {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			on, kill := mortal(t)
+			c, err := Dial(on)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			if err := c.Set(t.Context(), "room:1", "a room", 0).Err(); err != nil {
+				t.Fatal(err)
+			}
+			f := kind()
+			was, err := f.Save(t.Context(), on)
+			if err == nil {
+				err = f.Inject(t.Context(), on)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			kill()
+			restored := f.Restore(t.Context(), on, was)
+			m, seen := f.Effect(t.Context(), on)
+			if restored == nil && seen == nil && m.Clean {
+				t.Errorf("it is taken for restored: %+v", m)
+			}
+			if err := kind().Check(t.Context(), on); err == nil || !strings.Contains(err.Error(), on.Handles.Redis.Addr) {
+				t.Errorf("a dead server is refused with %v", err)
+			}
+		})
+	}
 }
 
 var faults = map[string]func() injectors.Fault{

@@ -160,6 +160,7 @@ func refused(on target.Component, what, words string, ask func(*redis.Client) er
 	name := "refused_" + what + "_ratio"
 	m := injectors.Measured{N: probes, Asked: map[string]float64{name: 1}, Is: map[string]float64{name: float64(refused) / probes},
 		Bites: refused == probes, Clean: refused == 0 && other == "", Reason: fmt.Sprintf("%d of %d %ss were refused", refused, probes, what)}
+	m.Bound(name, probes)
 	if other != "" {
 		m.Reason += ": " + other
 	}

@@ -64,6 +64,7 @@ func (f *DiskErrors) Effect(ctx context.Context, on target.Component) (injectors
 			}
 			is := float64(count) / float64(n)
 			m.Asked["failed_"+name+"_ratio"], m.Is["failed_"+name+"_ratio"] = asked, is
+			m.Bound("failed_"+name+"_ratio", float64(n))
 			m.Bites = m.Bites && (count > 0) == (asked > 0) && math.Abs(is-asked) <= 4*math.Sqrt(asked*(1-asked)/float64(n))
 			m.Clean = m.Clean && count == 0
 		}

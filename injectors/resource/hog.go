@@ -103,10 +103,13 @@ func (f *Burn) Validate() error {
 
 // Inject is part of injectors.Fault.
 func (f *Burn) Inject(ctx context.Context, on target.Component) error {
-	return f.run(ctx, on, f.Processes, target.Program{Path: "md5sum", Args: []string{"/dev/zero"}})
+	return f.run(ctx, on, f.Processes, target.Program{Path: burner[0], Args: burner[1:]})
 }
 
-// Effect reads for half a second how many cores the host's group uses.
+// burner computes without end.
+var burner = []string{"md5sum", "/dev/zero"}
+
+// Effect reads for half a second how many cores the host's group uses. It is clean when none of the neighbours runs in that group.
 func (f *Burn) Effect(ctx context.Context, on target.Component) (injectors.Measured, error) {
 	q, err := quotaOf(on)
 	if err != nil {
@@ -121,11 +124,15 @@ func (f *Burn) Effect(ctx context.Context, on target.Component) (injectors.Measu
 		return injectors.Measured{}, ctx.Err()
 	}
 	after, err := q.Used()
+	if err != nil {
+		return injectors.Measured{}, err
+	}
+	there, err := hosts.Running(*on.Handles.Cgroup, burner[0], burner[1:]...)
 	cores := (after - before) / time.Since(start).Seconds()
 	// What each gets depends on who else wants the processor: a tenth of a core each is the least that hurts.
 	return injectors.Measured{N: uint64(f.Processes), Asked: map[string]float64{"cores_at_most": float64(f.Processes)}, Is: map[string]float64{"cores": cores},
-		Bites: injectors.Begun(f.name(on)) && cores > 0.1*float64(f.Processes), Clean: !injectors.Begun(f.name(on)),
-		Reason: fmt.Sprintf("its host uses %.2f cores", cores)}, err
+		Bites: len(there) == f.Processes && cores > 0.1*float64(f.Processes), Clean: len(there) == 0,
+		Reason: fmt.Sprintf("its host has %d such processes, and uses %.2f cores", len(there), cores)}, err
 }
 
 // mostOf is the share of what is held that must show: meanwhile others in the group give some back.
@@ -181,8 +188,7 @@ func (f *Memory) begin(ctx context.Context, on target.Component) error {
 		return err
 	}
 	in := zeros{open: make(chan struct{}), left: f.Size << 20}
-	err = f.run(ctx, on, 1, target.Program{Path: "dd", Stdin: &in, Output: write, Started: func(int) { close(in.open) },
-		Args: []string{"bs=" + strconv.Itoa(f.Size) + "M", "count=1", "iflag=fullblock", "status=none"}})
+	err = f.run(ctx, on, 1, target.Program{Path: "dd", Stdin: &in, Output: write, Started: func(int) { close(in.open) }, Args: f.args()})
 	_ = write.Close() // the program has its own
 	if err != nil {
 		_ = read.Close() // nobody else would
@@ -193,6 +199,11 @@ func (f *Memory) begin(ctx context.Context, on target.Component) error {
 		return errors.Join(err, f.hog.Restore(ctx, on, nil))
 	}
 	return nil
+}
+
+// args are what makes dd hold the memory.
+func (f *Memory) args() []string {
+	return []string{"bs=" + strconv.Itoa(f.Size) + "M", "count=1", "iflag=fullblock", "status=none"}
 }
 
 // zeros come once they may: memory that a process touches before it is in its group is charged to another.
@@ -213,16 +224,20 @@ func (z *zeros) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// Effect reads from the kernel what the host's group uses.
+// Effect reads from the kernel what the host's group uses. It is clean when the neighbour is not in that group.
 func (f *Memory) Effect(_ context.Context, on target.Component) (injectors.Measured, error) {
 	if _, err := quotaOf(on); err != nil {
 		return injectors.Measured{}, err
 	}
 	used, err := usage(*on.Handles.Cgroup)
+	if err != nil {
+		return injectors.Measured{}, err
+	}
+	there, err := hosts.Running(*on.Handles.Cgroup, "dd", f.args()...)
 	asked := float64(f.Size) * (1 << 20)
 	return injectors.Measured{N: 1, Asked: map[string]float64{"bytes": asked}, Is: map[string]float64{"bytes": used - f.before},
-		Bites: injectors.Begun(f.name(on)) && used-f.before >= mostOf*asked, Clean: !injectors.Begun(f.name(on)),
-		Reason: fmt.Sprintf("its host uses %.0f MiB", used/(1<<20))}, err
+		Bites: len(there) > 0 && used-f.before >= mostOf*asked, Clean: len(there) == 0,
+		Reason: fmt.Sprintf("its host has %d such processes, and uses %.0f MiB", len(there), used/(1<<20))}, err
 }
 
 // Restore is part of injectors.Fault.

@@ -130,6 +130,7 @@ func (f *Expiry) Effect(ctx context.Context, on target.Component) (injectors.Mea
 	refused := float64(s.refused) / handshakes
 	m := injectors.Measured{N: handshakes, Asked: map[string]float64{"refused_ratio": asked, "left_seconds": f.left().Seconds()},
 		Is: map[string]float64{"refused_ratio": refused, "left_seconds": s.left.Seconds()}}
+	m.Bound("refused_ratio", handshakes)
 	// The longer the hold, the less is left.
 	m.Bites = refused == asked && s.left < f.left()+near && s.left > f.left()-aged
 	m.Clean = s.refused == 0 && s.left > farthest+near

@@ -59,14 +59,14 @@ func (d Document) failed(l reports.Load) string {
 func effect(f reports.Fault) (asked, measured string) {
 	for _, name := range []string{"loss_ratio", "delay_seconds", "bits_per_second", "speed_ratio", "refused_write_ratio"} {
 		if _, ok := f.Asked[name]; ok {
-			return quantity(f.Asked, name), quantity(f.Measured, name)
+			return quantity(f.Asked, name), bounded(f.Measured, name)
 		}
 	}
 	names := slices.Sorted(maps.Keys(f.Asked))
 	slices.SortStableFunc(names, func(a, b string) int { return cmp.Compare(min(f.Asked[b], 1), min(f.Asked[a], 1)) }) // what is to be 0 says least
 	for _, name := range names {
 		if _, ok := f.Measured[name]; ok {
-			return spoken(name) + " " + quantity(f.Asked, name), quantity(f.Measured, name)
+			return spoken(name) + " " + quantity(f.Asked, name), bounded(f.Measured, name)
 		}
 	}
 	return first(f.Asked), first(f.Measured)
@@ -92,6 +92,16 @@ func quantity(of map[string]float64, name string) string {
 		return reports.Quantity(&v, effectUnit(name))
 	}
 	return reports.Quantity(nil, "")
+}
+
+// bounded is a number with its bounds, if it has any.
+func bounded(of map[string]float64, name string) string {
+	text := quantity(of, name)
+	if _, ok := of[name+"_low"]; ok {
+		low, high := of[name+"_low"], of[name+"_high"]
+		text += fmt.Sprintf(" (%s to %s)", reports.Quantity(&low, effectUnit(name)), reports.Quantity(&high, effectUnit(name)))
+	}
+	return text
 }
 
 func effectUnit(name string) string {

@@ -46,8 +46,8 @@ type Judged struct {
 	Metric    string   `json:"metric"`
 	Unit      string   `json:"unit"`
 	Absolute  bool     `json:"absolute"`
-	Baseline  float64  `json:"baseline"` // mean
-	Candidate float64  `json:"candidate"`
+	Baseline  *float64 `json:"baseline"` // mean of the runs that have it
+	Candidate *float64 `json:"candidate"`
 	NBaseline int      `json:"n_baseline"`
 	N         int      `json:"n_candidate"`
 	Change    float64  `json:"change"`
@@ -97,14 +97,14 @@ func Compare(a, b []Run, paired bool) Result {
 			continue
 		}
 		if len(x) < len(a) || len(y) < len(b) { // what a version does not even have says much, and nothing that can be counted
-			out.Metrics = append(out.Metrics, Judged{Metric: m.Name, Unit: m.Unit, NBaseline: len(x), N: len(y),
+			out.Metrics = append(out.Metrics, Judged{Metric: m.Name, Unit: m.Unit, Baseline: finite(stats.Mean(x)), Candidate: finite(stats.Mean(y)), NBaseline: len(x), N: len(y),
 				Note: fmt.Sprintf("%d of %d runs of the baseline and %d of %d of the candidate have it", len(x), len(a), len(y), len(b))})
 			continue
 		}
 		log := !m.Absolute && lowest(x) > 0 && lowest(y) > 0
 		s := stats.Compare(x, y, paired, log, rng)
 		shifts, of, at = append(shifts, s), append(of, m), append(at, len(out.Metrics))
-		j := Judged{Metric: m.Name, Unit: m.Unit, Absolute: !log, Baseline: stats.Mean(x), Candidate: stats.Mean(y), NBaseline: len(x), N: len(y),
+		j := Judged{Metric: m.Name, Unit: m.Unit, Absolute: !log, Baseline: finite(stats.Mean(x)), Candidate: finite(stats.Mean(y)), NBaseline: len(x), N: len(y),
 			Change: plain(s.Estimate, log), Low: finite(plain(s.Low, log)), High: finite(plain(s.High, log)), BootLow: finite(plain(s.BootLow, log)),
 			BootHigh: finite(plain(s.BootHigh, log)), WelchP: finite(2 * min(s.Above, s.Below, 0.5)), RankP: finite(s.RankP), LeastP: finite(s.LeastRankP),
 			Effect: s.Effect, Least: m.Least}
@@ -199,6 +199,9 @@ func (r *Result) conclude() {
 }
 
 func (j Judged) words() string {
+	if j.Baseline == nil || j.Candidate == nil {
+		return "one side does not have it"
+	}
 	low, high := value(j.Low), value(j.High)
 	if math.IsNaN(low) || math.IsNaN(high) { // one run a side says nothing of the spread
 		if j.Absolute {

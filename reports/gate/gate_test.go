@@ -98,14 +98,16 @@ func TestPlantedRegression(t *testing.T) {
 func TestSelfCheck(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 3))
 	runs := drawn(rng, make([]float64, 20), nil)
-	s, err := gate.Check(runs, 200, 100, "platform_cores", 0.10)
-	if err != nil || s.FalseAlarms > 10 || s.Caught < 95 {
-		t.Errorf("%+v (%v)", s, err)
+	for _, paired := range []bool{false, true} {
+		s, err := gate.Check(runs, paired, 200, 100, "platform_cores", 0.10)
+		if err != nil || s.FalseAlarms > 10 || s.Caught < 95 {
+			t.Errorf("%+v (%v)", s, err)
+		}
 	}
-	if _, err := gate.Check(runs[:5], 200, 100, "platform_cores", 0.10); err == nil {
+	if _, err := gate.Check(runs[:5], false, 200, 100, "platform_cores", 0.10); err == nil {
 		t.Error("five runs were split")
 	}
-	if _, err := gate.Check(runs, 200, 100, "no such metric", 0.10); err == nil {
+	if _, err := gate.Check(runs, false, 200, 100, "no such metric", 0.10); err == nil {
 		t.Error("a metric that does not exist was planted")
 	}
 }

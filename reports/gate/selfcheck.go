@@ -3,6 +3,8 @@ package gate
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
+	"strings"
 
 	"github.com/livedrill/livedrill/reports/stats"
 )
@@ -11,6 +13,7 @@ import (
 // how often it sees a regression that was planted in them.
 type SelfCheck struct {
 	Runs        int     `json:"runs"`
+	Paired      bool    `json:"paired"`
 	PerSide     int     `json:"per_side"`
 	Comparisons int     `json:"comparisons"`
 	FalseAlarms int     `json:"false_alarms"`
@@ -23,9 +26,10 @@ type SelfCheck struct {
 }
 
 // Check splits runs of one version at random into two sides again and again, and compares them: every alarm is false. Then it
-// makes one metric worse by a share on one side, and counts how often that is seen.
-func Check(runs []Run, comparisons, trials int, planted string, by float64) (SelfCheck, error) {
-	out := SelfCheck{Runs: len(runs), PerSide: len(runs) / 2, Comparisons: comparisons, Planted: planted, By: by, Trials: trials}
+// makes one metric worse by a share on one side, and counts how often that is seen. Paired runs were made in turns: those that follow each
+// other are a pair, of which chance says which goes to which side.
+func Check(runs []Run, paired bool, comparisons, trials int, planted string, by float64) (SelfCheck, error) {
+	out := SelfCheck{Runs: len(runs), Paired: paired, PerSide: len(runs) / 2, Comparisons: comparisons, Planted: planted, By: by, Trials: trials}
 	if out.PerSide < 3 {
 		return out, fmt.Errorf("%d runs are too few to be split: at least 6", len(runs))
 	}
@@ -34,9 +38,18 @@ func Check(runs []Run, comparisons, trials int, planted string, by float64) (Sel
 			return out, fmt.Errorf("%s has no metric %q, or it is 0 and cannot become worse by a share", r.ID, planted)
 		}
 	}
+	runs = slices.SortedFunc(slices.Values(runs), func(a, b Run) int { return strings.Compare(a.ID, b.ID) }) // which begin with their time
 	rng := rand.New(rand.NewPCG(uint64(len(runs)), 1))
 	split := func() (a, b []Run) {
 		order := rng.Perm(len(runs))
+		if paired {
+			slices.Sort(order)
+			for i := 0; i+1 < len(order); i += 2 {
+				if rng.IntN(2) == 0 {
+					order[i], order[i+1] = order[i+1], order[i]
+				}
+			}
+		}
 		for i, k := range order[:2*out.PerSide] {
 			if i%2 == 0 {
 				a = append(a, runs[k])
@@ -48,7 +61,7 @@ func Check(runs []Run, comparisons, trials int, planted string, by float64) (Sel
 	}
 	for range comparisons {
 		a, b := split()
-		if Compare(a, b, false).Verdict == Worse {
+		if Compare(a, b, paired).Verdict == Worse {
 			out.FalseAlarms++
 		}
 	}
@@ -57,7 +70,7 @@ func Check(runs []Run, comparisons, trials int, planted string, by float64) (Sel
 		for i := range b {
 			b[i] = worsened(b[i], planted, by)
 		}
-		for _, j := range Compare(a, b, false).Metrics {
+		for _, j := range Compare(a, b, paired).Metrics {
 			if j.Metric == planted && j.Verdict == Worse {
 				out.Caught++
 			}

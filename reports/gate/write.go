@@ -27,7 +27,7 @@ var Formats = []Format{
 }
 
 // mean prints a side's mean.
-func (j Judged) mean(v float64) string { return reports.Quantity(&v, j.Unit) }
+func (j Judged) mean(v *float64) string { return reports.Quantity(v, j.Unit) }
 
 func p(v *float64) string {
 	if v == nil {
@@ -103,7 +103,9 @@ func writeGitLab(w io.Writer, r Result) error {
 	var b strings.Builder
 	b.WriteString("# TYPE livedrill_gate gauge\n# HELP livedrill_gate The candidate's mean of each metric.\n")
 	for _, j := range r.Metrics {
-		fmt.Fprintf(&b, "livedrill_gate{metric=%q,verdict=%q} %g\n", j.Metric, j.Verdict.String(), j.Candidate)
+		if j.Candidate != nil {
+			fmt.Fprintf(&b, "livedrill_gate{metric=%q,verdict=%q} %g\n", j.Metric, j.Verdict.String(), *j.Candidate)
+		}
 	}
 	b.WriteString("# EOF\n")
 	_, err := io.WriteString(w, b.String())

@@ -117,7 +117,7 @@ func InNamespace(path string, do func() error) error {
 // Network is the handle by which faults hold the host's link.
 func (h *Host) Network() *target.Network {
 	return &target.Network{Namespace: h.path, Device: device, Bridge: filepath.Join(Base, "net", "bridge"), Port: h.port,
-		Addr: h.Addr, Peer: BridgeAddr}
+		Addr: h.Addr, Peer: BridgeAddr, Strangers: strangersAddr}
 }
 
 // noOffload turns receive offload off, and segmentation too unless it is asked for: one packet on the link is then one packet of at most

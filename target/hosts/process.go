@@ -6,6 +6,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -151,6 +153,37 @@ func childOf(info *unix.Siginfo) int {
 		signo, errno, code, _ int32
 		pid                   int32
 	})(unsafe.Pointer(info)).pid)
+}
+
+// Running lists the processes with exactly that command line: of a group or, if it is none, of all that this process can see.
+func Running(g target.Cgroup, program string, args ...string) (pids []int, err error) {
+	want := strings.Join(append([]string{program}, args...), "\x00") + "\x00"
+	var numbers []string
+	if g.Version > 0 {
+		text, err := os.ReadFile(filepath.Join(g.CPU, "cgroup.procs"))
+		if err != nil {
+			return nil, err
+		}
+		numbers = strings.Fields(string(text))
+	} else {
+		entries, err := os.ReadDir("/proc")
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range entries {
+			numbers = append(numbers, e.Name())
+		}
+	}
+	for _, number := range numbers {
+		pid, err := strconv.Atoi(number)
+		if err != nil {
+			continue // it is no process
+		}
+		if line, err := os.ReadFile("/proc/" + number + "/cmdline"); err == nil && string(line) == want { // one that has ended has none
+			pids = append(pids, pid)
+		}
+	}
+	return pids, nil
 }
 
 // AddToCgroup moves a process into a group; a zero group takes nobody in.

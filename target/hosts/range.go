@@ -34,6 +34,9 @@ type Range struct {
 // BridgeAddr is the address of the range's first process on the bridge.
 const BridgeAddr = "10.77.0.1"
 
+// strangersAddr is another address of the bridge, for clients that are part of a fault: a host's kernel tells them from all others by it.
+const strangersAddr = "10.77.0.254"
+
 // Setup prepares the namespaces that this process was started in. group is where the hosts' cgroups go.
 func Setup(group Group) (*Range, error) {
 	if err := mounts(); err != nil {
@@ -157,8 +160,10 @@ func (r *Range) makeBridge() error {
 	if err := netlink.LinkAdd(bridge); err != nil {
 		return err
 	}
-	if err := netlink.AddrAdd(bridge, address(BridgeAddr)); err != nil {
-		return err
+	for _, addr := range []string{BridgeAddr, strangersAddr} {
+		if err := netlink.AddrAdd(bridge, address(addr)); err != nil {
+			return err
+		}
 	}
 	r.bridge = bridge
 	return netlink.LinkSetUp(bridge)

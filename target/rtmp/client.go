@@ -13,8 +13,12 @@ import (
 // Dial connects to a server and opens a stream on app, for Publish or Play. timeout bounds the whole of Dial and every
 // later read and write.
 func Dial(ctx context.Context, addr, app string, timeout time.Duration) (*Conn, error) {
-	dialer := net.Dialer{Timeout: timeout}
-	nc, err := dialer.DialContext(ctx, "tcp", addr)
+	return DialBy(ctx, (&net.Dialer{Timeout: timeout}).DialContext, addr, app, timeout)
+}
+
+// DialBy does the same over connections that somebody else makes.
+func DialBy(ctx context.Context, dial func(ctx context.Context, network, addr string) (net.Conn, error), addr, app string, timeout time.Duration) (*Conn, error) {
+	nc, err := dial(ctx, "tcp", addr)
 	if err != nil {
 		return nil, err
 	}

@@ -172,7 +172,7 @@ func (a *app) gateSave() *cobra.Command {
 func (a *app) gateCheck() *cobra.Command {
 	var planted string
 	var by float64
-	var asJSON bool
+	var paired, asJSON bool
 	c := &cobra.Command{Use: "check DIR...", Short: "Say how far the gate can be trusted on runs of one version",
 		Long: `Check splits runs of one version at random into two sides, 200 times, and counts false alarms. Then it makes one metric worse
 on one side, 100 times, and counts how often that is seen. Exit code 3: more than 5 % false alarms.`, Args: cobra.MinimumNArgs(1),
@@ -184,21 +184,26 @@ on one side, 100 times, and counts how often that is seen. Exit code 3: more tha
 			if !(by > 0 && by <= 10) {
 				return usage(fmt.Errorf("--by %g: is not above 0 and at most 10", by))
 			}
-			s, err := gate.Check(runs, 200, 100, planted, by)
+			s, err := gate.Check(runs, paired, 200, 100, planted, by)
 			if err != nil {
 				return usage(err)
 			}
 			if asJSON {
 				err = a.writeJSON(s)
 			} else {
-				_, err = fmt.Fprintf(a.out, "%d runs, %d a side: %d false alarms in %d comparisons; %s made %.0f %% worse was seen in %d of %d (95 %%: %s)\n",
-					s.Runs, s.PerSide, s.FalseAlarms, s.Comparisons, s.Planted, s.By*100, s.Caught, s.Trials, reports.Bounds(&s.Low, &s.High, "ratio"))
+				how := "a side"
+				if paired {
+					how = "pairs"
+				}
+				_, err = fmt.Fprintf(a.out, "%d runs, %d %s: %d false alarms in %d comparisons; %s made %.0f %% worse was seen in %d of %d (95 %%: %s)\n",
+					s.Runs, s.PerSide, how, s.FalseAlarms, s.Comparisons, s.Planted, s.By*100, s.Caught, s.Trials, reports.Bounds(&s.Low, &s.High, "ratio"))
 			}
 			if err == nil && s.FalseAlarms*20 > s.Comparisons {
 				return exitError{3, errors.New("the gate cries wolf on these runs: they do not come from one version, or from one machine")}
 			}
 			return err
 		}}
+	c.Flags().BoolVar(&paired, "paired", false, "the runs were made in turns, as gate run does: those that follow each other are pairs")
 	c.Flags().StringVar(&planted, "metric", "platform_cores", "metric to make worse")
 	c.Flags().Float64Var(&by, "by", 0.10, "by how much, relative")
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")

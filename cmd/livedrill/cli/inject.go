@@ -39,7 +39,7 @@ func (a *app) inject() *cobra.Command {
 			if err != nil {
 				return usage(err)
 			}
-			return a.injectOn(c.Context(), s, scenarios.InjectOrder{Kind: args[0], On: on, For: hold, Settings: settings}, asJSON)
+			return a.injectOn(c.Context(), s, scenarios.InjectOrder{Kind: args[0], On: on, For: hold, Settings: settings, By: scenarios.Actor()}, asJSON)
 		}}
 	c.Flags().StringVar(&on, "on", "", "component")
 	c.Flags().StringVar(&name, "name", "default", "name of the range")

@@ -78,7 +78,7 @@ func (a *app) targetKeep() *cobra.Command {
 	}}
 }
 
-func (a *app) keep(ctx context.Context, order keepOrder, tell *os.File) error {
+func (a *app) keep(ctx context.Context, order keepOrder, tell *os.File) (err error) {
 	cache, err := cacheDir()
 	if err != nil {
 		return err
@@ -95,7 +95,7 @@ func (a *app) keep(ctx context.Context, order keepOrder, tell *os.File) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(launch.Dir)
+	defer func() { err = errors.Join(err, launch.State.RemoveKept()) }()
 	if err := launch.Keep(order.Name, order.Expose, func(expose func(to string, port int) (string, error)) (map[string]string, error) {
 		at := map[string]string{}
 		for _, to := range sortedKeys(usualPorts) {

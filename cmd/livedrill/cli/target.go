@@ -135,7 +135,13 @@ func (a *app) targetDown() *cobra.Command {
 				return exitError{exitInterrupted, ctx.Err()}
 			}
 		}
-		return nil
+		audit, err := s.AuditPath()
+		if err == nil {
+			if _, err := os.Stat(audit); err == nil {
+				fmt.Fprintf(a.err, "what was done to it is in %s\n", audit)
+			}
+		}
+		return err
 	})
 }
 

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -14,119 +13,6 @@ import (
 	"github.com/livedrill/livedrill/injectors"
 	"github.com/livedrill/livedrill/target"
 )
-
-// HotKey asks for one large value again and again, as a front end does whose whole audience is in one room.
-type HotKey struct {
-	Size    int `json:"size" unit:"bytes" help:"of the value"`
-	Clients int `json:"clients" help:"that ask at once, each as fast as it is answered"`
-}
-
-const hotKey = "livedrill:hot"
-
-// Validate finds settings that cannot work.
-func (f *HotKey) Validate() error {
-	if f.Size < 1 || f.Size > 8<<20 {
-		return fmt.Errorf("size: %d is not between 1 byte and 8 MiB", f.Size)
-	}
-	if f.Clients < 1 || f.Clients > 200 {
-		return fmt.Errorf("clients: %d is not between 1 and 200", f.Clients)
-	}
-	return nil
-}
-
-// BackEnd is part of injectors.BackEnded.
-func (*HotKey) BackEnd() string { return "GET" }
-
-// Check is part of injectors.Fault.
-func (f *HotKey) Check(ctx context.Context, on target.Component) error {
-	c, err := Dial(on)
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	n, err := c.Exists(ctx, hotKey).Result()
-	if err == nil && n > 0 {
-		err = errors.New("another fault has its hot key in it already")
-	}
-	return err
-}
-
-// Save is part of injectors.Fault: the key is ours alone.
-func (*HotKey) Save(context.Context, target.Component) (injectors.Original, error) { return nothing() }
-
-func (*HotKey) name(on target.Component) string { return "redis hot key " + on.Handles.Redis.Addr }
-
-// Inject is part of injectors.Fault.
-func (f *HotKey) Inject(ctx context.Context, on target.Component) error {
-	c, err := Dial(on)
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	if err := c.Set(ctx, hotKey, make([]byte, f.Size), 0).Err(); err != nil {
-		return err
-	}
-	err = injectors.Begin(ctx, f.name(on), func(ctx context.Context) {
-		var wg sync.WaitGroup
-		defer wg.Wait()
-		for range f.Clients {
-			wg.Go(func() {
-				c, err := Dial(on)
-				if err != nil {
-					return
-				}
-				defer c.Close()
-				for ctx.Err() == nil {
-					if c.Get(ctx, hotKey).Err() != nil {
-						target.Wait(ctx, retry)
-					}
-				}
-			})
-		}
-	})
-	if err != nil {
-		return errors.Join(err, f.Restore(context.WithoutCancel(ctx), on, nil))
-	}
-	return nil
-}
-
-// Effect reads from the server how many bytes a second it sends: it bites with 50 values a second, and is clean without the key.
-func (f *HotKey) Effect(ctx context.Context, on target.Component) (injectors.Measured, error) {
-	c, err := Dial(on)
-	if err != nil {
-		return injectors.Measured{}, err
-	}
-	defer c.Close()
-	before, err := info(ctx, c, "stats", "total_net_output_bytes")
-	if err != nil {
-		return injectors.Measured{}, err
-	}
-	start := time.Now()
-	if !target.Wait(ctx, 500*time.Millisecond) {
-		return injectors.Measured{}, ctx.Err()
-	}
-	after, err := info(ctx, c, "stats", "total_net_output_bytes")
-	if err != nil {
-		return injectors.Measured{}, err
-	}
-	there, err := c.Exists(ctx, hotKey).Result()
-	rate := (after - before) / time.Since(start).Seconds()
-	values := rate / float64(f.Size)
-	return injectors.Measured{N: uint64(max(values/2, 1)), Asked: map[string]float64{"clients": float64(f.Clients)},
-		Is:    map[string]float64{"bytes_per_second": rate, "values_per_second": values},
-		Bites: there > 0 && values > 50, Clean: there == 0, Reason: fmt.Sprintf("it sends %.0f values a second", values)}, err
-}
-
-// Restore is part of injectors.Fault.
-func (f *HotKey) Restore(ctx context.Context, on target.Component, _ injectors.Original) error {
-	injectors.End(f.name(on))
-	c, err := Dial(on)
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	return c.Del(ctx, hotKey).Err()
-}
 
 // Subscribers lets clients subscribe that do not read: what they are sent piles up in the server's memory, and counts against
 // its limit. It is how danmaku fills a Redis that holds next to nothing.
@@ -181,29 +67,59 @@ func (f *Subscribers) Inject(ctx context.Context, on target.Component) error {
 		return err
 	}
 	defer c.Close()
-	var conns []net.Conn
-	drop := func() {
-		for _, conn := range conns {
-			_ = conn.Close() // that is how a subscriber leaves
-		}
+	conns, err := f.subscribe(ctx, on)
+	if err == nil {
+		err = f.fill(ctx, c)
 	}
+	if err == nil {
+		err = injectors.Begin(ctx, f.name(on), func(ctx context.Context) { f.hold(ctx, on, conns) })
+	}
+	if err != nil {
+		leave(conns)
+	}
+	return err
+}
+
+// renewal is less than the 60 s after which Redis closes a subscriber for whom more than 8 MiB wait.
+const renewal = 50 * time.Second
+
+// hold keeps the subscribers until ctx ends. Others take the place of those whom Redis would close.
+func (f *Subscribers) hold(ctx context.Context, on target.Component, conns []net.Conn) {
+	defer func() { leave(conns) }()
+	c, err := Dial(on)
+	if err != nil {
+		return
+	}
+	defer c.Close()
+	for target.Wait(ctx, renewal) {
+		next, err := f.subscribe(ctx, on)
+		if err != nil {
+			leave(next)
+			continue // the effect tells
+		}
+		leave(conns)
+		conns = next
+		_ = f.fill(ctx, c) // as above
+	}
+}
+
+// leave closes connections: that is how a subscriber leaves.
+func leave(conns []net.Conn) {
+	for _, conn := range conns {
+		_ = conn.Close()
+	}
+}
+
+// subscribe opens the connections of all subscribers, or as many as it can.
+func (f *Subscribers) subscribe(ctx context.Context, on target.Component) (conns []net.Conn, err error) {
 	for range f.Clients {
 		conn, err := subscribe(ctx, on)
 		if err != nil {
-			drop()
-			return err
+			return conns, err
 		}
 		conns = append(conns, conn)
 	}
-	if err := f.fill(ctx, c); err != nil {
-		drop()
-		return err
-	}
-	err = injectors.Begin(ctx, f.name(on), func(ctx context.Context) { <-ctx.Done(); drop() })
-	if err != nil {
-		drop()
-	}
-	return err
+	return conns, nil
 }
 
 // subscribe opens a connection that says SUBSCRIBE, hears that it is, and reads nothing more. Its own buffer is kept small: what

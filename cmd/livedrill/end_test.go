@@ -1,0 +1,332 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/nftables"
+	"github.com/vishvananda/netlink"
+
+	"github.com/livedrill/livedrill/injectors"
+	"github.com/livedrill/livedrill/reports"
+	"github.com/livedrill/livedrill/reports/record"
+	"github.com/livedrill/livedrill/target"
+)
+
+// start begins a drill that the test will cut short.
+func start(t *testing.T, state string) (*exec.Cmd, string, *bytes.Buffer) {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "run")
+	cmd := exec.Command(binary, "run", "evening-peak", "--profile", "weak", "--time-scale", "0.2", "--out", dir, "--json")
+	cmd.Env = append(os.Environ(), "XDG_STATE_HOME="+state)
+	var out bytes.Buffer
+	cmd.Stdout = &out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return cmd, dir, &out
+}
+
+// processes lists what runs of livedrill: by its binary, or in one of the PID namespaces. A process without a command line has
+// ended, and waits for this machine's own first process to take note. The namespaces of what it found are added.
+func processes(t *testing.T, namespaces map[string]bool) []string {
+	t.Helper()
+	own, err := os.Readlink("/proc/self/ns/pid")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dirs, err := filepath.Glob("/proc/[0-9]*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []string
+	for _, dir := range dirs {
+		ns, err := os.Readlink(filepath.Join(dir, "ns", "pid"))
+		if err != nil {
+			continue // it has ended
+		}
+		exe, _ := os.Readlink(filepath.Join(dir, "exe"))
+		line, err := os.ReadFile(filepath.Join(dir, "cmdline"))
+		if err != nil || len(line) == 0 || exe != binary && !namespaces[ns] {
+			continue
+		}
+		if ns != own {
+			namespaces[ns] = true
+		}
+		out = append(out, strings.ReplaceAll(string(line), "\x00", " "))
+	}
+	return out
+}
+
+// machine is what else a run could leave on a machine, or change of what others have there.
+func machine(t *testing.T) map[string][]string {
+	t.Helper()
+	out := map[string][]string{}
+	links, err := netlink.LinkList()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range links {
+		out["interfaces"] = append(out["interfaces"], fmt.Sprint(l.Attrs().Name, " ", l.Attrs().Flags))
+		queues, err := netlink.QdiscList(l)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, q := range queues {
+			out["queues"] = append(out["queues"], fmt.Sprint(l.Attrs().Name, " ", q.Type(), q.Attrs().Handle, q.Attrs().Parent))
+		}
+	}
+	nft, err := nftables.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	tables, err := nft.ListTables()
+	if err != nil && os.Getuid() == 0 { // others may not look, and so not change anything either
+		t.Fatal(err)
+	}
+	for _, table := range tables {
+		out["tables"] = append(out["tables"], fmt.Sprint(table.Family, " ", table.Name))
+	}
+	rules, err := exec.Command("iptables-save").Output()
+	if err != nil && os.Getuid() == 0 {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(rules)) {
+		if !strings.HasPrefix(line, "#") { // the time of day
+			out["rules"] = append(out["rules"], counters.ReplaceAllString(line, ""))
+		}
+	}
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	out["mounts"] = strings.Split(string(mounts), "\n")
+	for what, pattern := range map[string]string{"namespaces": "/run/netns/*", "temporary files": filepath.Join(os.TempDir(), "livedrill-[0-9]*"),
+		"cgroups": "/sys/fs/cgroup/*", "cgroups of version 1": "/sys/fs/cgroup/*/livedrill-*"} {
+		if out[what], err = filepath.Glob(pattern); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return out
+}
+
+// counters are what iptables-save writes behind the name of a chain.
+var counters = regexp.MustCompile(`\[\d+:\d+\]`)
+
+// unchanged fails the test where the machine is not as it was.
+func unchanged(t *testing.T, before map[string][]string) {
+	t.Helper()
+	now := machine(t)
+	for what := range now {
+		if !slices.Equal(now[what], before[what]) {
+			t.Errorf("%s: %q, before %q", what, now[what], before[what])
+		}
+	}
+}
+
+// TestKillLeavesNothing ends the command by kill -9 at random moments: a second later the kernel has ended everything, and
+// after recover no cgroup and no state is left.
+func TestKillLeavesNothing(t *testing.T) {
+	needRange(t)
+	rounds := 4
+	if n, err := strconv.Atoi(os.Getenv("LIVEDRILL_KILLS")); err == nil {
+		rounds = n
+	}
+	for round := range rounds {
+		after := time.Duration(200+rand.IntN(12_000)) * time.Millisecond
+		if round == 0 {
+			after = 150 * time.Millisecond // while it starts
+		}
+		t.Run(after.String(), func(t *testing.T) {
+			state := t.TempDir()
+			before, namespaces := machine(t), map[string]bool{}
+			cmd, _, _ := start(t, state)
+			target.Wait(t.Context(), after)
+			if len(processes(t, namespaces)) == 0 {
+				t.Error("nothing of the run was found while it ran: this test would see nothing")
+			}
+			if err := cmd.Process.Kill(); err != nil {
+				t.Fatal(err)
+			}
+			_ = cmd.Wait() // it was killed
+			target.Wait(t.Context(), time.Second)
+			if left := processes(t, namespaces); len(left) > 0 {
+				t.Errorf("still running a second later: %q", left)
+			}
+			recovery := exec.Command(binary, "recover", "--json")
+			recovery.Env = append(os.Environ(), "XDG_STATE_HOME="+state)
+			if out, err := recovery.CombinedOutput(); err != nil {
+				t.Errorf("recover: %v\n%s", err, out)
+			}
+			unchanged(t, before)
+			files, err := filepath.Glob(filepath.Join(state, "livedrill", "*"))
+			if err != nil || len(files) > 0 {
+				t.Errorf("state is left: %v (%v)", files, err)
+			}
+		})
+	}
+}
+
+// proven waits until a fault of a drill is in effect.
+func proven(t *testing.T, dir string) {
+	t.Helper()
+	if err := target.WaitUntil(t.Context(), time.Minute, func() bool {
+		target.Wait(t.Context(), 20*time.Millisecond)
+		text, err := os.ReadFile(filepath.Join(dir, "events.jsonl"))
+		return err == nil && bytes.Contains(text, []byte("fault.proven"))
+	}); err != nil {
+		t.Fatalf("no fault is in effect: %v", err)
+	}
+}
+
+// TestInterrupt stops a drill as Ctrl-C does while a fault is in effect: it restores, reports and ends with 130. What was said to it
+// before that is in the report.
+func TestInterrupt(t *testing.T) {
+	needRange(t)
+	before, namespaces := machine(t), map[string]bool{}
+	state := t.TempDir()
+	cmd, dir, out := start(t, state)
+	proven(t, dir)
+	for _, args := range [][]string{{"acknowledge", "--as", "ana"}, {"cause", "network.loss", "--on", "edge-north"}} {
+		say := exec.Command(binary, append([]string{"respond"}, args...)...)
+		say.Env = append(os.Environ(), "XDG_STATE_HOME="+state)
+		if text, err := say.CombinedOutput(); err != nil {
+			t.Errorf("respond %v: %v\n%s", args, err, text)
+		}
+	}
+	processes(t, namespaces)
+	if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait() // its exit code is looked at
+	if code := cmd.ProcessState.ExitCode(); code != 130 {
+		t.Errorf("exit code %d", code)
+	}
+	var r reports.Result
+	if err := json.Unmarshal(out.Bytes(), &r); err != nil || r.Verdict != reports.Interrupted || len(r.Faults) == 0 {
+		t.Errorf("%s, %d faults (%v)", r.Verdict, len(r.Faults), err)
+	}
+	if len(r.Remarks) != 2 || r.Remarks[0].By != "ana" || r.Remarks[1].Score == nil || !r.Remarks[1].Score.Kind {
+		t.Errorf("remarks: %+v", r.Remarks)
+	}
+	for _, f := range r.Faults {
+		if f.State != "restored" {
+			t.Errorf("%s is %s: %s", f.ID, f.State, f.Error)
+		}
+	}
+	unchanged(t, before)
+	if left := processes(t, namespaces); len(left) > 0 {
+		t.Errorf("still running: %q", left)
+	}
+}
+
+// TestAbort breaks three things and has an objective that ends the run: within two seconds the load stops and everything is undone, the
+// newest first, though each proof of that takes its time.
+func TestAbort(t *testing.T) {
+	needRange(t)
+	file := filepath.Join(t.TempDir(), "abort.yaml")
+	if err := os.WriteFile(file, []byte(`name: abort
+phases: {warm-up: 1s, steady: 2s, recovery: 1s}
+load:
+  shop: {kind: http, rate: 100/s}
+faults:
+  - {at: 0s, for: 60s, inject: network.loss, on: edge-north}
+  - {at: 0s, for: 60s, inject: network.delay, on: danmaku-a}
+  - {at: 0s, for: 60s, inject: network.reset, on: gateway}
+objectives:
+  - api_error_ratio <= 5% during fault abort
+`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, r, dir := drill(t, "run", file)
+	text, err := os.ReadFile(filepath.Join(dir, "events.jsonl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	when := map[string]float64{}
+	for line := range bytes.Lines(text) {
+		var e record.Event
+		if err := json.Unmarshal(line, &e); err != nil {
+			t.Fatal(err)
+		}
+		when[e.Kind] = e.T
+	}
+	aborted, known := when["run.aborted"]
+	if !known || r.Verdict != reports.RunMissed || len(r.Faults) != 3 {
+		t.Fatalf("aborted at %g (%v), %s, %d faults", aborted, known, r.Verdict, len(r.Faults))
+	}
+	if took := when["load.halted"] - aborted; took < 0 || took > 2 {
+		t.Errorf("the load went on for %.2f s", took)
+	}
+	later := math.Inf(1)
+	for _, f := range r.Faults {
+		if f.State != "restored" || f.Undone == nil || *f.Undone-aborted > 2 {
+			t.Errorf("%s: %s, undone at %v, and the run was aborted at %.2f s", f.Kind, f.State, f.Undone, aborted)
+			continue
+		}
+		if *f.Undone > later {
+			t.Errorf("%s was undone after what was older", f.Kind)
+		}
+		later = *f.Undone
+	}
+}
+
+// TestRangeThatHangs stops the first process of a range in the middle of a fault: once the fault should have been over, the process outside
+// kills it, and the kernel takes everything back.
+func TestRangeThatHangs(t *testing.T) {
+	needRange(t)
+	before, namespaces := machine(t), map[string]bool{}
+	state := t.TempDir()
+	cmd, dir, _ := start(t, state)
+	proven(t, dir)
+	processes(t, namespaces)
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", cmd.Process.Pid, cmd.Process.Pid))
+	first, noNumber := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err = errors.Join(err, noNumber); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(first, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	// Its own fault has a minute and more for all that may be slow. This one has had it.
+	files, err := filepath.Glob(filepath.Join(state, "livedrill", "*.journal"))
+	if err != nil || len(files) != 1 {
+		t.Fatalf("journals %v (%v)", files, err)
+	}
+	open, err := injectors.Unfinished(files[0])
+	if err != nil || len(open) != 1 || time.Until(open[0].Until) > 2*time.Minute {
+		t.Fatalf("%+v (%v)", open, err)
+	}
+	journal, err := injectors.OpenJournal(files[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	late := open[0]
+	late.Fault, late.Until = "late", time.Now()
+	if err := errors.Join(journal.Write(late), journal.Close()); err != nil {
+		t.Fatal(err)
+	}
+	waited := time.Now()
+	_ = cmd.Wait() // its exit code is looked at
+	if code, took := cmd.ProcessState.ExitCode(), time.Since(waited); code != 1 || took > 5*time.Second {
+		t.Errorf("exit code %d after %s", code, took)
+	}
+	unchanged(t, before)
+	if left := processes(t, namespaces); len(left) > 0 {
+		t.Errorf("still running: %q", left)
+	}
+}
