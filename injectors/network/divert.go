@@ -9,7 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
+	"sync/atomic"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
@@ -20,14 +20,14 @@ import (
 	"github.com/livedrill/livedrill/target"
 )
 
-// Packets are sent to queues by rules of one chain in each network namespace, which is there as long as it has a rule: the kernel drops what
-// all queues of a namespace hold when any chain goes.
+// Packets are sent to queues by rules of one chain in each network namespace. It stays there, empty, until the namespace goes: the kernel drops
+// what all queues of a namespace hold when any chain is taken away.
 
 // queueTable is the name of its table. Each rule carries the name of its end and the number of its queue.
 const queueTable = tableName + "-queues"
 
-// diverting keeps the last rule from taking the chain away from the next.
-var diverting sync.Mutex
+// understood is the first word for a queue that this kernel may understand.
+var understood atomic.Int32
 
 func (e end) queueChain() *nftables.Chain {
 	return &nftables.Chain{Name: "faults", Table: &nftables.Table{Family: nftables.TableFamilyIPv4, Name: queueTable}, Type: nftables.ChainTypeFilter,
@@ -50,10 +50,12 @@ func (e end) divert(on *target.Network, number uint16) error {
 	binary.NativeEndian.PutUint16(info, number)
 	binary.NativeEndian.PutUint16(info[2:], 1)
 	binary.NativeEndian.PutUint16(info[4:], unix.NFT_QUEUE_FLAG_BYPASS) // packets pass when nobody reads
-	diverting.Lock()
-	defer diverting.Unlock()
+	words := []expr.Any{&expr.Queue{Num: number, Flag: expr.QueueFlagBypass}, &expr.Target{Name: "NFQUEUE", Rev: 3, Info: &info}}
 	var errs []error
-	for _, verdict := range []expr.Any{&expr.Queue{Num: number, Flag: expr.QueueFlagBypass}, &expr.Target{Name: "NFQUEUE", Rev: 3, Info: &info}} {
+	for i, verdict := range words {
+		if i < int(understood.Load()) {
+			continue
+		}
 		err := e.nft(func(c *nftables.Conn) error {
 			chain := e.queueChain()
 			c.AddTable(chain.Table)
@@ -62,6 +64,7 @@ func (e end) divert(on *target.Network, number uint16) error {
 			return c.Flush() // all of it, or nothing
 		})
 		if err == nil {
+			understood.Store(int32(i))
 			return nil
 		}
 		errs = append(errs, err)
@@ -109,7 +112,7 @@ func queues(on *target.Network) (out []string, err error) {
 	return out, nil
 }
 
-// dequeue sends no packet to the end's queue any more, lets go what is in it, and takes the chain away if nobody needs it.
+// dequeue sends no packet to the end's queue any more, and lets go what is in it.
 func (e end) dequeue() error {
 	own, err := e.diverted()
 	if err == nil && len(own) > 0 {
@@ -123,22 +126,6 @@ func (e end) dequeue() error {
 		})
 	}
 	injectors.End(e.queueName())
-	diverting.Lock()
-	defer diverting.Unlock()
-	if err == nil {
-		err = e.nft(func(c *nftables.Conn) error {
-			left, err := e.rules(c)
-			chain := e.queueChain()
-			if err != nil || len(left) > 0 {
-				return err
-			}
-			if list, err := c.ListTablesOfFamily(chain.Table.Family); err != nil || !slices.ContainsFunc(list, func(t *nftables.Table) bool { return t.Name == queueTable }) {
-				return err
-			}
-			c.DelTable(chain.Table)
-			return c.Flush()
-		})
-	}
 	if errors.Is(err, os.ErrNotExist) { // the range is gone, and the rule with it
 		return nil
 	}

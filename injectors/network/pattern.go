@@ -85,7 +85,7 @@ func (p pattern) match(c *nftables.Conn, table *nftables.Table) ([]expr.Any, err
 	if inverted {
 		few = places[0]
 	}
-	set := &nftables.Set{Table: table, Name: "packets", KeyType: nftables.TypeInteger}
+	set := &nftables.Set{Table: table, Name: "packets", KeyType: nftables.TypeInteger, Constant: true, Size: uint32(max(len(few), 1))}
 	numbering.Lock()
 	err := c.AddSet(set, nil)
 	numbering.Unlock()

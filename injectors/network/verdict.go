@@ -37,8 +37,8 @@ func (w *waiting) Pop() any {
 }
 
 // release lets packets go on when they are due, until ctx ends; then all at once, those too that are still on their way to us.
-func release(ctx context.Context, queue *nfqueue.Nfqueue, second copier, arrived <-chan packet) {
-	const onTheWay = 10 * time.Millisecond
+func release(ctx context.Context, queue *nfqueue.Nfqueue, second *copier, arrived <-chan packet) {
+	const onTheWay = 3 * time.Millisecond // the rule has gone before
 	var held waiting
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
@@ -67,7 +67,7 @@ func release(ctx context.Context, queue *nfqueue.Nfqueue, second copier, arrived
 }
 
 // verdict gives the verdict. One that is lost shows in the probe.
-func (p packet) verdict(queue *nfqueue.Nfqueue, second copier) {
+func (p packet) verdict(queue *nfqueue.Nfqueue, second *copier) {
 	if p.twice {
 		second.send(p.data)
 	}
