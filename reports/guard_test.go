@@ -12,6 +12,7 @@ import (
 
 // TestGuard: what is missed for certain in the last seconds ends a run; what is well, or not asked about now, does not.
 func TestGuard(t *testing.T) {
+	t.Parallel()
 	story := reportstest.Usual()
 	db, err := record.ReadDatabase(filepath.Join(story.Write(t), "tsdb"))
 	if err != nil {

@@ -50,6 +50,7 @@ func deref(v *float64) any {
 
 // TestKnownAnswers judges a run of which everything is known: half of the north fails for 30 of the 40 seconds of the fault phase.
 func TestKnownAnswers(t *testing.T) {
+	t.Parallel()
 	s := usual(t)
 	for i, want := range []struct {
 		measured, tolerance, n float64
@@ -81,6 +82,7 @@ func TestKnownAnswers(t *testing.T) {
 
 // TestSLA holds the availabilities, the budget and the targets against what the story says.
 func TestSLA(t *testing.T) {
+	t.Parallel()
 	s := usual(t).SLA
 	near(t, "in the drill", &s.InDrill.Value, 1-1200.0/11000, 1e-9)
 	near(t, "without the faults", &s.FaultExcluded.Value, 1, 0)
@@ -109,6 +111,7 @@ func TestSLA(t *testing.T) {
 
 // TestResponse holds the times of the fault, and whom it hit.
 func TestResponse(t *testing.T) {
+	t.Parallel()
 	s := usual(t)
 	r := s.Responses[0]
 	near(t, "T0", r.T[0], 40, 0)
@@ -137,6 +140,7 @@ func TestResponse(t *testing.T) {
 
 // TestLostWrites has gifts that were acknowledged and never came to the ledger.
 func TestLostWrites(t *testing.T) {
+	t.Parallel()
 	story := reportstest.Usual()
 	story.LostGifts = 7
 	r := judged(t, story).Responses[0]
@@ -148,6 +152,7 @@ func TestLostWrites(t *testing.T) {
 
 // TestTable holds some cells of the table by phase and region.
 func TestTable(t *testing.T) {
+	t.Parallel()
 	s := usual(t)
 	for _, want := range []struct {
 		sli, phase, region string
@@ -176,6 +181,7 @@ func TestTable(t *testing.T) {
 
 // TestArms has an A/B run whose b is as fast as a, and one whose b is a third slower.
 func TestArms(t *testing.T) {
+	t.Parallel()
 	for slow, want := range map[float64]string{1: "same", 1.33: "worse", 0.7: "better"} {
 		story := reportstest.Usual()
 		story.Hurt, story.Slow, story.SlowB, story.Steady = 0, 0.01, slow, 120
@@ -211,6 +217,7 @@ const rules = `groups:
 
 // TestAlerts runs rules over the story: errors begin at 41 s, the rate is above its limit from then on, and 3 s later it fires.
 func TestAlerts(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name    string
 		rules   reports.AlertRules
@@ -253,6 +260,7 @@ func TestAlerts(t *testing.T) {
 
 // TestVerdictOrder holds what comes before what.
 func TestVerdictOrder(t *testing.T) {
+	t.Parallel()
 	keep := func(n ...int) func(*reports.Facts) {
 		return func(f *reports.Facts) {
 			var kept []reports.Objective
@@ -313,6 +321,7 @@ func TestVerdictOrder(t *testing.T) {
 
 // TestDamage takes a run apart in every way: what can be said is said, and never a wrong verdict.
 func TestDamage(t *testing.T) {
+	t.Parallel()
 	good := reportstest.Usual()
 	good.Change = func(f *reports.Facts) { f.Objectives = f.Objectives[2:3] }
 	for _, c := range []struct {
@@ -399,6 +408,7 @@ func TestDamage(t *testing.T) {
 
 // TestHealth holds the machine's score against what the story says: it is 100 while nothing waits, and every sign that gets worse lowers it.
 func TestHealth(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct{ waited, score float64 }{{0, 100}, {0.02, 84}, {0.3, 20}} {
 		story := reportstest.Usual()
 		story.Waited = c.waited
@@ -422,6 +432,7 @@ func TestHealth(t *testing.T) {
 
 // TestNotTheFaultsDoing judges a limit that did not hold before the fault either: the fault is not blamed for it.
 func TestNotTheFaultsDoing(t *testing.T) {
+	t.Parallel()
 	story := reportstest.Usual()
 	story.Change = func(f *reports.Facts) {
 		o, err := reports.ParseObjective("api_latency_seconds p99 <= 1ms")
@@ -467,6 +478,7 @@ func edit(t *testing.T, dir, from, to string) {
 
 // TestResultIsContract holds the keys of result.json that others read.
 func TestResultIsContract(t *testing.T) {
+	t.Parallel()
 	text, err := json.Marshal(usual(t).Result)
 	must(t, err)
 	var r map[string]any
@@ -501,6 +513,7 @@ func TestResultIsContract(t *testing.T) {
 }
 
 func TestObjectiveForms(t *testing.T) {
+	t.Parallel()
 	for text, want := range map[string]string{
 		"push_success_ratio >= 99.9%":             "push_success_ratio >= 0.999 during run",
 		"stall_ratio<=2% during fault":            "stall_ratio <= 0.02 during fault",
@@ -538,6 +551,7 @@ func FuzzObjective(f *testing.F) {
 
 // TestTraces: of each fault the report shows the request and the picture that name the hop in which it was felt.
 func TestTraces(t *testing.T) {
+	t.Parallel()
 	got := map[string]reports.Trace{}
 	for _, x := range usual(t).Traces {
 		got[x.What] = x
@@ -556,6 +570,7 @@ func TestTraces(t *testing.T) {
 
 // TestModels: two connections of which one is in use on average have a third of a request waiting; in the story half a one waits.
 func TestModels(t *testing.T) {
+	t.Parallel()
 	all := usual(t).Models
 	if len(all) != 2 || all[0].During != "steady" || all[1].During != "f1" {
 		t.Fatalf("%+v", all)

@@ -4,6 +4,7 @@ import "testing"
 
 // TestAccounting breaks each identity of a load's books by one, and sees it reported.
 func TestAccounting(t *testing.T) {
+	t.Parallel()
 	// due, not sent, sent, acknowledged, failed, in flight, owed, delivered, duplicates, out of order
 	books := []float64{100, 5, 95, 80, 10, 5, 1600, 1590, 2, 1}
 	if ok, detail := checks["danmaku-accounting"].judge(books); !ok {
@@ -29,6 +30,7 @@ func TestAccounting(t *testing.T) {
 
 // TestQueueBooks does the same with the queue of gifts.
 func TestQueueBooks(t *testing.T) {
+	t.Parallel()
 	// in the ledger, put, in the ranking, waiting, of those put: found it full
 	books := []float64{100, 100, 95, 5, 20}
 	if ok, detail := checks["gift-queue"].judge(books); !ok {

@@ -9,6 +9,7 @@ import (
 
 // TestResponders: people acknowledge at 45 s, name a wrong cause at 50 s and the right one at 60 s, of a fault that hurts from 42 s to 72 s.
 func TestResponders(t *testing.T) {
+	t.Parallel()
 	story := reportstest.Usual()
 	story.Change = func(f *reports.Facts) {
 		f.Targets = reports.Targets{RTO: 900, Availability: 0.999, Judgement: 3, Cause: 10, Handling: 60}
@@ -45,6 +46,7 @@ func TestResponders(t *testing.T) {
 
 // TestNobodyResponds: a stage that did not end is late once its limit has passed, and only then.
 func TestNobodyResponds(t *testing.T) {
+	t.Parallel()
 	story := reportstest.Usual()
 	story.Change = func(f *reports.Facts) {
 		f.Targets = reports.Targets{RTO: 900, Availability: 0.999, Judgement: 30, Cause: 100, Handling: 60}

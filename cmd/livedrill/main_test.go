@@ -136,7 +136,7 @@ func conclusive(t *testing.T, args ...string) (code int, r reports.Result, dir s
 // each fault for its own reason, and with no faults the weak one passes too.
 func TestEveningPeakDiscriminates(t *testing.T) {
 	if testing.Short() {
-		t.Skip("three whole drills take six minutes")
+		t.Skip("three drills take five minutes")
 	}
 	needRange(t)
 	t.Run("hardened", func(t *testing.T) {
@@ -184,7 +184,7 @@ func TestEveningPeakDiscriminates(t *testing.T) {
 		}
 	})
 	t.Run("weak without faults", func(t *testing.T) {
-		code, r, _ := conclusive(t, "run", "evening-peak", "--profile", "weak", "--no-faults")
+		code, r, _ := conclusive(t, "run", "evening-peak", "--profile", "weak", "--no-faults", "--time-scale", "0.5")
 		if code != 0 {
 			t.Errorf("exit code %d, %s: %v", code, r.Verdict, r.Reasons)
 		}

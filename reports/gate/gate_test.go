@@ -51,6 +51,7 @@ func machine(rng *rand.Rand, n int) []float64 {
 
 // TestFalseAlarms compares runs of one version with each other, 200 times with all 23 metrics at once.
 func TestFalseAlarms(t *testing.T) {
+	t.Parallel()
 	for _, paired := range []bool{true, false} {
 		rng := rand.New(rand.NewPCG(1, 1))
 		alarms := 0
@@ -73,6 +74,7 @@ func TestFalseAlarms(t *testing.T) {
 
 // TestPlantedRegression makes P99 or the processor's use 10 % worse, in ten pairs, 100 times each.
 func TestPlantedRegression(t *testing.T) {
+	t.Parallel()
 	for _, metric := range []string{"api_latency_seconds p99", "platform_cores"} {
 		rng := rand.New(rand.NewPCG(2, 2))
 		caught, blamed := 0, 0
@@ -96,6 +98,7 @@ func TestPlantedRegression(t *testing.T) {
 
 // TestSelfCheck looks at twenty runs of one version, and at runs that are none.
 func TestSelfCheck(t *testing.T) {
+	t.Parallel()
 	rng := rand.New(rand.NewPCG(3, 3))
 	runs := drawn(rng, make([]float64, 20), nil)
 	for _, paired := range []bool{false, true} {
@@ -114,6 +117,7 @@ func TestSelfCheck(t *testing.T) {
 
 // TestVerdicts holds one verdict of each kind, and what it says.
 func TestVerdicts(t *testing.T) {
+	t.Parallel()
 	side := func(metric string, values ...float64) (out []gate.Run) {
 		for i, v := range values {
 			out = append(out, gate.Run{ID: fmt.Sprint(i), Metrics: map[string]float64{metric: v}})
@@ -163,6 +167,7 @@ func TestVerdicts(t *testing.T) {
 
 // TestFromRunDirectories judges real run directories, keeps them in a baseline, and finds what was planted in the candidate.
 func TestFromRunDirectories(t *testing.T) {
+	t.Parallel()
 	folder := t.TempDir()
 	var old, fresh []string
 	for i := range 4 {

@@ -17,6 +17,7 @@ import (
 // TestBook has twelve runs: the platform needs more processor from the seventh on, and what the first six find is mended in the
 // last ones.
 func TestBook(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	for i := range 12 {
 		s := reportstest.Usual()

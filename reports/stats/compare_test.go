@@ -15,6 +15,7 @@ func near(t *testing.T, what string, got, want, tolerance float64) {
 
 // TestClopperPearson holds the bounds against R's binom.test.
 func TestClopperPearson(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct{ good, n, low, high float64 }{
 		{0, 10, 0, 0.3084971}, {10, 10, 0.6915029, 1}, {7, 10, 0.3475471, 0.9332605}, {12, 12, 0.7353515, 1},
 	} {
@@ -32,6 +33,7 @@ func TestClopperPearson(t *testing.T) {
 
 // TestWelch holds the test against R's t.test on Student's own sleep data.
 func TestWelch(t *testing.T) {
+	t.Parallel()
 	a := []float64{0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0}
 	b := []float64{1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4}
 	rng := rand.New(rand.NewPCG(1, 1))
@@ -54,6 +56,7 @@ func TestWelch(t *testing.T) {
 }
 
 func TestHolm(t *testing.T) {
+	t.Parallel()
 	for i, want := range []float64{0.03, 0.06, 0.06, 0.02} {
 		near(t, "adjusted", Holm([]float64{0.01, 0.04, 0.03, 0.005})[i], want, 1e-12)
 	}
@@ -61,6 +64,7 @@ func TestHolm(t *testing.T) {
 
 // TestDesignEffect draws windows that share their fate, and windows that do not.
 func TestDesignEffect(t *testing.T) {
+	t.Parallel()
 	rng := rand.New(rand.NewPCG(2, 2))
 	independent, outage := make([]Window, 200), make([]Window, 200)
 	for i := range independent {
@@ -91,6 +95,7 @@ func TestDesignEffect(t *testing.T) {
 
 // TestBootstrapCovers counts how often the bounds hold the true quantile.
 func TestBootstrapCovers(t *testing.T) {
+	t.Parallel()
 	rng := rand.New(rand.NewPCG(3, 3))
 	held := 0
 	const rounds = 200
@@ -116,6 +121,7 @@ func TestBootstrapCovers(t *testing.T) {
 }
 
 func TestChangePoints(t *testing.T) {
+	t.Parallel()
 	rng := rand.New(rand.NewPCG(4, 4))
 	alarms := 0
 	for range 50 {
@@ -141,6 +147,7 @@ func TestChangePoints(t *testing.T) {
 
 // TestForecast measures lead, precision and recall on seeded ramps, and wants silence on noise and on waves.
 func TestForecast(t *testing.T) {
+	t.Parallel()
 	rng := rand.New(rand.NewPCG(5, 5))
 	const step, minutes = 5.0, 60.0 // a value every 5 s; seconds in a minute
 	f := Forecaster{Limit: 90, Step: step, Horizon: 40 * minutes}
@@ -209,6 +216,7 @@ func TestForecast(t *testing.T) {
 }
 
 func TestPoisson(t *testing.T) {
+	t.Parallel()
 	near(t, "P(X >= 10 | 4)", Poisson(10, 4), 0.008132243, 1e-8)
 	near(t, "P(X >= 3 | 1000)", Poisson(3, 1000), 1, 1e-12)
 	near(t, "P(X >= 1 | 2)", Poisson(1, 2), 1-math.Exp(-2), 1e-9)
@@ -226,6 +234,7 @@ func gateTrial(rng *rand.Rand, n int, shift, noise float64) (a, b []float64) {
 
 // TestComparisonIsCalibrated counts false alarms of the test itself where there is no difference.
 func TestComparisonIsCalibrated(t *testing.T) {
+	t.Parallel()
 	rng := rand.New(rand.NewPCG(6, 6))
 	const rounds = 2000
 	alarms := 0

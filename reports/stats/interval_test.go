@@ -9,6 +9,7 @@ import (
 
 // TestWilson holds the bounds against values from the literature (Newcombe 1998, method 3) and the zero-failure rule.
 func TestWilson(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct{ good, n, low, high float64 }{
 		{81, 263, 0.2553, 0.3662},
 		{15, 148, 0.0624, 0.1605},
@@ -25,6 +26,7 @@ func TestWilson(t *testing.T) {
 
 // TestQuantileRanksCover draws samples with a known median and 95th percentile and counts how often the bounds hold them.
 func TestQuantileRanksCover(t *testing.T) {
+	t.Parallel()
 	rng := rand.New(rand.NewPCG(1, 1))
 	for _, q := range []float64{0.5, 0.95} {
 		const n, rounds = 400, 2000

@@ -7,6 +7,7 @@ import (
 
 // TestQueues holds the formulas against values of Erlang's tables and of the one-server queue.
 func TestQueues(t *testing.T) {
+	t.Parallel()
 	for _, x := range []struct{ c, a, blocked float64 }{{1, 1, 0.5}, {2, 1, 0.2}, {10, 5, 0.018385}, {5, 10, 0.563952}, {100, 84.064, 0.01}} {
 		if got := ErlangB(int(x.c), x.a); math.Abs(got-x.blocked) > 1e-5 {
 			t.Errorf("%g servers with %g erlangs turn %g away, want %g", x.c, x.a, got, x.blocked)
