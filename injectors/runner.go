@@ -47,7 +47,7 @@ type Outcome struct {
 	Err       error
 	Mend      string // of a fault that is not restored: the command that does it by hand; empty: it ends with the range
 
-	was    Original
+	before
 	failed error  // before the restoration
 	undone func() // is told when Restore is over, and its proof begins
 }
@@ -58,6 +58,14 @@ type Runner struct {
 	Notify  func(kind string, details map[string]any)
 	mu      sync.Mutex
 	taken   map[string]string // by component and what is taken of it, the fault that has it
+	live    int               // faults from their preparation to the proof of their end
+}
+
+// count notes that a fault begins, or is over.
+func (r *Runner) count(n int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.live += n
 }
 
 // take gives an order what it needs for itself, or says who has it. give is to be called when the order is over.
@@ -101,10 +109,11 @@ const (
 	injectLimit  = 15 * time.Second
 	effectLimit  = 10 * time.Second
 	restoreLimit = 15 * time.Second
-	proofLimit   = 3 * time.Second // for the effect to be seen, or to be gone
+	proofLimit   = 3 * time.Second  // for the effect to be seen, or to be gone
+	healthLimit  = 10 * time.Second // for the component to be able to work again
 
 	// hangLimit is more than all steps of a fault together can take beyond its time: each of its limit and the grace behind it.
-	hangLimit = injectLimit + 3*effectLimit + 2*proofLimit + restoreLimit + 6*stepGrace
+	hangLimit = injectLimit + 3*effectLimit + 2*proofLimit + restoreLimit + healthLimit + 6*stepGrace
 )
 
 // Run carries an order out and returns when the fault is restored, or could not be. When ctx ends, the fault is restored
@@ -113,11 +122,12 @@ func (r *Runner) Run(ctx context.Context, o Order) Outcome { return r.run(ctx, o
 
 func (r *Runner) run(ctx context.Context, o Order, undone func()) Outcome {
 	out := Outcome{Order: o, State: NotInjected, undone: undone}
+	r.count(1)
+	defer r.count(-1)
 	give, err := r.take(o)
-	var was Original
 	if err == nil {
 		defer give()
-		was, err = r.prepare(ctx, o)
+		out.before, err = r.prepare(ctx, o)
 	}
 	out.BackEnd = BackEnd(o.Fault)
 	if err != nil {
@@ -125,7 +135,6 @@ func (r *Runner) run(ctx context.Context, o Order, undone func()) Outcome {
 		r.note("fault.refused", o, map[string]any{"error": err.Error()})
 		return out
 	}
-	out.was = was
 	r.note("fault.inject", o, map[string]any{"back_end": out.BackEnd}) // it may take a moment: the record is read at this boundary
 	out.Injected = time.Now()
 	_, err = within(ctx, injectLimit, func(ctx context.Context) (struct{}, error) { return struct{}{}, o.Fault.Inject(ctx, o.On) })
@@ -147,26 +156,32 @@ func (r *Runner) run(ctx context.Context, o Order, undone func()) Outcome {
 	return out
 }
 
+// before is what was found before anything was changed.
+type before struct {
+	was  Original
+	well bool // it said that it can work
+}
+
 // prepare checks, saves and journals: nothing is changed by it.
-func (r *Runner) prepare(ctx context.Context, o Order) (Original, error) {
-	was, err := within(ctx, saveLimit, func(ctx context.Context) (Original, error) {
+func (r *Runner) prepare(ctx context.Context, o Order) (before, error) {
+	found, err := within(ctx, saveLimit, func(ctx context.Context) (b before, err error) {
 		if err := o.Fault.Check(ctx, o.On); err != nil {
-			return nil, err
+			return b, err
 		}
-		was, err := o.Fault.Save(ctx, o.On)
-		if err != nil {
-			err = fmt.Errorf("read what is there: %w", err)
+		if b.was, err = o.Fault.Save(ctx, o.On); err != nil {
+			return b, fmt.Errorf("read what is there: %w", err)
 		}
-		return was, err
+		b.well = o.On.Socket != "" && o.On.Healthy(ctx) == nil
+		return b, nil
 	})
-	if err != nil {
-		return nil, fmt.Errorf("%s on %s: %w", o.Kind, o.On.Name, err)
+	var settings []byte
+	if err == nil {
+		settings, err = json.Marshal(o.Fault)
 	}
-	settings, err := json.Marshal(o.Fault)
 	if err != nil {
-		return nil, fmt.Errorf("%s on %s: %w", o.Kind, o.On.Name, err)
+		return found, fmt.Errorf("%s on %s: %w", o.Kind, o.On.Name, err)
 	}
-	return was, r.Journal.Write(Entry{Fault: o.ID, Until: time.Now().Add(o.For + hangLimit), Kind: o.Kind, On: o.On, Settings: settings, Was: was})
+	return found, r.Journal.Write(Entry{Fault: o.ID, Until: time.Now().Add(o.For + hangLimit), Kind: o.Kind, On: o.On, Settings: settings, Was: found.was})
 }
 
 // hold lets a proven fault stand for its time. Near its end, twice as long before it as its proof took, it is looked at once more: what was
@@ -200,29 +215,6 @@ func (r *Runner) hold(ctx context.Context, out *Outcome) {
 	}
 }
 
-func (r *Runner) measure(ctx context.Context, o Order) (Measured, error) {
-	return within(ctx, effectLimit, func(ctx context.Context) (Measured, error) { return o.Fault.Effect(ctx, o.On) })
-}
-
-// look measures until what it sees is good, or a time has come: one look alone is easily disturbed on a busy machine, and what was broken may
-// need a moment: a host behind a healed link is asked for its address again.
-func (r *Runner) look(ctx context.Context, o Order, end time.Time, good func(Measured) bool) (m Measured, err error) {
-	for n := 0; ; n++ {
-		next, wrong := r.measure(ctx, o)
-		switch cut := ctx.Err(); {
-		case errors.Is(wrong, errHangs), wrong == nil && good(next):
-			return next, wrong
-		case cut != nil && n > 0: // this one says nothing; the one before does
-			return m, err
-		case cut != nil:
-			return m, cut
-		}
-		if m, err = next, wrong; !time.Now().Before(end) || !target.Wait(ctx, 100*time.Millisecond) {
-			return m, err
-		}
-	}
-}
-
 // restore puts back what was there and proves it. It does not heed the end of the run's own context. What fails is tried again for as long
 // as there is time: another fault may be in the way, and end before.
 func (r *Runner) restore(ctx context.Context, out *Outcome) {
@@ -245,6 +237,9 @@ func (r *Runner) restore(ctx context.Context, out *Outcome) {
 		if out.After, err = r.look(ctx, o, time.Now().Add(proofLimit), func(m Measured) bool { return m.Clean }); err == nil && !out.After.Clean {
 			err = fmt.Errorf("the effect is still there: %s", out.After.Reason)
 		}
+	}
+	if err == nil && out.well {
+		err = r.health(ctx, o)
 	}
 	if err == nil && errors.Is(out.failed, errHangs) {
 		err = errors.New("the step that hangs may still change something")

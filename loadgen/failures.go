@@ -24,10 +24,11 @@ const (
 	Unknown     = "no-address"  // the server's name has no address
 	Refused     = "refused"     // an answer that says no
 	Pictureless = "no-picture"  // the server serves, and no picture comes
-	Otherwise   = "other"
+	Malformed   = "malformed"   // an answer that makes no sense in its protocol
+	Otherwise   = "other"       // something on the client's own machine
 )
 
-var reasons = []string{Unanswered, Unreachable, CutOff, Distrusted, Unknown, Refused, Pictureless, Otherwise}
+var reasons = []string{Unanswered, Unreachable, CutOff, Distrusted, Unknown, Refused, Pictureless, Malformed, Otherwise}
 
 // ErrPictureless is of a server that serves, and brings no picture.
 var ErrPictureless = errors.New("no picture came")
@@ -57,6 +58,7 @@ func Why(err error) string {
 		invalid  x509.CertificateInvalidError
 		hostname x509.HostnameError
 		network  net.Error
+		system   syscall.Errno
 	)
 	switch {
 	case errors.Is(err, target.ErrRefused):
@@ -73,7 +75,9 @@ func Why(err error) string {
 		return Unreachable
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), errors.Is(err, net.ErrClosed):
 		return CutOff
-	default:
+	case errors.As(err, &system):
 		return Otherwise
+	default: // there was an answer, and the client could make nothing of it
+		return Malformed
 	}
 }

@@ -10,6 +10,8 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"syscall"
 	"testing"
 	"time"
 
@@ -71,8 +73,13 @@ func TestWhy(t *testing.T) {
 			t.Cleanup(s.Close)
 			return get(t, s.URL)
 		},
-		loadgen.Refused:   func(*testing.T) error { return fmt.Errorf("dispatch: %w: 503", target.ErrRefused) },
-		loadgen.Otherwise: func(*testing.T) error { return errors.New("nonsense") },
+		loadgen.Refused: func(*testing.T) error { return fmt.Errorf("dispatch: %w: 503", target.ErrRefused) },
+		loadgen.Otherwise: func(*testing.T) error {
+			return &net.OpError{Op: "dial", Err: os.NewSyscallError("socket", syscall.EMFILE)}
+		},
+		loadgen.Malformed: func(t *testing.T) error {
+			return get(t, "http://"+listen(t, func(c net.Conn) { _, _ = c.Write([]byte("\x03nonsense\r\n\r\n")); hangsUp(c) }))
+		},
 	} {
 		t.Run(want, func(t *testing.T) {
 			err := try(t)

@@ -36,7 +36,7 @@ func (d *drill) describe() error {
 			on = append(on, name)
 		}
 	}
-	machine := reports.Machine{Cores: runtime.NumCPU(), GPU: card(), Root: d.Root, Cgroup: fmt.Sprintf("version %d", d.Group.Version)}
+	machine := reports.Machine{Cores: runtime.NumCPU(), GPU: Card(), Root: d.Root, Cgroup: fmt.Sprintf("version %d", d.Group.Version)}
 	if v, err := mem.VirtualMemory(); err == nil {
 		machine.Memory = v.Total
 	}
@@ -111,8 +111,8 @@ func settingsOf(f injectors.Fault) map[string]any {
 	return out
 }
 
-// card names the graphics card that encodes, if there is one.
-func card() *string {
+// Card is the model of the first NVIDIA card of this machine; nil: there is none.
+func Card() *string {
 	names, err := filepath.Glob("/proc/driver/nvidia/gpus/*/information")
 	if err != nil || len(names) == 0 {
 		return nil

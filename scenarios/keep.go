@@ -19,6 +19,7 @@ import (
 	faultkinds "github.com/livedrill/livedrill/injectors/kinds"
 	"github.com/livedrill/livedrill/reports/record"
 	"github.com/livedrill/livedrill/target"
+	"github.com/livedrill/livedrill/target/stack"
 )
 
 // MetricsRoute is what a listener leads to that answers with the metrics of the whole platform.
@@ -144,6 +145,9 @@ func (d *drill) order(o InjectOrder) (out injectors.Order, err error) {
 		return out, fmt.Errorf("no fault %q", o.Kind)
 	}
 	on, err := d.stack.Platform().Find(o.On)
+	if err != nil && o.On == stack.ReplicaName {
+		err = fmt.Errorf("%w; livedrill target up --replica has one", err)
+	}
 	if err != nil {
 		return out, err
 	}

@@ -103,8 +103,8 @@ func (d *drill) injectAll(ctx context.Context, group *injectors.Group, from time
 func (f Fault) drawBy(seed uint64) {
 	if drawn, ok := f.Fault.(injectors.Seeded); ok {
 		name := fnv.New64a()
-		_, _ = io.WriteString(name, f.ID) // it cannot fail
-		drawn.SeedBy(seed ^ name.Sum64())
+		_, _ = io.WriteString(name, f.ID)                 // it cannot fail
+		drawn.SeedBy((seed ^ name.Sum64()) & (1<<53 - 1)) // what a number in JSON can hold (RFC 8259, 6)
 	}
 }
 

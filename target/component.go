@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -211,5 +212,9 @@ func (p Platform) Find(name string) (Component, error) {
 			}
 		}
 	}
-	return Component{}, fmt.Errorf("the platform has no component %q", name)
+	names := make([]string, len(p.Components))
+	for i, c := range p.Components {
+		names[i] = c.Name
+	}
+	return Component{}, fmt.Errorf("the platform has no component %q: there are %s", name, strings.Join(names, ", "))
 }

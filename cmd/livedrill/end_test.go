@@ -193,7 +193,7 @@ func proven(t *testing.T, dir string) {
 	}
 }
 
-// TestInterrupt stops a drill as Ctrl-C does while a fault is in effect: it restores, reports and ends with 130. What was said to it
+// TestInterrupt stops a drill as Ctrl-C does while a fault is in effect: it restores within 2 s, reports and ends with 130. What was said to it
 // before that is in the report.
 func TestInterrupt(t *testing.T) {
 	needRange(t)
@@ -209,6 +209,7 @@ func TestInterrupt(t *testing.T) {
 		}
 	}
 	processes(t, namespaces)
+	at := time.Now()
 	if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
 		t.Fatal(err)
 	}
@@ -226,6 +227,9 @@ func TestInterrupt(t *testing.T) {
 	for _, f := range r.Faults {
 		if f.State != "restored" {
 			t.Errorf("%s is %s: %s", f.ID, f.State, f.Error)
+		}
+		if f.Undone == nil || r.Run.Started.Add(time.Duration(*f.Undone*float64(time.Second))).Sub(at) > 2*time.Second {
+			t.Errorf("%s was undone at %v of a run that began at %s; it was interrupted at %s", f.ID, f.Undone, r.Run.Started, at)
 		}
 	}
 	unchanged(t, before)

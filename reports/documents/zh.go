@@ -4,7 +4,7 @@ package documents
 var words = map[string]string{
 	// Verdicts and states.
 	"passed": "通过", "PASSED": "通过", "missed": "未达标", "inconclusive": "无法判定", "unrestored": "故障未恢复", "interrupted": "已中断",
-	"met": "达标", "not-provable": "样本不足以判定", "not-measured": "未测量", "invalid": "无效", "time-out": "超时", "unreachable": "无法连接", "cut-off": "连接中断", "certificate": "证书", "no-address": "无法解析域名", "refused": "被拒绝", "no-picture": "无画面", "other": "其他",
+	"met": "达标", "not-provable": "样本不足以判定", "not-measured": "未测量", "invalid": "无效", "time-out": "超时", "unreachable": "无法连接", "cut-off": "连接中断", "certificate": "证书", "no-address": "无法解析域名", "refused": "被拒绝", "no-picture": "无画面", "malformed": "应答格式错误", "other": "其他",
 	"restored": "已恢复", "gone before its end": "结束前已失效", "not-injected": "未生效",
 	"not-restored": "未恢复", "valid": "有效", "suspect": "存疑", "saturated": "压测端饱和", "as-expected": "符合预期", "silent": "未触发",
 	"false-alarm": "误报", "fired": "已触发", "emulated": "模拟", "true": "是", "false": "否", "none": "无", "warm-up": "预热", "steady": "稳态", "recovery": "恢复期",

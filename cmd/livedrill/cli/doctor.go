@@ -7,11 +7,13 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
+	"github.com/livedrill/livedrill/injectors"
 	faultkinds "github.com/livedrill/livedrill/injectors/kinds"
 	"github.com/livedrill/livedrill/scenarios"
 )
@@ -78,7 +80,7 @@ func examine(ctx context.Context) ([]finding, error) {
 	}
 	out = append(out, group)
 	for _, k := range faultkinds.All {
-		f := finding{What: k.Name, OK: true, How: strings.Join(k.BackEnds, " or ")}
+		f := finding{What: k.Name, OK: true, How: backEnds(k, scenarios.Card() != nil)}
 		if problem := try.Faults[k.Name]; problem != "" {
 			f.OK, f.Mend = false, problem
 		}
@@ -88,6 +90,12 @@ func examine(ctx context.Context) ([]finding, error) {
 		out = append(out, f)
 	}
 	return out, err
+}
+
+// backEnds are the means by which a fault acts here: without a card, those of cards are not among them.
+func backEnds(k injectors.Kind, card bool) string {
+	here := slices.DeleteFunc(slices.Clone(k.BackEnds), func(b string) bool { return b == "nvml" && !card })
+	return strings.Join(here, " or ")
 }
 
 func sortedPairs(m map[string]string) func(func(string, string) bool) {

@@ -31,6 +31,7 @@ func (a *app) load() *cobra.Command {
 	c := &cobra.Command{Use: "load KIND", Short: "Put one kind of load alone on the bundled platform, or on a server of one's own",
 		Long: `Load brings the bundled platform up in a range and puts one kind of load on it. With --url the load goes to a server of your own on
 loopback, and there is no range; https:// addresses are trusted as the machine trusts them (SSL_CERT_FILE names another authority).
+KIND is one of ` + strings.Join(loadNames(), ", ") + `; livedrill list loads shows the settings of each.
 
 Exit codes: 0 the load was made, 2 nothing was started, 4 it could not be made as it was asked for, or every single client failed.`,
 		Args: cobra.ExactArgs(1), ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
@@ -112,6 +113,7 @@ func (a *app) loadAlone(c *cobra.Command, o scenarios.Orders, outside, asJSON bo
 		}{d.Loads, slis})
 	} else {
 		err = a.loadTable(d, slis)
+		fmt.Fprintf(a.err, "the run is in %s\n", shortPath(dir))
 	}
 	if err != nil {
 		return err

@@ -167,6 +167,9 @@ func (a *app) targetStatus() *cobra.Command {
 			}
 			fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", h.Name, h.Kind, h.Region, state)
 		}
+		for _, name := range sortedKeys(s.Endpoints) {
+			fmt.Fprintf(t, "%s\t%s\n", name, s.Endpoints[name])
+		}
 		return t.Flush()
 	})
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
