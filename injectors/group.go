@@ -2,6 +2,7 @@ package injectors
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 )
@@ -9,13 +10,13 @@ import (
 // Group runs orders that overlap and waits for all of them. The newest fault is restored first when ctx ends.
 type Group struct {
 	Runner *Runner
+	ending sync.Mutex // one End at a time
 	mu     sync.Mutex
 	ctx    context.Context // of the orders, without its end
 	live   []context.CancelFunc
 	undone []chan struct{} // what was there is there again, and that is yet to be proven
 	done   []chan struct{}
 	out    []Outcome
-	wg     sync.WaitGroup
 }
 
 // Started is an order that a group runs.
@@ -44,7 +45,7 @@ func (g *Group) Start(ctx context.Context, o Order) *Started {
 	place := len(g.out)
 	g.out = append(g.out, Outcome{Order: o})
 	g.mu.Unlock()
-	g.wg.Go(func() {
+	go func() {
 		defer close(done)
 		defer note() // if there was nothing to undo
 		defer cancel()
@@ -52,7 +53,7 @@ func (g *Group) Start(ctx context.Context, o Order) *Started {
 		g.mu.Lock()
 		defer g.mu.Unlock()
 		g.out[place] = s.out
-	})
+	}()
 	return s
 }
 
@@ -73,22 +74,30 @@ func (g *Group) Wait(ctx context.Context, limit time.Duration) {
 }
 
 // End restores every fault that is still there, one after another, the newest first, and returns what became of all when each is proven gone.
-// What could not be restored is tried once more when no other fault is in the way.
+// What could not be restored is tried once more when no other fault is in the way. Orders that begin meanwhile are none of its business.
 func (g *Group) End() []Outcome {
+	g.ending.Lock()
+	defer g.ending.Unlock()
 	g.mu.Lock()
-	live, undone := g.live, g.undone
+	ctx, live, undone, done := g.ctx, g.live, g.undone, g.done
 	g.mu.Unlock()
 	for i := len(live) - 1; i >= 0; i-- {
 		live[i]()
 		<-undone[i]
 	}
-	g.wg.Wait()
+	for _, d := range done {
+		<-d
+	}
 	g.mu.Lock()
-	defer g.mu.Unlock()
-	for i := len(g.out) - 1; i >= 0 && len(g.out) > 1; i-- {
-		if g.out[i].State == NotRestored {
-			g.Runner.restore(g.ctx, &g.out[i])
+	out := slices.Clone(g.out[:len(done)])
+	g.mu.Unlock()
+	for i := len(out) - 1; i >= 0 && len(out) > 1; i-- {
+		if out[i].State == NotRestored {
+			g.Runner.restore(ctx, &out[i])
 		}
 	}
-	return append([]Outcome(nil), g.out...)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	copy(g.out, out)
+	return out
 }

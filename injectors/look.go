@@ -32,20 +32,19 @@ func (r *Runner) look(ctx context.Context, o Order, end time.Time, good func(Mea
 	}
 }
 
-// health waits until a component can work again that could before, unless another fault may be why it cannot.
-func (r *Runner) health(ctx context.Context, o Order) (err error) {
-	alone := func() bool {
+// health waits until a component can work again that could before. While another fault is there, that may be why it cannot: then nothing is
+// said.
+func (r *Runner) health(ctx context.Context, o Order) error {
+	for end := time.Now().Add(healthLimit); ; {
+		err := o.On.Healthy(ctx)
 		r.mu.Lock()
-		defer r.mu.Unlock()
-		return r.live <= 1
-	}
-	for end := time.Now().Add(healthLimit); alone(); {
-		if err = o.On.Healthy(ctx); err == nil || !time.Now().Before(end) || !target.Wait(ctx, 100*time.Millisecond) {
-			break
+		others := r.live > 1
+		r.mu.Unlock()
+		if err == nil || others {
+			return nil
+		}
+		if !time.Now().Before(end) || !target.Wait(ctx, 100*time.Millisecond) {
+			return fmt.Errorf("its effect is gone, but it cannot work: %w", err)
 		}
 	}
-	if err != nil && alone() {
-		return fmt.Errorf("its effect is gone, but it cannot work: %w", err)
-	}
-	return nil
 }

@@ -181,7 +181,11 @@ func (r *Runner) prepare(ctx context.Context, o Order) (before, error) {
 	if err != nil {
 		return found, fmt.Errorf("%s on %s: %w", o.Kind, o.On.Name, err)
 	}
-	return found, r.Journal.Write(Entry{Fault: o.ID, Until: time.Now().Add(o.For + hangLimit), Kind: o.Kind, On: o.On, Settings: settings, Was: found.was})
+	err = r.Journal.Write(Entry{Fault: o.ID, Until: time.Now().Add(o.For + hangLimit), Kind: o.Kind, On: o.On, Settings: settings, Was: found.was})
+	if err != nil { // it may be there all the same, and nobody shall wait for its end
+		err = errors.Join(err, r.Journal.Write(Entry{Fault: o.ID, Restored: true}))
+	}
+	return found, err
 }
 
 // hold lets a proven fault stand for its time. Near its end, twice as long before it as its proof took, it is looked at once more: what was

@@ -155,8 +155,9 @@ func (d *drill) order(o InjectOrder) (out injectors.Order, err error) {
 		return out, fmt.Errorf("%s works on %s, and %s is of kind %s", kind.Name, kind.Where(), on.Name, on.Kind)
 	}
 	fault := kind.Default()
-	return injectors.Order{ID: fmt.Sprintf("by-hand-%d", time.Now().UnixNano()), Kind: o.Kind, Fault: fault, On: on, For: o.For, Takes: kind.Takes, By: o.By},
-		ReadSettings(o.Settings, fault)
+	err = ReadSettings(o.Settings, fault)
+	Fault{ID: o.Kind + " on " + o.On, Fault: fault}.drawBy(d.story.Seed) // by hand there is no other name for it
+	return injectors.Order{ID: fmt.Sprintf("by-hand-%d", time.Now().UnixNano()), Kind: o.Kind, Fault: fault, On: on, For: o.For, Takes: kind.Takes, By: o.By}, err
 }
 
 func resultOf(out injectors.Outcome) InjectResult {

@@ -3,6 +3,7 @@ package scenarios
 import (
 	"os"
 	"reflect"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -25,7 +26,7 @@ func TestReference(t *testing.T) {
 		typ := reflect.TypeOf(form)
 		for i := range typ.NumField() {
 			key, _, _ := strings.Cut(typ.Field(i).Tag.Get("json"), ",")
-			if key != "" && !strings.Contains(text, key+":") {
+			if key != "" && !regexp.MustCompile(`(?m)(^|[ {])`+key+":").MatchString(text) {
 				t.Errorf("%s of %s is not on it", key, typ.Name())
 			}
 		}

@@ -190,8 +190,12 @@ func (l *Launch) Go(ctx context.Context, now <-chan struct{}) (code int, err err
 		return 2, err
 	}
 	watching, leave := context.WithCancel(context.WithoutCancel(ctx))
-	defer leave()
 	overdue, interrupted := l.State.overdue(watching), ctx.Done()
+	defer func() {
+		leave()
+		for range overdue { // until it looks no more: the journal goes now
+		}
+	}()
 	for {
 		select {
 		case <-session.Done():

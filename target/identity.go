@@ -97,7 +97,8 @@ const serialPath = "/certificate/serial"
 
 // SerialNumber asks a component of a kind which certificate it is to show by now (RFC 5280, 4.1.2.2): its server may take a moment to do so.
 func SerialNumber(ctx context.Context, on Component, kind string) (n *big.Int, err error) {
-	return n, on.order(ctx, kind, http.MethodGet, serialPath, nil, &n)
+	err = on.order(ctx, kind, http.MethodGet, serialPath, nil, &n)
+	return n, err
 }
 
 // PEM is the certificate that is shown, and its key behind it.

@@ -132,7 +132,8 @@ func TellLater[T comparable](ctx context.Context, on Component, kind string, ord
 
 // HasBeenTold asks a component of a kind for its orders.
 func HasBeenTold[T comparable](ctx context.Context, on Component, kind string) (order T, err error) {
-	return order, on.order(ctx, kind, http.MethodGet, pathOf[T](), nil, &order)
+	err = on.order(ctx, kind, http.MethodGet, pathOf[T](), nil, &order)
+	return order, err
 }
 
 func (c Component) order(ctx context.Context, kind, method, path string, in, out any) error {

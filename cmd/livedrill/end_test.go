@@ -10,16 +10,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
-
-	"github.com/google/nftables"
-	"github.com/vishvananda/netlink"
 
 	"github.com/livedrill/livedrill/injectors"
 	"github.com/livedrill/livedrill/reports"
@@ -70,72 +65,6 @@ func processes(t *testing.T, namespaces map[string]bool) []string {
 		out = append(out, strings.ReplaceAll(string(line), "\x00", " "))
 	}
 	return out
-}
-
-// machine is what else a run could leave on a machine, or change of what others have there.
-func machine(t *testing.T) map[string][]string {
-	t.Helper()
-	out := map[string][]string{}
-	links, err := netlink.LinkList()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, l := range links {
-		out["interfaces"] = append(out["interfaces"], fmt.Sprint(l.Attrs().Name, " ", l.Attrs().Flags))
-		queues, err := netlink.QdiscList(l)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, q := range queues {
-			out["queues"] = append(out["queues"], fmt.Sprint(l.Attrs().Name, " ", q.Type(), q.Attrs().Handle, q.Attrs().Parent))
-		}
-	}
-	nft, err := nftables.New()
-	if err != nil {
-		t.Fatal(err)
-	}
-	tables, err := nft.ListTables()
-	if err != nil && os.Getuid() == 0 { // others may not look, and so not change anything either
-		t.Fatal(err)
-	}
-	for _, table := range tables {
-		out["tables"] = append(out["tables"], fmt.Sprint(table.Family, " ", table.Name))
-	}
-	rules, err := exec.Command("iptables-save").Output()
-	if err != nil && os.Getuid() == 0 {
-		t.Fatal(err)
-	}
-	for line := range strings.Lines(string(rules)) {
-		if !strings.HasPrefix(line, "#") { // the time of day
-			out["rules"] = append(out["rules"], counters.ReplaceAllString(line, ""))
-		}
-	}
-	mounts, err := os.ReadFile("/proc/self/mountinfo")
-	if err != nil {
-		t.Fatal(err)
-	}
-	out["mounts"] = strings.Split(string(mounts), "\n")
-	for what, pattern := range map[string]string{"namespaces": "/run/netns/*", "temporary files": filepath.Join(os.TempDir(), "livedrill-[0-9]*"),
-		"cgroups": "/sys/fs/cgroup/*", "cgroups of version 1": "/sys/fs/cgroup/*/livedrill-*"} {
-		if out[what], err = filepath.Glob(pattern); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return out
-}
-
-// counters are what iptables-save writes behind the name of a chain.
-var counters = regexp.MustCompile(`\[\d+:\d+\]`)
-
-// unchanged fails the test where the machine is not as it was.
-func unchanged(t *testing.T, before map[string][]string) {
-	t.Helper()
-	now := machine(t)
-	for what := range now {
-		if !slices.Equal(now[what], before[what]) {
-			t.Errorf("%s: %q, before %q", what, now[what], before[what])
-		}
-	}
 }
 
 // TestKillLeavesNothing ends the command by kill -9 at random moments: a second later the kernel has ended everything, and
@@ -314,6 +243,12 @@ func TestRangeThatHangs(t *testing.T) {
 			}
 		}
 	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			_ = cmd.Process.Kill() // the range ends with it, stopped or not
+			_ = cmd.Wait()
+		}
+	})
 	if stopped != 1 {
 		t.Fatalf("it has %d children", stopped)
 	}

@@ -42,9 +42,11 @@ func newCopier(on *target.Network, in end) (*copier, error) {
 }
 
 func (c *copier) open() error {
-	return c.from.inside(func(l netlink.Link) (err error) {
-		c.to = unix.SockaddrLinklayer{Ifindex: l.Attrs().Index, Halen: 6}
-		c.fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
+	return c.from.inside(func(l netlink.Link) error {
+		fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
+		if err == nil {
+			c.fd, c.to = fd, unix.SockaddrLinklayer{Ifindex: l.Attrs().Index, Halen: 6}
+		}
 		return err
 	})
 }

@@ -75,21 +75,11 @@ func (e end) divert(on *target.Network, number uint16) error {
 // diverted are our rules for the end.
 func (e end) diverted() (own []*nftables.Rule, err error) {
 	err = e.nft(func(c *nftables.Conn) error {
-		all, err := e.rules(c)
+		all, err := rulesOf(c, e.queueChain())
 		own = slices.DeleteFunc(all, func(r *nftables.Rule) bool { return !strings.HasPrefix(string(r.UserData), tableOf(e)+" ") })
 		return err
 	})
 	return own, err
-}
-
-// rules are those of the chain; without it there are none.
-func (e end) rules(c *nftables.Conn) ([]*nftables.Rule, error) {
-	chain := e.queueChain()
-	all, err := c.GetRules(chain.Table, chain)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, nil
-	}
-	return all, err
 }
 
 // queueOf is the number of a rule's queue.

@@ -84,12 +84,17 @@ func linkState(n *target.Network) (any, error) {
 	state := map[string]string{}
 	for _, e := range ends(n) {
 		if err := e.nft(func(c *nftables.Conn) error {
-			tables, err := c.ListTablesOfFamily(nftables.TableFamilyNetdev)
-			for _, t := range tables {
-				if t.Name == tableOf(e) { // at the bridge, other links have theirs
-					state[e.device+" table "+t.Name] = fmt.Sprint(t.Family)
-				}
+			own, err := rulesOf(c, e.chain())
+			if err != nil {
+				return err
 			}
+			state[e.device+" rules"] = fmt.Sprint(len(own))
+			if _, err := c.ListTableOfFamily(tableOf(e), nftables.TableFamilyNetdev); err != nil {
+				state[e.device+" sets"] = "0"
+				return nil
+			}
+			sets, err := c.GetSets(e.chain().Table)
+			state[e.device+" sets"] = fmt.Sprint(len(sets))
 			return err
 		}); err != nil {
 			return nil, err

@@ -139,18 +139,24 @@ func each(ends []end, do func(way int, e end) error) error {
 	return errors.Join(errs...)
 }
 
+// chain is where packets come in at the end. Once made it stays, empty, until the end goes: the kernel drops what all queues of a namespace
+// hold when any chain is taken away.
+func (e end) chain() *nftables.Chain {
+	return &nftables.Chain{Name: "faults", Table: &nftables.Table{Family: nftables.TableFamilyNetdev, Name: tableOf(e)}, Type: nftables.ChainTypeFilter,
+		Hooknum: nftables.ChainHookIngress, Priority: nftables.ChainPriorityFilter, Device: e.device}
+}
+
 func (e end) filter(c *nftables.Conn, r rule, way uint64) error {
-	table := c.AddTable(&nftables.Table{Family: nftables.TableFamilyNetdev, Name: tableOf(e)})
+	chain := e.chain()
+	c.AddTable(chain.Table)
 	some := []expr.Any{}
 	if r.some != nil {
 		var err error
-		if some, err = r.some(way).match(c, table); err != nil {
+		if some, err = r.some(way).match(c, chain.Table); err != nil {
 			return err
 		}
 	}
-	chain := c.AddChain(&nftables.Chain{Name: "faults", Table: table, Type: nftables.ChainTypeFilter,
-		Hooknum: nftables.ChainHookIngress, Priority: nftables.ChainPriorityFilter, Device: e.device})
-	c.AddRule(&nftables.Rule{Table: table, Chain: chain, Exprs: slices.Concat(r.match, some, []expr.Any{&expr.Counter{}}, r.verdict)})
+	c.AddRule(&nftables.Rule{Table: chain.Table, Chain: c.AddChain(chain), Exprs: slices.Concat(r.match, some, []expr.Any{&expr.Counter{}}, r.verdict)})
 	return c.Flush()
 }
 
@@ -159,16 +165,25 @@ func drop(on *target.Network, d Direction, some some) error {
 	return filter(on, d, rule{notARP, some, []expr.Any{&expr.Verdict{Kind: expr.VerdictDrop}}})
 }
 
-// unfilter takes our tables away, where there are any.
+// unfilter takes our rules away, where there are any, and the sets of packets that they look into.
 func unfilter(on *target.Network) error {
 	return each(ends(on), func(_ int, e end) error {
 		err := e.nft(func(c *nftables.Conn) error {
-			list, err := e.tables(c)
-			if err != nil || len(list) == 0 {
+			own, err := rulesOf(c, e.chain())
+			if err != nil || len(own) == 0 {
 				return err
 			}
-			for _, t := range list {
-				c.DelTable(t)
+			for _, r := range own {
+				if err := c.DelRule(r); err != nil {
+					return err
+				}
+			}
+			sets, err := c.GetSets(e.chain().Table)
+			if err != nil {
+				return err
+			}
+			for _, s := range sets {
+				c.DelSet(s)
 			}
 			return c.Flush()
 		})
@@ -179,26 +194,29 @@ func unfilter(on *target.Network) error {
 	})
 }
 
-// tables are the end's own.
-func (e end) tables(c *nftables.Conn) ([]*nftables.Table, error) {
-	list, err := c.ListTablesOfFamily(nftables.TableFamilyNetdev)
-	return slices.DeleteFunc(list, func(t *nftables.Table) bool { return t.Name != tableOf(e) }), err
+// rulesOf are the rules of a chain; without it there are none.
+func rulesOf(c *nftables.Conn, chain *nftables.Chain) ([]*nftables.Rule, error) {
+	all, err := c.GetRules(chain.Table, chain)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	return all, err
 }
 
-// tables are the names of our tables at both ends, to be saved and compared.
-func tables(on *target.Network) (names []string, err error) {
+// filtered names the ends that have a rule of ours, to be saved and compared.
+func filtered(on *target.Network) (devices []string, err error) {
 	for _, e := range ends(on) {
 		if err := e.nft(func(c *nftables.Conn) error {
-			list, err := e.tables(c)
-			for _, t := range list {
-				names = append(names, t.Name)
+			own, err := rulesOf(c, e.chain())
+			if len(own) > 0 {
+				devices = append(devices, e.device)
 			}
 			return err
 		}); err != nil {
 			return nil, fmt.Errorf("nftables at %s: %w", e.device, err)
 		}
 	}
-	return names, nil
+	return devices, nil
 }
 
 // filtering is what every fault has in common that needs one rule per packet, in the kernel.
@@ -213,7 +231,7 @@ func (filtering) Check(_ context.Context, on target.Component) error {
 	if link == nil {
 		return errNoLink
 	}
-	before, err := tables(link)
+	before, err := filtered(link)
 	if err != nil {
 		return err
 	}
@@ -223,13 +241,13 @@ func (filtering) Check(_ context.Context, on target.Component) error {
 	return nil
 }
 
-// Save is part of injectors.Fault. A link that passed Check has no table of ours: that is what there was.
+// Save is part of injectors.Fault. A link that passed Check has no rule of ours: that is what there was.
 func (filtering) Save(_ context.Context, on target.Component) (injectors.Original, error) {
-	before, err := tables(on.Handles.Network)
+	before, err := filtered(on.Handles.Network)
 	if err != nil {
 		return nil, err
 	}
-	return injectors.Keep(map[string]any{"tables": before})
+	return injectors.Keep(map[string]any{"filtered": before})
 }
 
 // Restore is part of injectors.Fault.

@@ -40,7 +40,7 @@ func draw(share, inRow float64, seed uint64) pattern {
 		}
 		return out
 	}
-	runs := max(1, int(float64(hits)/inRow+0.5))
+	runs := max(1, min(int(float64(hits)/inRow+0.5), period-hits)) // between two of them there is something
 	lengths, gaps := parts(rng, hits, runs), parts(rng, period-hits, runs)
 	at := 0
 	for i := range runs {

@@ -46,7 +46,7 @@ func TestSameSeedSamePackets(t *testing.T) {
 // TestPattern holds what is drawn against what was asked for: the share to the packet, and as many in a row as in Gilbert's model, whose runs
 // have a geometric length: with a mean b its standard deviation is √(b(b-1)).
 func TestPattern(t *testing.T) {
-	for _, c := range []struct{ share, inRow float64 }{{0.02, 1}, {0.2, 1}, {0.05, 2}, {0.2, 5}, {0.5, 10}, {0.2, 50}, {0.9, 9}} {
+	for _, c := range []struct{ share, inRow float64 }{{0.02, 1}, {0.2, 1}, {0.05, 2}, {0.2, 5}, {0.5, 10}, {0.2, 50}, {0.9, 9}, {0.66666, 2}, {0.90909, 10}} {
 		var runs []int
 		for seed := range uint64(100) {
 			p, at := draw(c.share, c.inRow, seed), 0

@@ -38,7 +38,7 @@ func (w *waiting) Pop() any {
 
 // release lets packets go on when they are due, until ctx ends; then all at once, those too that are still on their way to us.
 func release(ctx context.Context, queue *nfqueue.Nfqueue, second *copier, arrived <-chan packet) {
-	const onTheWay = 3 * time.Millisecond // the rule has gone before
+	const onTheWay = 10 * time.Millisecond
 	var held waiting
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()

@@ -20,5 +20,5 @@ var Kinds = []injectors.Kind{
 	{Name: "process.descriptors", Summary: "a component has no file descriptor left for new connections", BackEnds: []string{"rlimit"},
 		Takes: "descriptors", Default: func() injectors.Fault { return &Descriptors{} }},
 	{Name: "process.connection-hoard", Summary: "somebody opens connections to a component and keeps them", BackEnds: []string{"connections"},
-		Takes: "connections", Default: func() injectors.Fault { return &Hoard{Connections: 500} }},
+		Takes: "connections, attackers", Default: func() injectors.Fault { return &Hoard{Connections: 500} }},
 }

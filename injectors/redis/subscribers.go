@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,7 +22,10 @@ type Subscribers struct {
 	Each    int `json:"each" unit:"MiB" help:"that piles up for each; Redis itself closes one at 32 MiB"`
 }
 
-const deafChannel = "livedrill:deaf"
+const (
+	deafChannel = "livedrill:deaf"
+	deafName    = "livedrill-deaf" // by which the server knows them
+)
 
 // Validate finds settings that cannot work.
 func (f *Subscribers) Validate() error {
@@ -137,6 +141,7 @@ func subscribe(ctx context.Context, on target.Component) (net.Conn, error) {
 	if h.Password != "" {
 		order = fmt.Sprintf("*2\r\n$4\r\nAUTH\r\n$%d\r\n%s\r\n", len(h.Password), h.Password)
 	}
+	order += fmt.Sprintf("*3\r\n$6\r\nCLIENT\r\n$7\r\nSETNAME\r\n$%d\r\n%s\r\n", len(deafName), deafName)
 	order += fmt.Sprintf("*2\r\n$9\r\nSUBSCRIBE\r\n$%d\r\n%s\r\n", len(deafChannel), deafChannel)
 	_ = conn.SetDeadline(time.Now().Add(time.Second))
 	if _, err = conn.Write([]byte(order)); err == nil {
@@ -164,7 +169,7 @@ func (f *Subscribers) fill(ctx context.Context, c *redis.Client) error {
 	return nil
 }
 
-// Effect reads from the server's list of clients what waits for those of our channel.
+// Effect reads from the server's list of clients how many there are of ours, and what waits for them.
 func (f *Subscribers) Effect(ctx context.Context, on target.Component) (injectors.Measured, error) {
 	c, err := Dial(on)
 	if err != nil {
@@ -172,24 +177,24 @@ func (f *Subscribers) Effect(ctx context.Context, on target.Component) (injector
 	}
 	defer c.Close()
 	list, err := c.Do(ctx, "CLIENT", "LIST", "TYPE", "pubsub").Text()
-	if err != nil {
-		return injectors.Measured{}, err
-	}
-	var waiting float64
+	waiting, n := 0.0, 0
 	for line := range strings.Lines(list) {
-		for _, field := range strings.Fields(line) {
+		fields := strings.Fields(line)
+		if !slices.Contains(fields, "name="+deafName) {
+			continue
+		}
+		n++
+		for _, field := range fields {
 			if v, ok := strings.CutPrefix(field, "omem="); ok {
-				var n float64
-				_, _ = fmt.Sscan(v, &n) // the server's own form
-				waiting += n
+				var bytes float64
+				_, _ = fmt.Sscan(v, &bytes) // the server's own form
+				waiting += bytes
 			}
 		}
 	}
-	n, err := c.PubSubNumSub(ctx, deafChannel).Result()
 	asked := float64(f.Clients*f.Each) * (1 << 20)
-	return injectors.Measured{N: uint64(max(n[deafChannel], 1)), Asked: map[string]float64{"waiting_bytes": asked}, Is: map[string]float64{"waiting_bytes": waiting,
-		"subscribers": float64(n[deafChannel])}, Bites: waiting > 0.5*asked, Clean: n[deafChannel] == 0 && waiting < 0.05*asked,
-		Reason: fmt.Sprintf("%.1f MiB wait for %d subscribers", waiting/(1<<20), n[deafChannel])}, err
+	return injectors.Measured{N: uint64(max(n, 1)), Asked: map[string]float64{"waiting_bytes": asked}, Is: map[string]float64{"waiting_bytes": waiting,
+		"subscribers": float64(n)}, Bites: waiting > 0.5*asked, Clean: n == 0, Reason: fmt.Sprintf("%.1f MiB wait for %d subscribers", waiting/(1<<20), n)}, err
 }
 
 // Restore is part of injectors.Fault.

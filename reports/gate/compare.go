@@ -199,8 +199,8 @@ func (r *Result) conclude() {
 }
 
 func (j Judged) words() string {
-	if j.Baseline == nil || j.Candidate == nil {
-		return "one side does not have it"
+	if j.Low == nil && j.Change == 0 && j.Note != "" {
+		return "not compared"
 	}
 	low, high := value(j.Low), value(j.High)
 	if math.IsNaN(low) || math.IsNaN(high) { // one run a side says nothing of the spread
