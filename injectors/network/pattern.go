@@ -15,8 +15,14 @@ import (
 // count: same seed, same packets, at the price of a rule.
 type pattern []bool
 
-// period is the length of a pattern.
-const period = 16384
+// lengthOf is the length of a pattern: one that hits few packets is long, so that there are enough of them, and one that hits many is short, so
+// that the kernel has it at once.
+func lengthOf(share float64) int {
+	if share < 0.1 || share > 0.9 {
+		return 16384
+	}
+	return 4096
+}
 
 // some draws a pattern for one direction; nil is for all packets.
 type some func(way uint64) pattern
@@ -32,8 +38,9 @@ func share(of, inRow float64, seed uint64) some {
 // draw makes a pattern with exactly a share of all packets, so many in a row on average (1: each is drawn by itself).
 func draw(share, inRow float64, seed uint64) pattern {
 	rng := rand.New(rand.NewPCG(seed, 0x7061747465726e))
+	period := lengthOf(share)
 	out := make(pattern, period)
-	hits := min(int(share*period+0.5), period)
+	hits := min(int(share*float64(period)+0.5), period)
 	if inRow == 1 {
 		for _, i := range rng.Perm(period)[:hits] {
 			out[i] = true
@@ -72,18 +79,18 @@ var numbering sync.Mutex
 // hit, or those that are not.
 func (p pattern) match(c *nftables.Conn, table *nftables.Table) ([]expr.Any, error) {
 	const chunk = 2000 // elements of one message, which has 64 KiB at most
-	var places [2][]nftables.SetElement
-	for i, hit := range p {
-		which := 0
+	hits := 0
+	for _, hit := range p {
 		if hit {
-			which = 1
+			hits++
 		}
-		places[which] = append(places[which], nftables.SetElement{Key: binary.NativeEndian.AppendUint32(nil, uint32(i))})
 	}
-	few := places[1]
-	inverted := len(places[0]) < len(places[1])
-	if inverted {
-		few = places[0]
+	inverted := 2*hits > len(p)
+	var few []nftables.SetElement
+	for i, hit := range p {
+		if hit != inverted {
+			few = append(few, nftables.SetElement{Key: binary.NativeEndian.AppendUint32(nil, uint32(i))})
+		}
 	}
 	set := &nftables.Set{Table: table, Name: "packets", KeyType: nftables.TypeInteger, Constant: true, Size: uint32(max(len(few), 1))}
 	numbering.Lock()

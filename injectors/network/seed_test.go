@@ -63,8 +63,8 @@ func TestPattern(t *testing.T) {
 				}
 				runs[at]++
 			}
-			if hits != int(c.share*period+0.5) {
-				t.Errorf("%+v: %d of %d packets", c, hits, period)
+			if hits != int(c.share*float64(len(p))+0.5) {
+				t.Errorf("%+v: %d of %d packets", c, hits, len(p))
 			}
 		}
 		mean, spread := 0.0, 0.0
