@@ -22,6 +22,8 @@ faults:
   - {at: 0s, for: 5s, inject: network.loss, on: edge-nroth, with: {loss: 20%}}
   - {at: 0s, for: 5s, inject: network.loss, on: edge-north, with: {loss: 150%}}
   - {at: -3s, for: 5s, inject: redis.oom, on: redis}
+  - {at: 0s, for: 5s, inject: network.delay, on: gateway, with: {delay: -3ms}}
+  - {at: 0s, for: 25h, inject: process.pause, on: ingest-a}
 objectives:
   - stall_ratoi <= 2%
   - e2e_latency_seconds <= 6s
@@ -49,17 +51,19 @@ func TestAllMistakesAtOnce(t *testing.T) {
 		`broken.yaml:9: faults[0]: on: no component "edge-nroth" (did you mean edge-north?)`,
 		"broken.yaml:10: faults[1].with.loss: 150% is outside 0% to 100%",
 		"broken.yaml:11: faults[2].at: a duration of -3s is below zero",
-		`broken.yaml:13: objectives[0]: no SLI "stall_ratoi" (did you mean stall_ratio?)`,
-		"broken.yaml:14: objectives[1]: e2e_latency_seconds is a distribution: name a quantile",
-		`broken.yaml:17: runbook[0].when: no objective "stal" (did you mean stall?)`,
-		`broken.yaml:18: runbook[1].turn-on: no defence "redis-fallbakc": livedrill list defences shows all`,
-		"broken.yaml:19: runbook[2].turn-of: no such setting (did you mean turn-on?)",
+		"broken.yaml:12: faults[3].with.delay: a duration of -3ms is below zero",
+		"broken.yaml:13: faults[4]: it would last longer than a day",
+		`broken.yaml:15: objectives[0]: no SLI "stall_ratoi" (did you mean stall_ratio?)`,
+		"broken.yaml:16: objectives[1]: e2e_latency_seconds is a distribution: name a quantile",
+		`broken.yaml:19: runbook[0].when: no objective "stal" (did you mean stall?)`,
+		`broken.yaml:20: runbook[1].turn-on: no defence "redis-fallbakc": livedrill list defences shows all`,
+		"broken.yaml:21: runbook[2].turn-of: no such setting (did you mean turn-on?)",
 	} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("missing: %s", want)
 		}
 	}
-	if len(problems) != 15 { // the last rule turns nothing on
+	if len(problems) != 17 { // the last rule turns nothing on
 		t.Errorf("%d problems:\n%v", len(problems), err)
 	}
 }
