@@ -21,6 +21,8 @@ type Throttle struct {
 	Over unit.Duration `json:"over" help:"time constant of the thermal model"`
 
 	braked
+	set  saved // the limit, as it is read back
+	felt bool  // the encoders were held back once
 }
 
 // Validate finds settings that cannot work.
@@ -41,10 +43,13 @@ func (f *Throttle) Inject(ctx context.Context, _ target.Component) error {
 	if err != nil {
 		return err
 	}
-	if err := f.cool(ctx); err != nil {
-		return errors.Join(err, f.brake.release(context.WithoutCancel(ctx), was))
+	if err = f.cool(ctx); err == nil {
+		f.set, err = f.brake.save()
 	}
-	return nil
+	if err != nil {
+		err = errors.Join(err, f.brake.release(context.WithoutCancel(ctx), was))
+	}
+	return err
 }
 
 // cool brings the speed down: what is above the target shrinks by the factor e in each time constant.
@@ -69,7 +74,8 @@ func (f *Throttle) cool(ctx context.Context) error {
 }
 
 // Effect reads for a second what the kernel or the card itself says of the encoders. It bites when they were held back and
-// are no faster than was asked for, within the brake's slack; it is clean when they are not held back any more.
+// are no faster than was asked for, within the brake's slack; once they were, the limit itself is enough: a transcoder that has shed renditions
+// may need less than is left. It is clean when they are not held back any more.
 func (f *Throttle) Effect(ctx context.Context, on target.Component) (injectors.Measured, error) {
 	b, err := f.use(on)
 	if err != nil {
@@ -90,8 +96,13 @@ func (f *Throttle) Effect(ctx context.Context, on target.Component) (injectors.M
 	held := after - before // in the second of the measurement
 	m := injectors.Measured{N: uint64(held), Asked: map[string]float64{"speed_ratio": float64(f.To)},
 		Is: map[string]float64{"speed_ratio": speed / max(f.baseline, 1e-9), b.unit(): speed, b.unit() + "_before": f.baseline, "held_back": held}}
+	now, err := b.save()
+	if err != nil {
+		return m, err
+	}
 	m.Clean = held == 0
-	m.Bites = held > 0 && speed <= b.slack()*float64(f.To)*f.baseline+0.01
+	m.Bites = (held > 0 || f.felt && now == f.set) && speed <= b.slack()*float64(f.To)*f.baseline+0.01
+	f.felt = f.felt || m.Bites
 	switch {
 	case m.Clean:
 		m.Reason = "the encoders were never held back: they need less than is left"
