@@ -71,7 +71,7 @@ func processes(t *testing.T, namespaces map[string]bool) []string {
 // after recover no cgroup and no state is left.
 func TestKillLeavesNothing(t *testing.T) {
 	needRange(t)
-	rounds := 4
+	rounds := 3
 	if n, err := strconv.Atoi(os.Getenv("LIVEDRILL_KILLS")); err == nil {
 		rounds = n
 	}

@@ -106,8 +106,8 @@ func (f *Burn) Inject(ctx context.Context, on target.Component) error {
 	return f.run(ctx, on, f.Processes, target.Program{Path: burner[0], Args: burner[1:]})
 }
 
-// burner computes without end.
-var burner = []string{"md5sum", "/dev/zero"}
+// burner computes without end. Its option changes nothing, and tells it from what else may do such things on the host.
+var burner = []string{"md5sum", "--binary", "/dev/zero"}
 
 // Effect reads for half a second how many cores the host's group uses. It is clean when none of the neighbours runs in that group.
 func (f *Burn) Effect(ctx context.Context, on target.Component) (injectors.Measured, error) {
