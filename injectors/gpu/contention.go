@@ -85,7 +85,7 @@ func (f *Contention) Inject(ctx context.Context, on target.Component) error {
 	if err != nil {
 		return err
 	}
-	err = target.WaitUntil(ctx, 10*time.Second, func() bool {
+	err = target.WaitUntil(ctx, 14*time.Second, func() bool {
 		for i := range f.frames {
 			if f.frames[i].Load() == 0 {
 				return false

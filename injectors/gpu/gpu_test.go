@@ -246,7 +246,7 @@ func TestLost(t *testing.T) {
 	state := func() (any, error) {
 		killing := injectors.Begun(new(Lost).name(on))
 		if !killing {
-			_ = target.WaitUntil(t.Context(), 2*time.Second, func() bool { return pid.Load() > 0 })
+			_ = target.WaitUntil(t.Context(), 10*time.Second, func() bool { return pid.Load() > 0 })
 		}
 		return killing, nil
 	}
