@@ -74,7 +74,7 @@ func (f *Breakdown) Inject(ctx context.Context, on target.Component) error {
 	taken := &atomic.Int64{}
 	take := func(ctx context.Context) error { // on a connection with the name by which the server knows who does it
 		conn := c.Conn()
-		defer conn.Close()
+		defer func() { _ = conn.Close() }() // it goes back to where it came from
 		if err := conn.ClientSetName(ctx, taker).Err(); err != nil {
 			return err
 		}

@@ -89,13 +89,23 @@ func linkState(n *target.Network) (any, error) {
 				return err
 			}
 			state[e.device+" rules"] = fmt.Sprint(len(own))
-			if _, err := c.ListTableOfFamily(tableOf(e), nftables.TableFamilyNetdev); err != nil {
-				state[e.device+" sets"] = "0"
-				return nil
+			tables, err := c.ListTablesOfFamily(nftables.TableFamilyNetdev)
+			if err != nil {
+				return err
 			}
-			sets, err := c.GetSets(e.chain().Table)
-			state[e.device+" sets"] = fmt.Sprint(len(sets))
-			return err
+			for _, table := range tables {
+				if table.Name != tableOf(e) { // at the bridge, other links have theirs
+					continue
+				}
+				sets, err := c.GetSets(table)
+				if err != nil {
+					return err
+				}
+				if len(sets) > 0 {
+					state[e.device+" sets"] = fmt.Sprint(len(sets))
+				}
+			}
+			return nil
 		}); err != nil {
 			return nil, err
 		}
