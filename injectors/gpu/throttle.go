@@ -21,8 +21,9 @@ type Throttle struct {
 	Over unit.Duration `json:"over" help:"time constant of the thermal model"`
 
 	braked
-	set  saved // the limit, as it is read back
-	felt bool  // the encoders were held back once
+	set   saved // the limit, as it is read back
+	shown bool  // it can be: a brake that stops processes in turns has nothing to show
+	felt  bool  // the encoders were held back once
 }
 
 // Validate finds settings that cannot work.
@@ -45,6 +46,7 @@ func (f *Throttle) Inject(ctx context.Context, _ target.Component) error {
 	}
 	if err = f.cool(ctx); err == nil {
 		f.set, err = f.brake.save()
+		f.shown = f.set != was
 	}
 	if err != nil {
 		err = errors.Join(err, f.brake.release(context.WithoutCancel(ctx), was))
@@ -74,7 +76,7 @@ func (f *Throttle) cool(ctx context.Context) error {
 }
 
 // Effect reads for a second what the kernel or the card itself says of the encoders. It bites when they were held back and
-// are no faster than was asked for, within the brake's slack; once they were, the limit itself is enough: a transcoder that has shed renditions
+// are no faster than was asked for, within the brake's slack; once they were, the limit itself is enough, if it can be read: a transcoder that has shed renditions
 // may need less than is left. It is clean when they are not held back any more.
 func (f *Throttle) Effect(ctx context.Context, on target.Component) (injectors.Measured, error) {
 	b, err := f.use(on)
@@ -101,7 +103,7 @@ func (f *Throttle) Effect(ctx context.Context, on target.Component) (injectors.M
 		return m, err
 	}
 	m.Clean = held == 0
-	m.Bites = (held > 0 || f.felt && now == f.set) && speed <= b.slack()*float64(f.To)*f.baseline+0.01
+	m.Bites = (held > 0 || f.felt && f.shown && now == f.set) && speed <= b.slack()*float64(f.To)*f.baseline+0.01
 	f.felt = f.felt || m.Bites
 	switch {
 	case m.Clean:

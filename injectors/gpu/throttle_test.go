@@ -69,6 +69,10 @@ func TestThrottleOfThoseWhoNeedLess(t *testing.T) {
 	if p.limits = (saved{}); bites() {
 		t.Error("somebody has taken the limit away, and it bites")
 	}
+	f.shown = false
+	if p.limits = f.set; bites() {
+		t.Error("nobody was held back, nothing can be read, and it bites")
+	}
 	if err := f.Restore(t.Context(), on, was); err != nil || p.limits != (saved{}) {
 		t.Errorf("%+v (%v)", p.limits, err)
 	}
