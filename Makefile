@@ -45,6 +45,7 @@ bench-setup: setup ## install the peers that make bench holds livedrill against
 	GOBIN=$(CURDIR)/bin go install github.com/tsenart/vegeta/v12@v12.13.0
 	GOBIN=$(CURDIR)/bin go install go.k6.io/k6@v1.4.0
 
+crash: NEEDS += iptables:iptables
 crash: setup build ## kill a drill at 200 random moments, and look at what is left: half an hour
 	LIVEDRILL_KILLS=200 go test -count=1 -run TestKillLeavesNothing -timeout 90m ./cmd/livedrill
 

@@ -32,10 +32,30 @@ func TestMain(m *testing.M) {
 }
 
 // faults are those that are killed at every step; the sorts differ in what the ingest is told alone.
-var faults = map[string]func() injectors.Fault{"skew": func() injectors.Fault { return of("skew") }}
+var faults = map[string]func() injectors.Fault{"skew": func() injectors.Fault { return of("skew") }, "no-key-frames": func() injectors.Fault { return of("no-key-frames") }}
 
+// of is a fault of streams, told what to do more than by default.
 func of(sort string) injectors.Fault {
-	return &Stream{tamper: tamper{Channel: "c"}, Sort: sort, By: unit.Duration(500 * time.Millisecond), To: 90_000}
+	for _, k := range Kinds {
+		if k.Name != "media."+sort {
+			continue
+		}
+		switch f := k.Default().(type) {
+		case *Stream:
+			f.Channel = "c"
+			return f
+		case *KeyLoss:
+			f.Channel = "c"
+			return f
+		case *Shift:
+			f.Channel, f.By = "c", unit.Duration(500*time.Millisecond)
+			return f
+		case *Narrow:
+			f.Channel, f.To = "c", 90_000
+			return f
+		}
+	}
+	return nil
 }
 
 // server is the platform's own ingest, to which one stream is published.
@@ -101,7 +121,11 @@ func TestConformance(t *testing.T) {
 	state := func() (any, error) {
 		return target.HasBeenTold[target.Tampering](t.Context(), on, "ingest")
 	}
-	injectortest.Run(t, injectortest.Case{Kind: "skew", New: faults["skew"], On: on, State: state})
+	for _, name := range slices.Sorted(maps.Keys(faults)) {
+		t.Run(name, func(t *testing.T) {
+			injectortest.Run(t, injectortest.Case{Kind: name, New: faults[name], On: on, State: state})
+		})
+	}
 	for _, name := range slices.Sorted(maps.Keys(sorts)) {
 		t.Run("a viewer sees "+name, func(t *testing.T) {
 			bitesAndIsGone(t, of(name), on)
@@ -210,5 +234,5 @@ func FuzzLastOf(f *testing.F) {
 
 // TestWithoutRights does it once more in a user namespace.
 func TestWithoutRights(t *testing.T) {
-	injectortest.AsUser(t, "^TestConformance$/^(is|a_viewer_sees_stall)")
+	injectortest.AsUser(t, "^TestConformance$/^(skew|no-key-frames|a_viewer_sees_stall)/^is")
 }

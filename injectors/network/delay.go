@@ -91,7 +91,7 @@ func (f *Delay) Effect(ctx context.Context, on target.Component) (injectors.Meas
 		return injectors.Measured{}, err
 	}
 	m := injectors.Measured{Asked: map[string]float64{"delay_seconds": asked.Seconds(), "jitter_width_seconds": wide.Seconds()},
-		Is: map[string]float64{}, Bites: seen.whole(), Clean: true}
+		Is: map[string]float64{}, Bites: seen.drops == 0, Clean: true}
 	dropped := seen.note(&m)
 	worst := time.Duration(-1)
 	for _, s := range seen.flows {

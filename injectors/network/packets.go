@@ -78,7 +78,7 @@ func (f *Reorder) Inject(ctx context.Context, on target.Component) error {
 func (f *Reorder) Effect(ctx context.Context, on target.Component) (injectors.Measured, error) {
 	seen, err := f.watched(ctx, on.Handles.Network, time.Duration(f.By))
 	m := f.proof("overtaken_ratio", total(seen.flows, flow.overtaken), total(seen.flows, flow.arrived), seen)
-	m.Bites = m.Bites && seen.whole()
+	m.Bites = m.Bites && seen.drops == 0
 	return m, err
 }
 
@@ -94,7 +94,7 @@ func (f *Duplicate) Inject(ctx context.Context, on target.Component) error {
 func (f *Duplicate) Effect(ctx context.Context, on target.Component) (injectors.Measured, error) {
 	seen, err := f.watched(ctx, on.Handles.Network, 0)
 	m := f.proof("duplicate_ratio", total(seen.flows, flow.duplicates), total(seen.flows, flow.offered), seen)
-	m.Bites = m.Bites && seen.whole()
+	m.Bites = m.Bites && seen.drops == 0
 	return m, err
 }
 

@@ -2,7 +2,9 @@ package redis
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"os"
 	"os/exec"
@@ -106,6 +108,57 @@ var faults = map[string]func() injectors.Fault{
 func TestMain(m *testing.M) {
 	injectortest.Victim(faults)
 	os.Exit(m.Run())
+}
+
+// TestSubscribersStay: whom the server would close after a time has a successor before; another one, who has none, is closed.
+func TestSubscribersStay(t *testing.T) {
+	t.Parallel()
+	on := server(t)
+	c, err := Dial(on)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	set := func(limit string) {
+		if err := c.ConfigSet(t.Context(), "client-output-buffer-limit", limit).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f := &Subscribers{Clients: 3, Each: 8}
+	set("pubsub 9mb 0 0")
+	if err := f.Check(t.Context(), on); err == nil || !strings.Contains(err.Error(), "9.0 MiB") {
+		t.Errorf("a server that would close them at once is taken: %v", err)
+	}
+	set("pubsub 32mb 4mb 3")
+	other, err := subscribe(t.Context(), on)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	was, err := f.Save(t.Context(), on)
+	if err == nil {
+		err = f.Inject(t.Context(), on)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Restore(t.Context(), on, was) //nolint:errcheck // the server ends with the test
+	target.Wait(t.Context(), 7*time.Second)
+	seen := injectors.Measured{}
+	for end := time.Now().Add(time.Second); !seen.Bites && time.Now().Before(end); target.Wait(t.Context(), retry) {
+		if seen, err = f.Effect(t.Context(), on); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !seen.Bites {
+		t.Errorf("after twice the server's time %s", seen.Reason)
+	}
+	if err := other.SetReadDeadline(time.Now().Add(5 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.Copy(io.Discard, other); errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Error("the server closes nobody: this test proves nothing")
+	}
 }
 
 // TestReadsAreRefusedToo is the other sort of replica.

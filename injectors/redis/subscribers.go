@@ -19,7 +19,7 @@ import (
 // its limit. It is how danmaku fills a Redis that holds next to nothing.
 type Subscribers struct {
 	Clients int `json:"clients" help:"subscribers that do not read"`
-	Each    int `json:"each" unit:"MiB" help:"that piles up for each; Redis itself closes one at 32 MiB"`
+	Each    int `json:"each" unit:"MiB" help:"that piles up for each; Redis itself closes one at 32 MiB, if it is not told otherwise"`
 }
 
 const (
@@ -49,11 +49,18 @@ func (f *Subscribers) Check(ctx context.Context, on target.Component) error {
 	}
 	defer c.Close()
 	n, err := c.PubSubNumSub(ctx, deafChannel).Result()
-	if err == nil && n[deafChannel] > 0 {
+	switch hard := limitOf(ctx, c).hard; {
+	case err != nil:
+	case n[deafChannel] > 0:
 		err = errors.New("another fault has its subscribers there already")
+	case hard > 0 && f.bytes() >= hard-hard/8:
+		err = fmt.Errorf("each: %d MiB is too near to the %.1f MiB at which this server closes a subscriber", f.Each, float64(hard)/(1<<20))
 	}
 	return err
 }
+
+// bytes are what waits for each.
+func (f *Subscribers) bytes() int64 { return int64(f.Each) << 20 }
 
 // Save is part of injectors.Fault: subscribers go when their connections do.
 func (*Subscribers) Save(context.Context, target.Component) (injectors.Original, error) {
@@ -84,9 +91,6 @@ func (f *Subscribers) Inject(ctx context.Context, on target.Component) error {
 	return err
 }
 
-// renewal is less than the 60 s after which Redis closes a subscriber for whom more than 8 MiB wait.
-const renewal = 50 * time.Second
-
 // hold keeps the subscribers until ctx ends. Others take the place of those whom Redis would close.
 func (f *Subscribers) hold(ctx context.Context, on target.Component, conns []net.Conn) {
 	defer func() { leave(conns) }()
@@ -95,7 +99,12 @@ func (f *Subscribers) hold(ctx context.Context, on target.Component, conns []net
 		return
 	}
 	defer c.Close()
-	for target.Wait(ctx, renewal) {
+	limit := limitOf(ctx, c)
+	if limit.soft == 0 || f.bytes() < limit.soft-limit.soft/8 {
+		<-ctx.Done()
+		return
+	}
+	for target.Wait(ctx, limit.after*5/6) {
 		next, err := f.subscribe(ctx, on)
 		if err != nil {
 			leave(next)

@@ -61,8 +61,9 @@ func Enter(args []string, orders any, stdout, stderr io.Writer, files ...*os.Fil
 
 func namespaces() *syscall.SysProcAttr {
 	attr := &syscall.SysProcAttr{
-		Cloneflags: syscall.CLONE_NEWPID | syscall.CLONE_NEWNET | syscall.CLONE_NEWNS | syscall.CLONE_NEWIPC,
-		Setsid:     true, // Ctrl-C on the terminal goes to the process outside, which asks the range to stop
+		Cloneflags:   syscall.CLONE_NEWPID | syscall.CLONE_NEWNS | syscall.CLONE_NEWIPC,
+		Unshareflags: syscall.CLONE_NEWNET, // later than the map of users: what the kernel shows of a network belongs to who made it
+		Setsid:       true,                 // Ctrl-C on the terminal goes to the process outside, which asks the range to stop
 	}
 	if os.Geteuid() != 0 {
 		attr.Cloneflags |= syscall.CLONE_NEWUSER
