@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -22,11 +21,14 @@ import (
 	"github.com/livedrill/livedrill/target"
 )
 
+// evening is a short drill.
+var evening = []string{"evening-peak", "--profile", "weak", "--time-scale", "0.2"}
+
 // start begins a drill that the test will cut short.
-func start(t *testing.T, state string) (*exec.Cmd, string, *bytes.Buffer) {
+func start(t *testing.T, state string, args ...string) (*exec.Cmd, string, *bytes.Buffer) {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "run")
-	cmd := exec.Command(binary, "run", "evening-peak", "--profile", "weak", "--time-scale", "0.2", "--out", dir, "--json")
+	cmd := exec.Command(binary, append([]string{"run", "--out", dir, "--json"}, args...)...)
 	cmd.Env = append(os.Environ(), "XDG_STATE_HOME="+state)
 	var out bytes.Buffer
 	cmd.Stdout = &out
@@ -67,49 +69,6 @@ func processes(t *testing.T, namespaces map[string]bool) []string {
 	return out
 }
 
-// TestKillLeavesNothing ends the command by kill -9 at random moments: a second later the kernel has ended everything, and
-// after recover no cgroup and no state is left.
-func TestKillLeavesNothing(t *testing.T) {
-	needRange(t)
-	rounds := 3
-	if n, err := strconv.Atoi(os.Getenv("LIVEDRILL_KILLS")); err == nil {
-		rounds = n
-	}
-	for round := range rounds {
-		after := time.Duration(200+rand.IntN(12_000)) * time.Millisecond
-		if round == 0 {
-			after = 150 * time.Millisecond // while it starts
-		}
-		t.Run(after.String(), func(t *testing.T) {
-			state := t.TempDir()
-			before, namespaces := machine(t), map[string]bool{}
-			cmd, _, _ := start(t, state)
-			target.Wait(t.Context(), after)
-			if len(processes(t, namespaces)) == 0 {
-				t.Error("nothing of the run was found while it ran: this test would see nothing")
-			}
-			if err := cmd.Process.Kill(); err != nil {
-				t.Fatal(err)
-			}
-			_ = cmd.Wait() // it was killed
-			target.Wait(t.Context(), time.Second)
-			if left := processes(t, namespaces); len(left) > 0 {
-				t.Errorf("still running a second later: %q", left)
-			}
-			recovery := exec.Command(binary, "recover", "--json")
-			recovery.Env = append(os.Environ(), "XDG_STATE_HOME="+state)
-			if out, err := recovery.CombinedOutput(); err != nil {
-				t.Errorf("recover: %v\n%s", err, out)
-			}
-			unchanged(t, before)
-			files, err := filepath.Glob(filepath.Join(state, "livedrill", "*"))
-			if err != nil || len(files) > 0 {
-				t.Errorf("state is left: %v (%v)", files, err)
-			}
-		})
-	}
-}
-
 // proven waits until a fault of a drill is in effect.
 func proven(t *testing.T, dir string) {
 	t.Helper()
@@ -128,7 +87,7 @@ func TestInterrupt(t *testing.T) {
 	needRange(t)
 	before, namespaces := machine(t), map[string]bool{}
 	state := t.TempDir()
-	cmd, dir, out := start(t, state)
+	cmd, dir, out := start(t, state, evening...)
 	proven(t, dir)
 	for _, args := range [][]string{{"acknowledge", "--as", "ana"}, {"cause", "network.loss", "--on", "edge-north"}} {
 		say := exec.Command(binary, append([]string{"respond"}, args...)...)
@@ -224,7 +183,7 @@ func TestRangeThatHangs(t *testing.T) {
 	needRange(t)
 	before, namespaces := machine(t), map[string]bool{}
 	state := t.TempDir()
-	cmd, dir, _ := start(t, state)
+	cmd, dir, _ := start(t, state, evening...)
 	proven(t, dir)
 	processes(t, namespaces)
 	lists, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", cmd.Process.Pid)) // of each thread

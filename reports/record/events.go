@@ -26,6 +26,24 @@ func (e Event) MarshalJSON() ([]byte, error) {
 	return json.Marshal(flat)
 }
 
+// UnmarshalJSON is the reverse of MarshalJSON.
+func (e *Event) UnmarshalJSON(text []byte) error {
+	known := struct {
+		T    *float64
+		Kind *string
+	}{&e.T, &e.Kind}
+	if err := json.Unmarshal(text, &known); err != nil {
+		return err
+	}
+	e.Details = nil
+	if err := json.Unmarshal(text, &e.Details); err != nil {
+		return err
+	}
+	delete(e.Details, "t")
+	delete(e.Details, "kind")
+	return nil
+}
+
 // Events is the event log of a run. It may be used from many goroutines.
 type Events struct {
 	start time.Time

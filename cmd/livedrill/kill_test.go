@@ -1,0 +1,153 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/livedrill/livedrill/reports/record"
+	"github.com/livedrill/livedrill/target"
+)
+
+// busy is a drill of nine faults that overlap: of the network, of a disk, of processes, of the servers, of streams.
+const (
+	busy       = "testdata/drills/busy.yaml"
+	busyFaults = 9
+	busyLength = 24 * time.Second // with its start, about
+)
+
+// boundaries are the steps of a fault's life, as the events call them. Its journal is written just before the first.
+var boundaries = []string{"fault.inject", "fault.effective", "fault.proven", "fault.restore", "fault.clean"}
+
+// moment is when a run is killed: after a time, or when a fault of it comes to a boundary.
+type moment struct {
+	after time.Duration
+	event string
+	fault string
+}
+
+func (m moment) String() string {
+	if m.event != "" {
+		return m.fault + " at " + m.event
+	}
+	return m.after.String()
+}
+
+// moments are the boundaries of every fault, and what is left at random; of a few, each is drawn from its sort in turn, after one while the run
+// starts.
+func moments(n int) (out []moment) {
+	var all []moment
+	for f := range busyFaults {
+		for _, event := range boundaries {
+			all = append(all, moment{event: event, fault: fmt.Sprint("f", f+1)})
+		}
+	}
+	if n > len(all) {
+		out = all
+	}
+	for len(out) < n {
+		switch len(out) % 3 {
+		case 0:
+			out = append(out, moment{after: time.Duration(100+rand.IntN(400)) * time.Millisecond})
+		case 1:
+			out = append(out, all[rand.IntN(len(all))])
+		default:
+			out = append(out, moment{after: time.Duration(rand.Int64N(int64(busyLength)))})
+		}
+	}
+	return out
+}
+
+// events reads what a run has written so far; half a line at the end is none.
+func events(dir string) (out []record.Event) {
+	text, _ := os.ReadFile(filepath.Join(dir, "events.jsonl")) // it may not be there yet
+	for line := range bytes.Lines(text) {
+		var e record.Event
+		if json.Unmarshal(line, &e) == nil {
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
+// TestKillLeavesNothing ends the command by kill -9, at the boundaries of faults and at random moments: a second later the kernel has ended
+// everything, and after recover nothing is left on the machine, and no state.
+func TestKillLeavesNothing(t *testing.T) {
+	needRange(t)
+	rounds := 3
+	if n, err := strconv.Atoi(os.Getenv("LIVEDRILL_KILLS")); err == nil {
+		rounds = n
+	}
+	hit := map[string]int{} // how many kills found a kind of fault in effect
+	for i, m := range moments(rounds) {
+		t.Run(fmt.Sprintf("%d, %s", i, m), func(t *testing.T) { killAt(t, m, hit) })
+	}
+	t.Logf("kinds in effect at a kill: %v", hit)
+	if len(hit) < busyFaults && rounds > busyFaults*len(boundaries) {
+		t.Errorf("of %d kinds of faults only these were ever in effect at a kill: %v", busyFaults, hit)
+	}
+}
+
+func killAt(t *testing.T, m moment, hit map[string]int) {
+	state := t.TempDir()
+	before, namespaces := machine(t), map[string]bool{}
+	cmd, dir, _ := start(t, state, busy)
+	began := time.Now()
+	come := func() bool {
+		if m.event == "" {
+			return time.Since(began) >= m.after
+		}
+		for _, e := range events(dir) {
+			if e.Kind == m.event && e.Details["fault"] == m.fault {
+				return true
+			}
+		}
+		return time.Since(began) > 2*busyLength // the fault may have been refused, or without effect
+	}
+	for !come() && target.Wait(t.Context(), 2*time.Millisecond) {
+	}
+	if took := time.Since(began); m.event != "" && took > 2*busyLength {
+		t.Logf("it never came to that: killed after %s", took)
+	}
+	if len(processes(t, namespaces)) == 0 && m.after < busyLength/2 {
+		t.Error("nothing of the run was found while it ran: this test would see nothing")
+	}
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait() // it was killed
+	there := map[string]string{}
+	for _, e := range events(dir) {
+		id, _ := e.Details["fault"].(string)
+		switch e.Kind {
+		case "fault.effective":
+			there[id], _ = e.Details["type"].(string)
+		case "fault.clean":
+			delete(there, id)
+		}
+	}
+	for _, kind := range there {
+		hit[kind]++
+	}
+	target.Wait(t.Context(), time.Second)
+	if left := processes(t, namespaces); len(left) > 0 {
+		t.Errorf("still running a second later: %q", left)
+	}
+	recovery := exec.Command(binary, "recover", "--json")
+	recovery.Env = append(os.Environ(), "XDG_STATE_HOME="+state)
+	if out, err := recovery.CombinedOutput(); err != nil {
+		t.Errorf("recover: %v\n%s", err, out)
+	}
+	unchanged(t, before)
+	files, err := filepath.Glob(filepath.Join(state, "livedrill", "*"))
+	if err != nil || len(files) > 0 {
+		t.Errorf("state is left: %v (%v)", files, err)
+	}
+}
