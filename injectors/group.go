@@ -74,7 +74,8 @@ func (g *Group) Wait(ctx context.Context, limit time.Duration) {
 }
 
 // End restores every fault that is still there, one after another, the newest first, and returns what became of all when each is proven gone.
-// What could not be restored is tried once more when no other fault is in the way. Orders that begin meanwhile are none of its business.
+// What could not be restored is tried once more when no other fault is in the way, and components that could not be asked for their health because
+// one was are asked then. Orders that begin meanwhile are none of its business.
 func (g *Group) End() []Outcome {
 	g.ending.Lock()
 	defer g.ending.Unlock()
@@ -92,8 +93,14 @@ func (g *Group) End() []Outcome {
 	out := slices.Clone(g.out[:len(done)])
 	g.mu.Unlock()
 	for i := len(out) - 1; i >= 0 && len(out) > 1; i-- {
-		if out[i].State == NotRestored {
-			g.Runner.restore(ctx, &out[i])
+		switch o := &out[i]; {
+		case o.State == NotRestored:
+			g.Runner.restore(ctx, o)
+		case o.unasked:
+			o.unasked = false
+			if _, err := g.Runner.health(ctx, o.Order); err != nil {
+				g.Runner.giveUp(o, err)
+			}
 		}
 	}
 	g.mu.Lock()

@@ -63,3 +63,42 @@ func TestHealth(t *testing.T) {
 		})
 	}
 }
+
+// TestHealthOfMany: while another fault is there nobody is asked; whoever cannot work when all are over is told of at the end.
+func TestHealthOfMany(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	l, err := net.Listen("unix", filepath.Join(dir, "s"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var sick atomic.Bool
+	server := &http.Server{ReadHeaderTimeout: time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if sick.Load() {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+	})}
+	served := make(chan struct{})
+	go func() { defer close(served); _ = server.Serve(l) }() // it is closed
+	t.Cleanup(func() { server.Close(); <-served })
+	journal, err := injectors.OpenJournal(filepath.Join(dir, "journal"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer journal.Close()
+	g := &injectors.Group{Runner: &injectors.Runner{Journal: journal, Notify: func(kind string, details map[string]any) {
+		if kind == "fault.restore" && details["fault"] == "f1" {
+			sick.Store(true)
+		}
+	}}}
+	first := g.Start(t.Context(), injectors.Order{ID: "f1", Fault: &injectortest.Broken{}, For: 100 * time.Millisecond,
+		On: target.Component{Name: "somebody", Socket: l.Addr().String()}})
+	g.Start(t.Context(), injectors.Order{ID: "f2", Fault: &injectortest.Broken{}, For: time.Minute, On: target.Component{Name: "another"}})
+	if out := first.Outcome(); out.State != injectors.Restored {
+		t.Errorf("while the other is there: %s (%v)", out.State, out.Err)
+	}
+	out := g.End()
+	if out[0].State != injectors.NotRestored || out[0].Err == nil || out[1].State != injectors.Restored {
+		t.Errorf("at the end: %s (%v), and the other %s (%v)", out[0].State, out[0].Err, out[1].State, out[1].Err)
+	}
+}

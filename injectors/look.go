@@ -33,18 +33,18 @@ func (r *Runner) look(ctx context.Context, o Order, end time.Time, good func(Mea
 }
 
 // health waits until a component can work again that could before. While another fault is there, that may be why it cannot: then nothing is
-// said.
-func (r *Runner) health(ctx context.Context, o Order) error {
+// said, and it is to be asked again when that is over.
+func (r *Runner) health(ctx context.Context, o Order) (asked bool, err error) {
 	for end := time.Now().Add(healthLimit); ; {
 		err := o.On.Healthy(ctx)
 		r.mu.Lock()
 		others := r.live > 1
 		r.mu.Unlock()
 		if err == nil || others {
-			return nil
+			return err == nil, nil
 		}
 		if !time.Now().Before(end) || !target.Wait(ctx, 100*time.Millisecond) {
-			return fmt.Errorf("its effect is gone, but it cannot work: %w", err)
+			return true, fmt.Errorf("its effect is gone, but it cannot work: %w", err)
 		}
 	}
 }

@@ -48,8 +48,9 @@ type Outcome struct {
 	Mend      string // of a fault that is not restored: the command that does it by hand; empty: it ends with the range
 
 	before
-	failed error  // before the restoration
-	undone func() // is told when Restore is over, and its proof begins
+	failed  error  // before the restoration
+	undone  func() // is told when Restore is over, and its proof begins
+	unasked bool   // whether the component can work after it
 }
 
 // Runner gives every fault its life. Faults may overlap.
@@ -243,7 +244,9 @@ func (r *Runner) restore(ctx context.Context, out *Outcome) {
 		}
 	}
 	if err == nil && out.well {
-		err = r.health(ctx, o)
+		var asked bool
+		asked, err = r.health(ctx, o)
+		out.unasked = !asked
 	}
 	if err == nil && errors.Is(out.failed, errHangs) {
 		err = errors.New("the step that hangs may still change something")
@@ -252,10 +255,7 @@ func (r *Runner) restore(ctx context.Context, out *Outcome) {
 		err = r.Journal.Write(Entry{Fault: o.ID, Restored: true})
 	}
 	if err != nil {
-		out.State, out.Mend = NotRestored, Mend(o.Fault, o.On, out.was)
-		err = errors.Join(err, r.Journal.Write(Entry{Fault: o.ID, GivenUp: true}))
-		out.Err = errors.Join(out.failed, fmt.Errorf("restore %s on %s: %w", o.Kind, o.On.Name, err))
-		r.note("fault.not-restored", o, map[string]any{"error": err.Error()})
+		r.giveUp(out, errors.Join(err, r.Journal.Write(Entry{Fault: o.ID, GivenUp: true})))
 		return
 	}
 	out.Clean, out.Err, out.Mend = time.Now(), out.failed, ""
@@ -263,6 +263,13 @@ func (r *Runner) restore(ctx context.Context, out *Outcome) {
 		out.State = Restored
 	}
 	r.note("fault.clean", o, nil)
+}
+
+// giveUp says that a fault is not restored, and why.
+func (r *Runner) giveUp(out *Outcome, err error) {
+	out.State, out.Mend = NotRestored, Mend(out.Fault, out.On, out.was)
+	out.Err = errors.Join(out.failed, fmt.Errorf("restore %s on %s: %w", out.Kind, out.On.Name, err))
+	r.note("fault.not-restored", out.Order, map[string]any{"error": err.Error()})
 }
 
 func (r *Runner) note(kind string, o Order, more map[string]any) {

@@ -272,7 +272,7 @@ func (d *drill) up(ctx, background context.Context) error {
 			d.problem("record: %v", err)
 		}
 	})
-	d.scraper.Add("range", own)
+	d.scraper.AddSelf("range", own)
 	d.record(background)
 	return nil
 }

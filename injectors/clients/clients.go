@@ -153,7 +153,8 @@ func (f *Repeated) Run(ctx context.Context, on target.Component, try func(ctx co
 	return err
 }
 
-// Effect watches the attack for a second: it bites at four fifths of its rate. What gets through is the platform's answer, not the
+// Effect watches the attack for a second: it bites at four fifths of its rate, when attempts are answered or the component's kernel has
+// connections of theirs: a flood that reaches nobody is none. What gets through is the platform's answer, not the
 // attack's, and stands beside it. It is clean when nobody tries any more and the component's kernel has no connection of theirs.
 func (f *Repeated) Effect(ctx context.Context, on target.Component) (injectors.Measured, error) {
 	const looks, quiet = 10, 3 // less is enough to see that nothing happens, where something would happen at each look
@@ -181,7 +182,8 @@ func (f *Repeated) Effect(ctx context.Context, on target.Component) (injectors.M
 	m.N = max(attempts, 1)
 	m.Is = map[string]float64{"attempts_per_second": rate, "got_through": got, "turned_away": float64(done.turned.Load() - turned),
 		"without_answer": float64(done.failed.Load() - lost), "connections": float64(most)}
-	m.Bites, m.Clean = rate >= 0.8*float64(f.Rate), attempts == 0 && most == 0
+	reached := most > 0 || m.Is["got_through"]+m.Is["turned_away"] > 0
+	m.Bites, m.Clean = reached && rate >= 0.8*float64(f.Rate), attempts == 0 && most == 0
 	m.Reason = fmt.Sprintf("%.0f attempts a second, of them %.0f got through; it had up to %d connections of theirs", rate, got/seconds, most)
 	return m, nil
 }

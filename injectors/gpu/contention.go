@@ -21,6 +21,7 @@ type Contention struct {
 	Encoders int `json:"encoders" help:"that encode beside the platform's"`
 
 	frames []atomic.Uint64 // that each has encoded
+	means  string          // of encoding, here
 }
 
 // Validate finds settings that cannot work.
@@ -32,7 +33,7 @@ func (f *Contention) Validate() error {
 }
 
 // BackEnd is part of injectors.BackEnded.
-func (*Contention) BackEnd() string { return "neighbour" }
+func (f *Contention) BackEnd() string { return f.means }
 
 func (*Contention) name(on target.Component) string { return "gpu neighbours " + on.Name }
 
@@ -40,6 +41,9 @@ func (*Contention) name(on target.Component) string { return "gpu neighbours " +
 func (f *Contention) Check(_ context.Context, on target.Component) error {
 	if on.Handles.Encoder == nil {
 		return errNoEncoder
+	}
+	if f.means = "nvenc"; on.Handles.Encoder.GPU == nil {
+		f.means = "emulated"
 	}
 	if injectors.Begun(f.name(on)) {
 		return errors.New("another fault has its encoders beside it already")
@@ -132,8 +136,8 @@ func (p *progress) Write(text []byte) (int, error) {
 	return len(text), nil
 }
 
-// Effect counts for a second what the neighbours encode, by ffmpeg's own account: it bites when there are frames of them. Beside it
-// stands what the platform's encoders put out. It is clean when no such process runs.
+// Effect counts for a second what the neighbours encode, by ffmpeg's own account: it bites when there are frames of them. What
+// that does to the platform's own encoders is the platform's answer. It is clean when no such process runs.
 func (f *Contention) Effect(ctx context.Context, on target.Component) (injectors.Measured, error) {
 	if on.Handles.Encoder == nil {
 		return injectors.Measured{}, errNoEncoder

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -88,8 +89,10 @@ func (d *duty) run(ctx context.Context, done chan struct{}, last target.EncoderS
 			}
 			signal(pids, syscall.SIGSTOP)
 			target.Wait(ctx, turn-on)
+			if slices.ContainsFunc(pids, stopped) { // the kernel has them so, not we alone
+				d.stopped.Add(1)
+			}
 			signal(pids, syscall.SIGCONT)
-			d.stopped.Add(1)
 			if !target.Wait(ctx, on) {
 				return
 			}

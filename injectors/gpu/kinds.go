@@ -17,7 +17,7 @@ var Kinds = []injectors.Kind{
 		On: "transcode", Takes: "encoders", Default: func() injectors.Fault {
 			return &Overheat{Load: 95, Limit: 83, To: 0.4, Over: unit.Duration(2 * time.Second)}
 		}},
-	{Name: "gpu.contention", Summary: "others encode on the same card", BackEnds: []string{"neighbour"},
+	{Name: "gpu.contention", Summary: "others encode on the same card", BackEnds: []string{"nvenc", "emulated"},
 		On: "transcode", Takes: "encoders", Default: func() injectors.Fault { return &Contention{Encoders: 2} }},
 	{Name: "gpu.session-limit", Summary: "the driver opens only so many encoders at once", BackEnds: []string{"emulated"},
 		On: "transcode", Takes: "encoders, sessions", Default: func() injectors.Fault { return &SessionLimit{Most: 1} }},

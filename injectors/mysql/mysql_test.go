@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -45,6 +46,13 @@ var faults = map[string]func() injectors.Fault{
 // server runs a real MariaDB with one table of twenty rows.
 func server(t *testing.T) target.Component {
 	t.Helper()
+	on, _ := mortal(t)
+	return on
+}
+
+// mortal is one that can be ended before the test is.
+func mortal(t *testing.T) (on target.Component, end func()) {
+	t.Helper()
 	hoststest.Range(t)
 	if _, err := exec.LookPath("mariadbd"); err != nil {
 		t.Skip("mariadbd is not on this machine")
@@ -58,13 +66,14 @@ func server(t *testing.T) target.Component {
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- mariadb.Serve(ctx, c) }()
-	t.Cleanup(func() {
+	end = sync.OnceFunc(func() {
 		stop()
 		if err := <-ended; err != nil && !errors.Is(err, context.Canceled) {
 			t.Error(err)
 		}
 	})
-	on := target.Component{Name: "mariadb", Socket: c.Socket, Handles: target.Handles{MySQL: &target.MySQL{
+	t.Cleanup(end)
+	on = target.Component{Name: "mariadb", Socket: c.Socket, Handles: target.Handles{MySQL: &target.MySQL{
 		Addr: net.JoinHostPort(hosts.BridgeAddr, fmt.Sprint(target.PortMariaDB)), User: mariadb.User, Password: "secret", Database: mariadb.Database,
 		Admin: mariadb.Socket(dir), AdminUser: "root"}}}
 	for end := time.Now().Add(30 * time.Second); on.Healthy(t.Context()) != nil; {
@@ -83,7 +92,36 @@ func server(t *testing.T) target.Component {
 			t.Fatal(err)
 		}
 	}
-	return on
+	return on, end
+}
+
+// TestDeadServer: a server that is down already is refused by name, and one that ends in the middle is never taken for restored.
+func TestDeadServer(t *testing.T) {
+	for name, kind := range faults {
+		t.Run(name, func(t *testing.T) {
+			on, end := mortal(t)
+			f := kind()
+			was, err := f.Save(t.Context(), on)
+			if err == nil {
+				err = f.Inject(t.Context(), on)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			end()
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			defer cancel()
+			restored := f.Restore(ctx, on, was)
+			m, seen := f.Effect(ctx, on)
+			if restored == nil && seen == nil && m.Clean {
+				t.Errorf("it is taken for restored: %+v", m)
+			}
+			err = kind().Check(t.Context(), on)
+			if h := on.Handles.MySQL; err == nil || !strings.Contains(err.Error(), h.Admin) && !strings.Contains(err.Error(), h.Addr) {
+				t.Errorf("a dead server is refused with %v", err)
+			}
+		})
+	}
 }
 
 func TestConformance(t *testing.T) {

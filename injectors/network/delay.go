@@ -28,8 +28,8 @@ type Delay struct {
 func (f *Delay) Validate() error {
 	d, j := time.Duration(f.By), time.Duration(f.Jitter)
 	switch {
-	case d < 5*time.Millisecond || d > 10*time.Second:
-		return fmt.Errorf("delay: %s is not between 5ms and 10s", f.By)
+	case d < 5*time.Millisecond || d > 3*time.Second:
+		return fmt.Errorf("delay: %s is not between 5ms and 3s", f.By)
 	case j > d/2:
 		return fmt.Errorf("jitter: %s is more than half the delay", f.Jitter)
 	case !slices.Contains([]string{"uniform", "normal", "pareto"}, f.Distribution):

@@ -129,13 +129,16 @@ func TestWithoutRights(t *testing.T) {
 	injectortest.AsUser(t, "^TestConformance$/./^(is_proven|another)")
 }
 
-// TestTogether puts two faults on one link: each is proven beside the other, and stays when the other goes.
+// TestTogether puts two faults on one link that plan lets be there together: each is proven beside the other, and stays when the other goes.
 func TestTogether(t *testing.T) {
 	r := hoststest.Range(t)
-	kinds := []string{"delay", "loss", "rate"}
-	for _, first := range kinds {
-		for _, second := range kinds {
-			if first == second {
+	kinds := []string{"delay", "duplicate", "loss", "partition", "rate", "reorder", "reset"}
+	of := func(name string) injectors.Kind {
+		return Kinds[slices.IndexFunc(Kinds, func(k injectors.Kind) bool { return k.Name == "network."+name })]
+	}
+	for i, first := range kinds {
+		for j, second := range kinds {
+			if (i < j) != ((i+j)%2 == 0) || of(first).Fights(of(second)) != "" { // each pair once, begun by either
 				continue
 			}
 			t.Run(first+" and "+second, func(t *testing.T) {

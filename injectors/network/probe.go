@@ -34,6 +34,7 @@ func probeFor(ctx context.Context, on *target.Network, packets, size int, over, 
 		return flow{}, flow{}, err
 	}
 	defer atHost.Close()
+	defer context.AfterFunc(ctx, func() { _, _ = atBridge.Close(), atHost.Close() })() // nobody waits for the last packets then
 	var wg sync.WaitGroup
 	var there, back flow
 	sent := make(chan struct{})
@@ -59,7 +60,7 @@ func probeFor(ctx context.Context, on *target.Network, packets, size int, over, 
 	close(sent)
 	wg.Wait()
 	there.sent, back.sent = toHost.sent, fromHost.sent
-	return there, back, err
+	return there, back, errors.Join(err, ctx.Err())
 }
 
 // bodyLeast is a packet's time and number.
@@ -104,11 +105,18 @@ func count(conn *net.UDPConn, sent <-chan struct{}, last time.Duration) (f flow)
 	buf := make([]byte, 2048)
 	var begun, latest time.Time
 	for quiet := false; ; {
-		if err := conn.SetReadDeadline(time.Now().Add(last)); err != nil {
+		wait := last
+		if quiet { // it was waited for already: this one is for a reader that could not run
+			wait = grace
+		}
+		if err := conn.SetReadDeadline(time.Now().Add(wait)); err != nil {
 			return f
 		}
 		n, _, err := conn.ReadFromUDP(buf)
 		if err != nil {
+			if errors.Is(err, net.ErrClosed) {
+				return f
+			}
 			select {
 			case <-sent:
 			default:
@@ -118,7 +126,7 @@ func count(conn *net.UDPConn, sent <-chan struct{}, last time.Duration) (f flow)
 				f.took = latest.Sub(begun)
 				return f
 			}
-			quiet = true // once more: the deadline may have passed while nothing of ours could run
+			quiet = true
 			continue
 		}
 		quiet = false

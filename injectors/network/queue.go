@@ -31,7 +31,7 @@ type queued struct {
 	Direction Direction `json:"direction" help:"of the packets: to (the component), from or both"`
 }
 
-// queueLength is how many packets a queue holds: 6,500 a second for the longest delay.
+// queueLength is how many packets a queue holds: 21,800 a second for the longest delay.
 const queueLength = 65_535
 
 // BackEnd is part of injectors.BackEnded.

@@ -99,7 +99,10 @@ func rateEffect(ctx context.Context, on target.Component, asked float64, over ti
 	if err != nil {
 		return injectors.Measured{}, err
 	}
-	worst := max(toHost.rate(), fromHost.rate())
+	worst := toHost.rate() // of two directions, that which is farther from what was asked for
+	if other := fromHost.rate(); math.Abs(other-asked) > math.Abs(worst-asked) {
+		worst = other
+	}
 	m := injectors.Measured{N: toHost.received + fromHost.received, Asked: map[string]float64{"bits_per_second": asked},
 		Is: map[string]float64{"bits_per_second": worst, "offered_bits_per_second": offered}}
 	m.Bites = worst > 0.7*asked && worst < 1.3*asked

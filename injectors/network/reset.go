@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"syscall"
 	"time"
@@ -42,7 +43,7 @@ func (f *Reset) Inject(_ context.Context, on target.Component) error {
 const dials = 100
 
 // Effect connects to a listener of its own on the host. The first packet of a connection meets the rule by itself, the later
-// ones too: a share s of them breaks at least a share s of the connections.
+// ones too: a share s of them breaks at least a share s of the connections, and of the four packets of one at most 1 - (1-s)^4.
 func (f *Reset) Effect(ctx context.Context, on target.Component) (injectors.Measured, error) {
 	broken, other, err := knock(ctx, on.Handles.Network)
 	if err != nil {
@@ -50,7 +51,7 @@ func (f *Reset) Effect(ctx context.Context, on target.Component) (injectors.Meas
 	}
 	is := float64(broken) / dials
 	m := injectors.Measured{N: dials, Asked: map[string]float64{"reset_ratio": float64(f.Share)}, Is: map[string]float64{"reset_ratio": is},
-		Bites: is >= 0.5*float64(f.Share) && broken > 0, Clean: broken == 0 && other == nil,
+		Bites: is >= 0.5*float64(f.Share) && is <= 1.2*(1-math.Pow(1-float64(f.Share), 4))+0.1 && broken > 0, Clean: broken == 0 && other == nil,
 		Reason: fmt.Sprintf("%d of %d connections were reset", broken, dials)}
 	m.Bound("reset_ratio", dials)
 	if other != nil {

@@ -195,7 +195,11 @@ func (f *RateTrace) between(from, to time.Duration) float64 {
 // Effect offers more than the trace lets through and compares what passes with the trace's mean over that time.
 func (f *RateTrace) Effect(ctx context.Context, on target.Component) (injectors.Measured, error) {
 	if !injectors.Begun(f.name(on)) {
-		return (&Rate{To: f.To}).Effect(ctx, on)
+		widest := f.To
+		for _, l := range f.trace {
+			widest = max(widest, l.rate)
+		}
+		return rateEffect(ctx, on, float64(widest), time.Second)
 	}
 	const over = 2 * time.Second
 	from := time.Since(f.begun)

@@ -26,6 +26,8 @@ type Scraper struct {
 	targets map[string]*http.Client
 	rounds  sync.Mutex // one round at a time: samples of a series must come in order
 	last    int64
+	silent  int // rounds in a row in which nobody answered
+	self    string
 }
 
 // NewScraper makes a scraper without targets.
@@ -41,7 +43,16 @@ func (s *Scraper) Add(instance, socket string) {
 		DisableCompression: true}}
 }
 
-// Run scrapes every interval until ctx ends.
+// silence is for how many rounds in a row nobody may answer: one can fall into a moment in which the machine does not run.
+const silence = 2
+
+// AddSelf is Add for the process that scrapes: that it answers does not say that anybody can be heard.
+func (s *Scraper) AddSelf(instance, socket string) {
+	s.Add(instance, socket)
+	s.self = instance
+}
+
+// Run scrapes every interval until ctx ends, the database takes no more, or no target at all answers any more: either way nothing is recorded.
 func (s *Scraper) Run(ctx context.Context, interval time.Duration) error {
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
@@ -50,7 +61,13 @@ func (s *Scraper) Run(ctx context.Context, interval time.Duration) error {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
-			if _, err := s.Scrape(ctx); err != nil && ctx.Err() == nil {
+			_, err := s.Scrape(ctx)
+			s.rounds.Lock()
+			if err == nil && s.silent >= silence {
+				err = fmt.Errorf("no process but this one has given its metrics for %d rounds", s.silent)
+			}
+			s.rounds.Unlock()
+			if err != nil && ctx.Err() == nil {
 				return err
 			}
 		}
@@ -90,16 +107,22 @@ func (s *Scraper) Scrape(ctx context.Context) (time.Time, error) {
 
 	batch := s.db.begin(ctx, s.last)
 	var errs []error
+	answers := 0
 	for range count {
 		r := <-results
 		up := 1.0
 		if r.err != nil {
 			up = 0
+		} else if r.instance != s.self {
+			answers++
 		}
 		errs = append(errs, batch.value("up", r.instance, nil, up))
 		for _, family := range r.families {
 			errs = append(errs, batch.family(r.instance, family))
 		}
+	}
+	if s.silent++; answers > 0 || count < 2 || ctx.Err() != nil {
+		s.silent = 0
 	}
 	errs = append(errs, batch.commit())
 	return now.Truncate(time.Millisecond), errors.Join(errs...)

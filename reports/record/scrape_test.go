@@ -112,3 +112,50 @@ func processorTime(b *testing.B) time.Duration {
 	}
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
+
+// TestLostScraper: a scraper whose targets are all silent says so, though it hears itself; one of them is enough to go on.
+func TestLostScraper(t *testing.T) {
+	dir, err := os.MkdirTemp("", "livedrill") // t.TempDir is too long for Unix sockets
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	db, err := OpenDatabase(filepath.Join(dir, "tsdb"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	s := NewScraper(db)
+	defer s.Close()
+	served := make(chan struct{}, 2)
+	serve := func(ctx context.Context, name string) string {
+		socket := filepath.Join(dir, name)
+		go func() {
+			_ = NewMetrics().Serve(ctx, socket, http.NewServeMux(), func(context.Context) error { return nil }) // it is told to end
+			served <- struct{}{}
+		}()
+		return socket
+	}
+	other, end := context.WithCancel(t.Context())
+	always, stop := context.WithCancel(t.Context())
+	defer func() { stop(); <-served; <-served }()
+	s.AddSelf("range", serve(always, "range"))
+	s.Add("gateway", serve(other, "gateway"))
+	s.Add("gone", filepath.Join(dir, "gone"))
+	lost := make(chan error, 1)
+	go func() { lost <- s.Run(t.Context(), 100*time.Millisecond) }()
+	select {
+	case err := <-lost:
+		t.Fatalf("while one answers: %v", err)
+	case <-time.After(time.Second):
+	}
+	end()
+	select {
+	case err := <-lost:
+		if err == nil {
+			t.Error("it ends without a word")
+		}
+	case <-time.After(5 * time.Second):
+		t.Error("nobody is heard any more, and it goes on")
+	}
+}
