@@ -17,7 +17,6 @@ import (
 
 	"github.com/livedrill/livedrill/injectors"
 	"github.com/livedrill/livedrill/reports"
-	"github.com/livedrill/livedrill/reports/record"
 	"github.com/livedrill/livedrill/target"
 )
 
@@ -138,27 +137,22 @@ load:
 faults:
   - {at: 0s, for: 60s, inject: network.loss, on: edge-north}
   - {at: 0s, for: 60s, inject: network.delay, on: danmaku-a}
-  - {at: 0s, for: 60s, inject: network.reset, on: gateway}
+  - {at: 0s, for: 60s, inject: mysql.replication-lag, on: mariadb-replica}
+  - {at: 0s, for: 60s, inject: redis.snapshot, on: redis}
+  - {at: 0s, for: 60s, inject: tls.expiry, on: edge-south}
+  - {at: 4s, for: 60s, inject: network.reset, on: gateway}
 objectives:
   - api_error_ratio <= 5% during fault abort
 `), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	_, r, dir := drill(t, "run", file)
-	text, err := os.ReadFile(filepath.Join(dir, "events.jsonl"))
-	if err != nil {
-		t.Fatal(err)
-	}
 	when := map[string]float64{}
-	for line := range bytes.Lines(text) {
-		var e record.Event
-		if err := json.Unmarshal(line, &e); err != nil {
-			t.Fatal(err)
-		}
+	for _, e := range events(dir) {
 		when[e.Kind] = e.T
 	}
 	aborted, known := when["run.aborted"]
-	if !known || r.Verdict != reports.RunMissed || len(r.Faults) != 3 {
+	if !known || r.Verdict != reports.RunMissed || len(r.Faults) != 6 {
 		t.Fatalf("aborted at %g (%v), %s, %d faults", aborted, known, r.Verdict, len(r.Faults))
 	}
 	if took := when["load.halted"] - aborted; took < 0 || took > 2 {

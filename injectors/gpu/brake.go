@@ -82,7 +82,7 @@ func choose(on target.Component) (brake, error) {
 	case e.Cgroup.Version > 0:
 		return quota{resource.Quota{Group: e.Cgroup}}, nil
 	default:
-		return &duty{socket: e.Socket}, nil
+		return newDuty(e.Socket), nil
 	}
 }
 

@@ -31,11 +31,15 @@ func (f *Lost) Check(ctx context.Context, on target.Component) error {
 	if injectors.Begun(f.name(on)) {
 		return errors.New("another fault takes its encoders away already")
 	}
-	state, err := encoders(ctx, on.Handles.Encoder.Socket)
-	if err == nil && len(state.PIDs) == 0 {
-		err = errors.New("nothing is being encoded")
+	for end := time.Now().Add(2 * time.Second); ; { // one that gave up has a successor in a moment
+		state, err := encoders(ctx, on.Handles.Encoder.Socket)
+		if err != nil || len(state.PIDs) > 0 {
+			return err
+		}
+		if !time.Now().Before(end) || !target.Wait(ctx, 50*time.Millisecond) {
+			return errors.New("nothing is being encoded")
+		}
 	}
-	return err
 }
 
 // Save is part of injectors.Fault: what watches over the encoders starts them again.
@@ -52,7 +56,9 @@ func (f *Lost) Inject(ctx context.Context, on target.Component) error {
 	return injectors.Begin(ctx, f.name(on), func(ctx context.Context) {
 		for more := true; more; more = target.Wait(ctx, 20*time.Millisecond) {
 			if state, err := encoders(ctx, socket); err == nil {
-				signal(state.PIDs, syscall.SIGKILL)
+				for _, pid := range state.PIDs {
+					_ = syscall.Kill(pid, syscall.SIGKILL) // one that has ended is no error
+				}
 			}
 		}
 	})

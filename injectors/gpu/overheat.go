@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/livedrill/livedrill/injectors"
+	"github.com/livedrill/livedrill/injectors/resource"
 	"github.com/livedrill/livedrill/target"
 	"github.com/livedrill/livedrill/target/unit"
 )
@@ -104,7 +105,7 @@ func (f *Overheat) now() heat {
 func (f *Overheat) live(ctx context.Context, was saved) {
 	for ctx.Err() == nil {
 		start := time.Now()
-		speed, err := f.brake.speed(ctx, turn) // over a whole turn of a brake that has turns
+		speed, err := f.brake.speed(ctx, resource.Turn) // over a whole turn of a brake that has turns
 		if err != nil {
 			target.Wait(ctx, heatStep)
 			continue

@@ -32,6 +32,15 @@ var own = func() (s unix.Stat_t) {
 // itself: whoever has no host of its own is nobody's target.
 func find(on target.Component) ([]proc, error) { return (&watch{on: on}).find() }
 
+// PIDs are the processes of a component, by number.
+func PIDs(on target.Component) (pids []int, err error) {
+	list, err := find(on)
+	for _, p := range list {
+		pids = append(pids, p.PID)
+	}
+	return pids, err
+}
+
 // watch finds a component's processes again and again, hundreds of times a second if need be: of all others it looks only at those that are
 // new, and might yet come to the component's host.
 type watch struct {

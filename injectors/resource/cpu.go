@@ -4,17 +4,36 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/livedrill/livedrill/injectors"
+	"github.com/livedrill/livedrill/injectors/process"
 	"github.com/livedrill/livedrill/target"
 )
 
 var errNoGroup = errors.New("this machine gives it no cgroup: livedrill doctor says why")
 
-// CPU leaves a component too few cores, as a limit in its container that somebody guessed.
+// CPU leaves a component too few cores, as a limit in its container that somebody guessed: by its cgroup or, without one, by stopping its
+// processes in turns.
 type CPU struct {
 	Cores float64 `json:"cores" unit:"cores" help:"that are left to all its processes together"`
+
+	ruler ruler
+}
+
+// ruler is a way to hold a component's processes to a limit.
+type ruler interface {
+	name() string
+	// save reads what release has to put back, or says why it cannot be had.
+	save(ctx context.Context) (Limits, error)
+	limit(ctx context.Context, cores float64) error
+	release(ctx context.Context, was Limits) error
+	// used and held are the processor seconds and the turns in which they were held back, so far.
+	used(ctx context.Context) (float64, error)
+	held(ctx context.Context) (float64, error)
+	// least is the turns a second in which a component must be held back to be hurt, and slack the factor by which it may be seen above its limit.
+	least() (turns, slack float64)
 }
 
 // Validate finds settings that cannot work.
@@ -26,7 +45,12 @@ func (f *CPU) Validate() error {
 }
 
 // BackEnd is part of injectors.BackEnded.
-func (*CPU) BackEnd() string { return "cgroup" }
+func (f *CPU) BackEnd() string {
+	if f.ruler == nil {
+		return "cgroup"
+	}
+	return f.ruler.name()
+}
 
 func quotaOf(on target.Component) (Quota, error) {
 	if on.Handles.Cgroup == nil || on.Handles.Cgroup.Version == 0 {
@@ -35,13 +59,21 @@ func quotaOf(on target.Component) (Quota, error) {
 	return Quota{*on.Handles.Cgroup}, nil
 }
 
-// Check is part of injectors.Fault.
-func (*CPU) Check(_ context.Context, on target.Component) error {
-	q, err := quotaOf(on)
-	if err != nil {
-		return err
+// use gives the ruler that this fault has chosen, or chooses one.
+func (f *CPU) use(on target.Component) ruler {
+	if f.ruler == nil {
+		if q, err := quotaOf(on); err == nil {
+			f.ruler = q
+		} else {
+			f.ruler = newTurns(on)
+		}
 	}
-	was, err := q.Save()
+	return f.ruler
+}
+
+// Check is part of injectors.Fault.
+func (f *CPU) Check(ctx context.Context, on target.Component) error {
+	was, err := f.use(on).save(ctx)
 	if err == nil && was.Quota > 0 {
 		err = errors.New("it has a quota already")
 	}
@@ -49,12 +81,8 @@ func (*CPU) Check(_ context.Context, on target.Component) error {
 }
 
 // Save is part of injectors.Fault.
-func (*CPU) Save(_ context.Context, on target.Component) (injectors.Original, error) {
-	q, err := quotaOf(on)
-	if err != nil {
-		return nil, err
-	}
-	was, err := q.Save()
+func (f *CPU) Save(ctx context.Context, on target.Component) (injectors.Original, error) {
+	was, err := f.use(on).save(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -66,29 +94,19 @@ func (f *CPU) Inject(ctx context.Context, on target.Component) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	q, err := quotaOf(on)
-	if err != nil {
-		return err
-	}
-	return q.Limit(f.Cores)
+	return f.use(on).limit(ctx, f.Cores)
 }
-
-// leastHeld is in how many of the 50 periods of a second a component must be held back to be hurt.
-const leastHeld = 5
 
 // Effect reads for a second what the kernel says: it bites when the component was held back again and again, and used no more than was left to
 // it. One that needs less is not hurt by the limit, and that is said.
 func (f *CPU) Effect(ctx context.Context, on target.Component) (injectors.Measured, error) {
-	q, err := quotaOf(on)
-	if err != nil {
-		return injectors.Measured{}, err
-	}
+	by := f.use(on)
 	var used, held [2]float64
 	start := time.Now()
 	for i := range 2 {
 		var errs [2]error
-		used[i], errs[0] = q.Used()
-		held[i], errs[1] = q.Throttled()
+		used[i], errs[0] = by.used(ctx)
+		held[i], errs[1] = by.held(ctx)
 		if err := errors.Join(errs[:]...); err != nil {
 			return injectors.Measured{}, err
 		}
@@ -96,25 +114,117 @@ func (f *CPU) Effect(ctx context.Context, on target.Component) (injectors.Measur
 			return injectors.Measured{}, ctx.Err()
 		}
 	}
-	cores, periods := (used[1]-used[0])/time.Since(start).Seconds(), held[1]-held[0]
-	m := injectors.Measured{N: uint64(max(periods, 1)), Asked: map[string]float64{"cores": f.Cores},
-		Is: map[string]float64{"cores": cores, "held_back": periods}, Bites: periods >= leastHeld && cores <= 1.1*f.Cores+0.02, Clean: periods == 0,
-		Reason: fmt.Sprintf("it used %.2f cores and was held back in %.0f periods", cores, periods)}
-	if periods < leastHeld {
-		m.Reason = fmt.Sprintf("it was hardly held back (%.0f periods): it needs no more than %.2f cores", periods, cores)
+	cores, turns := (used[1]-used[0])/time.Since(start).Seconds(), held[1]-held[0]
+	least, slack := by.least()
+	m := injectors.Measured{N: uint64(max(turns, 1)), Asked: map[string]float64{"cores": f.Cores},
+		Is: map[string]float64{"cores": cores, "held_back": turns}, Bites: turns >= least && cores <= slack*f.Cores+0.02, Clean: turns == 0,
+		Reason: fmt.Sprintf("it used %.2f cores and was held back %.0f times", cores, turns)}
+	if turns < least {
+		m.Reason = fmt.Sprintf("it was hardly held back (%.0f times): it needs no more than %.2f cores", turns, cores)
 	}
 	return m, nil
 }
 
 // Restore is part of injectors.Fault.
-func (*CPU) Restore(_ context.Context, on target.Component, was injectors.Original) error {
-	q, err := quotaOf(on)
-	if err != nil {
-		return err
-	}
+func (f *CPU) Restore(ctx context.Context, on target.Component, was injectors.Original) error {
 	var before Limits
 	if err := was.Read(&before); err != nil {
 		return err
 	}
-	return q.Release(before)
+	return f.use(on).release(ctx, before)
 }
+
+func (Quota) name() string { return "cgroup" }
+
+func (q Quota) save(context.Context) (Limits, error) { return q.Save() }
+
+func (q Quota) limit(_ context.Context, cores float64) error { return q.Limit(cores) }
+
+func (q Quota) release(_ context.Context, was Limits) error { return q.Release(was) }
+
+func (q Quota) used(context.Context) (float64, error) { return q.Used() }
+
+func (q Quota) held(context.Context) (float64, error) { return q.Throttled() }
+
+// least is a tenth of the 50 periods of a second.
+func (Quota) least() (turns, slack float64) { return 5, 1.1 }
+
+// inTurns is a Duty of all processes on a component's host.
+type inTurns struct {
+	Duty
+	on target.Component
+
+	mu   sync.Mutex
+	gone float64 // processor seconds of processes that have ended
+	last map[int]float64
+}
+
+func newTurns(on target.Component) *inTurns {
+	t := &inTurns{on: on}
+	t.State = t.state
+	return t
+}
+
+// state keeps what processes had used that have ended since it was asked last.
+func (t *inTurns) state(context.Context) (pids []int, used float64, err error) {
+	if pids, err = process.PIDs(t.on); err != nil {
+		return nil, 0, err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	now := make(map[int]float64, len(pids))
+	for _, pid := range pids {
+		now[pid] = cpuOf(pid)
+		used += now[pid]
+	}
+	for pid, before := range t.last {
+		if _, there := now[pid]; !there {
+			t.gone += before
+		}
+	}
+	t.last = now
+	return pids, used + t.gone, nil
+}
+
+func (*inTurns) name() string { return "duty-cycle" }
+
+func (t *inTurns) work() string { return "turns of " + t.on.Name }
+
+func (t *inTurns) save(ctx context.Context) (Limits, error) {
+	pids, _, err := t.State(ctx)
+	switch {
+	case err != nil:
+	case len(pids) == 0:
+		err = errors.New("it has no process")
+	case injectors.Begun(t.work()):
+		err = errors.New("another fault stops its processes in turns already")
+	}
+	return Limits{Quota: -1}, err
+}
+
+func (t *inTurns) limit(ctx context.Context, cores float64) error {
+	t.Limit(cores)
+	if err := injectors.Begin(ctx, t.work(), t.Run); err != nil {
+		return err
+	}
+	err := t.Settle(ctx, cores)
+	if err != nil {
+		err = errors.Join(err, t.release(context.WithoutCancel(ctx), Limits{}))
+	}
+	return err
+}
+
+func (t *inTurns) release(ctx context.Context, _ Limits) error {
+	injectors.End(t.work())
+	return t.Release(ctx)
+}
+
+func (t *inTurns) used(ctx context.Context) (float64, error) {
+	_, used, err := t.State(ctx)
+	return used, err
+}
+
+func (t *inTurns) held(ctx context.Context) (float64, error) { return t.Held(ctx) }
+
+// least is half of the turns of a second.
+func (*inTurns) least() (turns, slack float64) { return 3, DutySlack }

@@ -17,7 +17,7 @@ import (
 	"github.com/livedrill/livedrill/target/hosts"
 )
 
-// hog is a process on a component's host, in its cgroup, that takes something away from the others. It dies with this process.
+// hog is a process on a component's host, in its cgroup if it has one, that takes something away from the others. It dies with this process.
 type hog struct{ role string } // tells its processes from those of another fault
 
 // BackEnd is part of injectors.BackEnded.
@@ -27,8 +27,8 @@ func (h hog) name(on target.Component) string { return "hog " + on.Name + h.role
 
 // Check is part of injectors.Fault.
 func (h hog) Check(_ context.Context, on target.Component) error {
-	if _, err := quotaOf(on); err != nil {
-		return err
+	if on.Handles.Network == nil {
+		return errors.New("it has no host")
 	}
 	if injectors.Begun(h.name(on)) {
 		return errors.New("another fault has its processes beside it already")
@@ -64,7 +64,7 @@ func (h hog) run(ctx context.Context, on target.Component, n int, program target
 			wg.Go(func() {
 				p := program
 				p.Started = func(pid int) {
-					err := hosts.AddToCgroup(*on.Handles.Cgroup, pid)
+					err := hosts.AddToCgroup(groupOf(on), pid)
 					if program.Started != nil {
 						program.Started(pid)
 					}
@@ -85,6 +85,23 @@ func (h hog) run(ctx context.Context, on target.Component, n int, program target
 		}
 	}
 	return nil
+}
+
+// groupOf is the component's cgroup, or none.
+func groupOf(on target.Component) (g target.Cgroup) {
+	if on.Handles.Cgroup != nil {
+		g = *on.Handles.Cgroup
+	}
+	return g
+}
+
+// free refuses neighbours that could not be told from those of another component: without a cgroup all are in one place.
+func (h hog) free(on target.Component, program string, args ...string) error {
+	there, err := hosts.Running(groupOf(on), program, args...)
+	if err == nil && len(there) > 0 {
+		err = fmt.Errorf("%d processes %s are there already", len(there), program)
+	}
+	return err
 }
 
 // Burn gives a component neighbours on its host that compute without end.
@@ -109,41 +126,46 @@ func (f *Burn) Inject(ctx context.Context, on target.Component) error {
 // burner computes without end. Its option changes nothing, and tells it from what else may do such things on the host.
 var burner = []string{"md5sum", "--binary", "/dev/zero"}
 
-// Effect reads for half a second how many cores the host's group uses. It is clean when none of the neighbours runs in that group.
+// Check is part of injectors.Fault.
+func (f *Burn) Check(ctx context.Context, on target.Component) error {
+	if err := f.hog.Check(ctx, on); err != nil {
+		return err
+	}
+	return f.free(on, burner[0], burner[1:]...)
+}
+
+// Effect reads for half a second how many cores the neighbours get. It is clean when none runs in the component's group.
 func (f *Burn) Effect(ctx context.Context, on target.Component) (injectors.Measured, error) {
-	q, err := quotaOf(on)
+	there, err := hosts.Running(groupOf(on), burner[0], burner[1:]...)
 	if err != nil {
 		return injectors.Measured{}, err
 	}
-	before, err := q.Used()
-	if err != nil {
-		return injectors.Measured{}, err
-	}
-	start := time.Now()
+	used, start := -cpuOfAll(there), time.Now()
 	if !target.Wait(ctx, 500*time.Millisecond) {
 		return injectors.Measured{}, ctx.Err()
 	}
-	after, err := q.Used()
-	if err != nil {
-		return injectors.Measured{}, err
-	}
-	there, err := hosts.Running(*on.Handles.Cgroup, burner[0], burner[1:]...)
-	cores := (after - before) / time.Since(start).Seconds()
+	used += cpuOfAll(there)
+	cores := used / time.Since(start).Seconds()
 	// What each gets depends on who else wants the processor: a tenth of a core each is the least that hurts.
 	return injectors.Measured{N: uint64(f.Processes), Asked: map[string]float64{"cores_at_most": float64(f.Processes)}, Is: map[string]float64{"cores": cores},
 		Bites: len(there) == f.Processes && cores > 0.1*float64(f.Processes), Clean: len(there) == 0,
-		Reason: fmt.Sprintf("its host has %d such processes, and uses %.2f cores", len(there), cores)}, err
+		Reason: fmt.Sprintf("its host has %d such processes, that use %.2f cores", len(there), cores)}, nil
 }
 
-// mostOf is the share of what is held that must show: meanwhile others in the group give some back.
+func cpuOfAll(pids []int) (seconds float64) {
+	for _, pid := range pids {
+		seconds += cpuOf(pid)
+	}
+	return seconds
+}
+
+// mostOf is the share of what is to be held that must show.
 const mostOf = 0.9
 
 // Memory gives a component a neighbour on its host that holds memory.
 type Memory struct {
 	hog
 	Size int `json:"size" unit:"MiB" help:"that is held"`
-
-	before float64 // bytes in use before it
 }
 
 // Validate finds settings that cannot work.
@@ -154,17 +176,22 @@ func (f *Memory) Validate() error {
 	return nil
 }
 
-// Inject is part of injectors.Fault.
-func (f *Memory) Inject(ctx context.Context, on target.Component) (err error) {
-	if f.before, err = usage(*on.Handles.Cgroup); err != nil {
+// Check is part of injectors.Fault.
+func (f *Memory) Check(ctx context.Context, on target.Component) error {
+	if err := f.hog.Check(ctx, on); err != nil {
 		return err
 	}
+	return f.free(on, "dd", f.args()...)
+}
+
+// Inject is part of injectors.Fault.
+func (f *Memory) Inject(ctx context.Context, on target.Component) (err error) {
 	if err := f.begin(ctx, on); err != nil {
 		return err
 	}
 	err = target.WaitUntil(ctx, 5*time.Second, func() bool {
-		used, err := usage(*on.Handles.Cgroup)
-		return err != nil || used-f.before >= mostOf*float64(f.Size)*(1<<20)
+		m, err := f.Effect(ctx, on)
+		return err != nil || m.Bites
 	})
 	if err != nil {
 		return errors.Join(err, f.Restore(context.WithoutCancel(ctx), on, nil))
@@ -224,36 +251,30 @@ func (z *zeros) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// Effect reads from the kernel what the host's group uses. It is clean when the neighbour is not in that group.
+// Effect reads from the kernel what the neighbour holds. It is clean when there is none in the component's group.
 func (f *Memory) Effect(_ context.Context, on target.Component) (injectors.Measured, error) {
-	if _, err := quotaOf(on); err != nil {
-		return injectors.Measured{}, err
+	there, err := hosts.Running(groupOf(on), "dd", f.args()...)
+	held, asked := 0.0, float64(f.Size)*(1<<20)
+	for _, pid := range there {
+		held += resident(pid)
 	}
-	used, err := usage(*on.Handles.Cgroup)
-	if err != nil {
-		return injectors.Measured{}, err
-	}
-	there, err := hosts.Running(*on.Handles.Cgroup, "dd", f.args()...)
-	asked := float64(f.Size) * (1 << 20)
-	return injectors.Measured{N: 1, Asked: map[string]float64{"bytes": asked}, Is: map[string]float64{"bytes": used - f.before},
-		Bites: len(there) > 0 && used-f.before >= mostOf*asked, Clean: len(there) == 0,
-		Reason: fmt.Sprintf("its host has %d such processes, and uses %.0f MiB", len(there), used/(1<<20))}, err
+	return injectors.Measured{N: 1, Asked: map[string]float64{"bytes": asked}, Is: map[string]float64{"bytes": held},
+		Bites: held >= mostOf*asked, Clean: len(there) == 0,
+		Reason: fmt.Sprintf("its host has %d such processes, that hold %.0f MiB", len(there), held/(1<<20))}, err
+}
+
+// resident is what a process holds in memory, in bytes: proc(5), /proc/PID/statm.
+func resident(pid int) float64 {
+	var all, here float64
+	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid)) // one that has ended holds nothing
+	_, _ = fmt.Sscan(string(text), &all, &here)
+	return here * float64(os.Getpagesize())
 }
 
 // Restore is part of injectors.Fault.
 func (f *Memory) Restore(ctx context.Context, on target.Component, was injectors.Original) error {
 	injectors.End(f.name(on) + " pipe")
 	return f.hog.Restore(ctx, on, was)
-}
-
-// usage is all that a group is charged for, as it is now, in bytes.
-func usage(g target.Cgroup) (float64, error) {
-	name := "memory.usage_in_bytes"
-	if g.Version == 2 {
-		name = "memory.current"
-	}
-	n, err := readInt(filepath.Join(g.Memory, name))
-	return float64(n), err
 }
 
 // memory is what a group's processes hold, without the files that the kernel keeps in memory for them, in bytes. It may be two seconds old.
