@@ -70,6 +70,10 @@ func TryInside(ctx context.Context, o Orders) Trial {
 		trial.Err = err.Error()
 		return trial
 	}
+	if _, err := host.Start(hosts.Command{Name: "try", Path: "sleep", Args: []string{"60"}, Log: filepath.Join(hosts.Base, "conf", "try.log")}); err != nil { // it ends with this range
+		trial.Err = err.Error()
+		return trial
+	}
 	noDrive := tryDrive(ctx, r, &on)
 	for _, k := range faultkinds.All {
 		if k.On != "" { // it needs a server

@@ -10,6 +10,8 @@ var Kinds = []injectors.Kind{
 		On: "redis", Takes: "memory", Default: func() injectors.Fault { return &Subscribers{Clients: 8, Each: 8} }},
 	{Name: "redis.snapshot", Summary: "snapshots fail, and Redis refuses writes (MISCONF)", BackEnds: []string{"BGSAVE"},
 		On: "redis", Takes: "writes, clients, processes, disk", Default: func() injectors.Fault { return &Snapshot{} }},
+	{Name: "redis.fork", Summary: "snapshots fork while all is written anew: memory is needed twice", BackEnds: []string{"BGSAVE"},
+		On: "redis", Takes: "memory, processes, disk", Default: func() injectors.Fault { return &Fork{Ballast: 16} }},
 	{Name: "redis.stale-replica", Summary: "Redis is the replica of a master that is gone: old values, no writes", BackEnds: []string{"REPLICAOF"},
 		On: "redis", Takes: "writes, clients", Default: func() injectors.Fault { return &Replica{Serve: true} }},
 	{Name: "redis.pause", Summary: "Redis is frozen, over and over", BackEnds: []string{"CLIENT PAUSE"},

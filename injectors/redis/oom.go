@@ -121,20 +121,22 @@ func (f *OOM) Restore(ctx context.Context, on target.Component, was injectors.Or
 	if err := putSettings(ctx, c, was, oomSettings...); err != nil {
 		return err
 	}
-	var cursor uint64
-	for {
-		keys, next, err := c.Scan(ctx, cursor, ballastKey+"*", 1000).Result()
-		if err != nil {
-			return fmt.Errorf("ballast: %w", err)
-		}
-		if len(keys) > 0 {
-			if err := c.Unlink(ctx, keys...).Err(); err != nil {
-				return fmt.Errorf("ballast: %w", err)
-			}
-		}
-		if cursor = next; cursor == 0 {
-			break
-		}
+	if err := drop(ctx, c, ballastKey); err != nil {
+		return fmt.Errorf("ballast: %w", err)
 	}
 	return checkSettings(ctx, c, was)
+}
+
+// drop deletes all keys with a prefix.
+func drop(ctx context.Context, c *redis.Client, prefix string) error {
+	var cursor uint64
+	for {
+		keys, next, err := c.Scan(ctx, cursor, prefix+"*", 1000).Result()
+		if err == nil && len(keys) > 0 {
+			err = c.Unlink(ctx, keys...).Err()
+		}
+		if cursor = next; err != nil || cursor == 0 {
+			return err
+		}
+	}
 }

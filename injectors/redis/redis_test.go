@@ -100,6 +100,7 @@ var faults = map[string]func() injectors.Fault{
 	"connections": func() injectors.Fault { return &Connections{Spare: 3} },
 	"flush":       func() injectors.Fault { return &Flush{Match: "room:*"} },
 	"hot key":     func() injectors.Fault { return &HotKey{Size: 10_000, Clients: 3} },
+	"fork":        func() injectors.Fault { return &Fork{Ballast: 4} },
 	"snapshot":    func() injectors.Fault { return &Snapshot{} },
 	"replica":     func() injectors.Fault { return &Replica{Serve: true} },
 	"subscribers": func() injectors.Fault { return &Subscribers{Clients: 3, Each: 2} },
@@ -228,7 +229,7 @@ func state(ctx context.Context, on target.Component) (any, error) {
 		return err.Error(), nil
 	}
 	out := map[string]string{"slow": fmt.Sprint(time.Since(start) > turn/4)}
-	for _, name := range append([]string{"maxmemory", "maxmemory-policy", "maxclients"}, append(snapshotSettings, replicaSettings...)...) {
+	for _, name := range append([]string{"maxmemory", "maxmemory-policy", "maxclients", forkSettings[0]}, append(snapshotSettings, replicaSettings...)...) {
 		if out[name], err = setting(ctx, c, name); err != nil {
 			return nil, err
 		}

@@ -181,4 +181,6 @@ func TestASharedDiskIsNotFilled(t *testing.T) {
 }
 
 // TestWithoutRights does it once more in a user namespace.
-func TestWithoutRights(t *testing.T) { injectortest.AsUser(t, "^TestConformance(WithoutCgroup)?$/./^is_proven") }
+func TestWithoutRights(t *testing.T) {
+	injectortest.AsUser(t, "^TestConformance(WithoutCgroup)?$/./^is_proven")
+}

@@ -79,10 +79,17 @@ func examine(ctx context.Context) ([]finding, error) {
 		group.How, group.Mend = "none: encoders are slowed by stopping and continuing them", try.Group.Reason
 	}
 	out = append(out, group)
+	missing := scenarios.MissingPrograms()
 	for _, k := range faultkinds.All {
-		f := finding{What: k.Name, OK: true, How: backEnds(k, scenarios.Card() != nil)}
+		f := finding{What: k.Name, OK: true, How: backEnds(k, scenarios.Card() != nil, group.OK)}
+		if k.On != "" {
+			f.How += " (not tried: it needs a running " + strings.ReplaceAll(k.On, ", ", " or ") + ")"
+		}
 		if problem := try.Faults[k.Name]; problem != "" {
 			f.OK, f.Mend = false, problem
+		}
+		if k.On != "" && len(missing) > 0 {
+			f.OK, f.Mend = false, "there is no platform to do it to without "+strings.Join(missing, ", ")
 		}
 		if try.Err != "" {
 			f.OK, f.Mend = false, "there is no range to do it in"
@@ -92,9 +99,11 @@ func examine(ctx context.Context) ([]finding, error) {
 	return out, err
 }
 
-// backEnds are the means by which a fault acts here: without a card, those of cards are not among them.
-func backEnds(k injectors.Kind, card bool) string {
-	here := slices.DeleteFunc(slices.Clone(k.BackEnds), func(b string) bool { return b == "nvml" && !card })
+// backEnds are the means by which a fault acts here: those of cards where there is one, and of cgroups, or what takes their place.
+func backEnds(k injectors.Kind, card, cgroups bool) string {
+	here := slices.DeleteFunc(slices.Clone(k.BackEnds), func(b string) bool {
+		return (b == "nvml" || b == "nvenc") && !card || b == "cgroup" && !cgroups && len(k.BackEnds) > 1 || b == "duty-cycle" && cgroups
+	})
 	return strings.Join(here, " or ")
 }
 
