@@ -45,7 +45,7 @@ func (d *Duty) Run(ctx context.Context) {
 	d.turning.Store(true)
 	defer d.turning.Store(false)
 	share := float64(d.want.Load()) / 1e6 / float64(runtime.NumCPU())
-	pids, last, err := d.State(ctx)
+	pids, last, _ := d.State(ctx) // it is asked again in each turn
 	for at := time.Now(); ctx.Err() == nil; {
 		for range turns {
 			on := time.Duration(share * float64(Turn))
@@ -62,8 +62,8 @@ func (d *Duty) Run(ctx context.Context) {
 				return
 			}
 		}
-		var now float64
-		if _, now, err = d.State(ctx); err != nil {
+		_, now, err := d.State(ctx)
+		if err != nil {
 			continue
 		}
 		used := (now - last) / time.Since(at).Seconds()
