@@ -205,13 +205,18 @@ func States() ([]State, error) {
 // FindRange returns the kept range of a name.
 func FindRange(name string) (State, error) {
 	all, err := States()
+	died := false
 	for _, s := range all {
 		if s.Name == name && s.Alive() {
 			return s, nil
 		}
+		died = died || s.Name == name
 	}
 	if err != nil {
 		return State{}, err
+	}
+	if died {
+		return State{}, fmt.Errorf("the range %q has died: livedrill recover puts back what it left", name)
 	}
 	return State{}, fmt.Errorf("no range %q is up: livedrill target up makes one", name)
 }

@@ -68,7 +68,7 @@ func (f *KeyLoss) Effect(ctx context.Context, on target.Component) (injectors.Me
 	pictures, keys := f.pictures.Load(), f.keys.Load()
 	s, err := f.watch(ctx, on, 2500*time.Millisecond)
 	if err != nil {
-		return injectors.Measured{}, err
+		return unseen(ctx, on, "key_frames", err)
 	}
 	pictures, keys = f.pictures.Load()-pictures, f.keys.Load()-keys
 	return injectors.Measured{N: uint64(max(pictures, 1)), Asked: map[string]float64{"key_frames": 0},

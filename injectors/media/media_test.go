@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -60,6 +61,12 @@ func of(sort string) injectors.Fault {
 
 // server is the platform's own ingest, to which one stream is published.
 func server(t *testing.T) target.Component {
+	on, _ := left(t)
+	return on
+}
+
+// left is one whose publisher can leave.
+func left(t *testing.T) (on target.Component, leave func()) {
 	t.Helper()
 	r := hoststest.Range(t)
 	l, err := net.Listen("tcp4", hosts.BridgeAddr+":0")
@@ -74,14 +81,47 @@ func server(t *testing.T) target.Component {
 	gateway.Listener = l
 	gateway.Start()
 	t.Cleanup(gateway.Close)
-	on, _ := hoststest.Component(t, r, target.Config{Name: "ingest-a", Kind: "ingest", Peers: map[string]string{fmt.Sprintf("gateway:%d", target.PortHTTP): l.Addr().String(),
+	on, _ = hoststest.Component(t, r, target.Config{Name: "ingest-a", Kind: "ingest", Peers: map[string]string{fmt.Sprintf("gateway:%d", target.PortHTTP): l.Addr().String(),
 		fmt.Sprintf("transcode:%d", target.PortHTTP): l.Addr().String()}}, map[string]int{"rtmp": target.PortRTMP, "http": target.PortHTTP})
-	publish(t, net.JoinHostPort(on.Addr, fmt.Sprint(target.PortRTMP)))
-	return on
+	return on, publish(t, net.JoinHostPort(on.Addr, fmt.Sprint(target.PortRTMP)))
 }
 
-// publish sends 25 pictures and 50 sounds a second until the test ends.
-func publish(t *testing.T, addr string) {
+// TestPublisherLeaves: when the stream has gone on which a fault was seen, the ingest's own word is all that there is, and it must be the right one.
+func TestPublisherLeaves(t *testing.T) {
+	on, leave := left(t)
+	f := of("no-key-frames")
+	if err := f.Check(t.Context(), on); err != nil {
+		t.Fatal(err)
+	}
+	was, err := f.Save(t.Context(), on)
+	if err == nil {
+		err = f.Inject(t.Context(), on)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	leave()
+	look := func(clean bool) {
+		t.Helper()
+		var m injectors.Measured
+		for end := time.Now().Add(5 * time.Second); time.Now().Before(end); target.Wait(t.Context(), 50*time.Millisecond) {
+			if m, err = f.Effect(t.Context(), on); err == nil && m.N == 0 {
+				break
+			}
+		}
+		if err != nil || m.Bites || m.Clean != clean || !strings.Contains(m.Reason, "nobody publishes c") {
+			t.Errorf("%+v, %v", m, err)
+		}
+	}
+	look(false)
+	if err := f.Restore(t.Context(), on, was); err != nil {
+		t.Fatal(err)
+	}
+	look(true)
+}
+
+// publish sends 25 pictures and 50 sounds a second until the test ends, or it is told to leave.
+func publish(t *testing.T, addr string) (leave func()) {
 	conn, err := rtmp.Dial(t.Context(), addr, "live", 5*time.Second)
 	if err == nil {
 		err = conn.Publish("key")
@@ -91,7 +131,8 @@ func publish(t *testing.T, addr string) {
 	}
 	ctx, stop := context.WithCancel(t.Context())
 	over := make(chan struct{})
-	t.Cleanup(func() { stop(); <-over; conn.Close() })
+	leave = sync.OnceFunc(func() { stop(); <-over; conn.Close() })
+	t.Cleanup(leave)
 	go func() {
 		defer close(over)
 		send := func(tags ...flv.Tag) bool { return conn.WriteTags(tags) == nil }
@@ -114,6 +155,7 @@ func publish(t *testing.T, addr string) {
 			}
 		}
 	}()
+	return leave
 }
 
 func TestConformance(t *testing.T) {

@@ -161,7 +161,7 @@ func (f *Stream) effect(ctx context.Context, on target.Component, asked float64)
 	sort := sorts[f.Sort]
 	s, err := f.watch(ctx, on, sort.over)
 	if err != nil {
-		return injectors.Measured{}, err
+		return unseen(ctx, on, sort.name, err)
 	}
 	is := sort.is(s, f.before)
 	return injectors.Measured{N: uint64(max(s.video+s.foreign+s.audio, 1)), Asked: map[string]float64{sort.name: asked},

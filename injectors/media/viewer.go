@@ -2,15 +2,30 @@ package media
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"time"
 
+	"github.com/livedrill/livedrill/injectors"
 	"github.com/livedrill/livedrill/injectors/clients"
 	"github.com/livedrill/livedrill/target"
 	"github.com/livedrill/livedrill/target/flv"
 )
+
+var errNoStream = errors.New("nobody publishes")
+
+// unseen is what can be said when the stream has gone on which the effect was to be seen: there is none, and it is over when the ingest reads
+// back that it is told to do nothing.
+func unseen(ctx context.Context, on target.Component, name string, why error) (injectors.Measured, error) {
+	if !errors.Is(why, errNoStream) {
+		return injectors.Measured{}, why
+	}
+	told, err := target.HasBeenTold[target.Tampering](ctx, on, "ingest")
+	return injectors.Measured{N: 0, Asked: map[string]float64{name: 0}, Is: map[string]float64{}, Clean: told == target.Tampering{},
+		Reason: why.Error() + " any more: no viewer can tell"}, err
+}
 
 // play asks for the stream, as a viewer does, until ctx ends.
 func (f *tamper) play(ctx context.Context, on target.Component) (io.ReadCloser, error) {
@@ -26,7 +41,9 @@ func (f *tamper) play(ctx context.Context, on target.Component) (io.ReadCloser, 
 	resp, err := client.Do(req)
 	if err == nil && resp.StatusCode != http.StatusOK {
 		_ = resp.Body.Close() // there is nothing in it
-		err = fmt.Errorf("stream %s: %s", f.Channel, resp.Status)
+		if err = fmt.Errorf("stream %s: %s", f.Channel, resp.Status); resp.StatusCode == http.StatusNotFound {
+			err = fmt.Errorf("channel: %w %s here", errNoStream, f.Channel)
+		}
 	}
 	if err != nil {
 		return nil, err

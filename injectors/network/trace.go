@@ -54,7 +54,7 @@ func (f *RateTrace) Validate() error {
 	}
 	if f.File != "" {
 		if _, err := readTrace(f.File); err != nil {
-			errs = append(errs, fmt.Errorf("file: %w", err))
+			errs = append(errs, fmt.Errorf("file: %s: %w", f.File, err))
 		}
 	}
 	return errors.Join(errs...)
@@ -105,7 +105,7 @@ func parseTrace(in io.Reader) ([]level, error) {
 		for i, field := range fields {
 			v, err := strconv.ParseFloat(field, 64)
 			if err != nil || v != v {
-				return nil, fmt.Errorf("line %d: %q is no number", n, field)
+				return nil, fmt.Errorf("line %d: %.20q is no number", n, field)
 			}
 			values[i] = v
 		}

@@ -11,7 +11,7 @@ import (
 // Kinds lists the faults of resources.
 var Kinds = []injectors.Kind{
 	{Name: "resource.cpu", Summary: "a component has too few cores", BackEnds: []string{"cgroup", "duty-cycle"},
-		Takes: "quota", Default: func() injectors.Fault { return &CPU{Cores: 0.2} }},
+		Takes: "quota, processes", Default: func() injectors.Fault { return &CPU{Cores: 0.2} }},
 	{Name: "resource.cpu-burn", Summary: "neighbours on its host compute without end", BackEnds: []string{"neighbour"},
 		Takes: "host", Default: func() injectors.Fault { return &Burn{Processes: 2} }},
 	{Name: "resource.memory", Summary: "a neighbour on its host holds memory", BackEnds: []string{"neighbour"},

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/livedrill/livedrill/injectors"
@@ -36,6 +37,9 @@ func (f *Memory) Validate() error {
 func (f *Memory) Check(ctx context.Context, on target.Component) error {
 	if err := f.hog.Check(ctx, on); err != nil {
 		return err
+	}
+	if here := available(); float64(f.Size)*(1<<20) > mostHeld*here {
+		return fmt.Errorf("size: %d MiB, and this machine has %.0f available: that would hurt more than this component", f.Size, here/(1<<20))
 	}
 	return f.free(on, "dd", f.args()...)
 }
@@ -117,6 +121,21 @@ func (f *Memory) Effect(_ context.Context, on target.Component) (injectors.Measu
 	return injectors.Measured{N: 1, Asked: map[string]float64{"bytes": asked}, Is: map[string]float64{"bytes": held},
 		Bites: held >= mostOf*asked, Clean: len(there) == 0,
 		Reason: fmt.Sprintf("its host has %d such processes, that hold %.0f MiB", len(there), held/(1<<20))}, err
+}
+
+// mostHeld is the share of the machine's memory that a neighbour may take.
+const mostHeld = 0.8
+
+// available is the memory that the machine could still give, in bytes: proc_meminfo(5), MemAvailable.
+func available() float64 {
+	text, _ := os.ReadFile("/proc/meminfo") // without it nothing is taken
+	for line := range strings.Lines(string(text)) {
+		var kilobytes float64
+		if _, err := fmt.Sscanf(line, "MemAvailable: %f kB", &kilobytes); err == nil {
+			return kilobytes * 1024
+		}
+	}
+	return 0
 }
 
 // resident is what a process holds in memory, in bytes: proc(5), /proc/PID/statm.

@@ -3,6 +3,7 @@ package resource
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 
 	"github.com/livedrill/livedrill/injectors"
@@ -64,12 +65,18 @@ func (t *inTurns) save(ctx context.Context) (Limits, error) {
 }
 
 func (t *inTurns) limit(ctx context.Context, cores float64) error {
+	now, err := t.Speed(ctx, 2*Turn)
+	if err == nil && now <= cores {
+		err = fmt.Errorf("it needs no more than %.2f cores: a limit of %g would not be felt", now, cores)
+	}
+	if err != nil {
+		return err
+	}
 	t.Limit(cores)
 	if err := injectors.Begin(ctx, t.work(), t.Run); err != nil {
 		return err
 	}
-	err := t.Settle(ctx, cores)
-	if err != nil {
+	if err = t.Settle(ctx, cores); err != nil {
 		err = errors.Join(err, t.release(context.WithoutCancel(ctx), Limits{}))
 	}
 	return err

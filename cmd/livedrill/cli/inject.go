@@ -126,7 +126,7 @@ func (a *app) injectOn(ctx context.Context, s scenarios.State, o scenarios.Injec
 	switch {
 	case err != nil:
 		return internal(err)
-	case result.State == "restored" && ctx.Err() != nil:
+	case result.State != "not-restored" && ctx.Err() != nil:
 		return exitError{exitInterrupted, nil}
 	case result.State == "restored":
 		return nil
