@@ -20,14 +20,17 @@ import (
 	"github.com/livedrill/livedrill/target"
 )
 
-// evening is a short drill.
-var evening = []string{"evening-peak", "--profile", "weak", "--time-scale", "0.2"}
+// evening begins a short drill that the test will cut still shorter.
+func evening(t *testing.T, state string) (*exec.Cmd, string, *bytes.Buffer) {
+	t.Helper()
+	return start(t, state, "evening-peak", "--profile", "weak", "--time-scale", "0.2")
+}
 
 // start begins a drill that the test will cut short.
-func start(t *testing.T, state string, args ...string) (*exec.Cmd, string, *bytes.Buffer) {
+func start(t *testing.T, state, scenario string, flags ...string) (*exec.Cmd, string, *bytes.Buffer) {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "run")
-	cmd := exec.Command(binary, append([]string{"run", "--out", dir, "--json"}, args...)...)
+	cmd := exec.Command(binary, append([]string{"run", scenario, "--out", dir, "--json"}, flags...)...)
 	cmd.Env = append(os.Environ(), "XDG_STATE_HOME="+state)
 	var out bytes.Buffer
 	cmd.Stdout = &out
@@ -86,7 +89,7 @@ func TestInterrupt(t *testing.T) {
 	needRange(t)
 	before, namespaces := machine(t), map[string]bool{}
 	state := t.TempDir()
-	cmd, dir, out := start(t, state, evening...)
+	cmd, dir, out := evening(t, state)
 	proven(t, dir)
 	for _, args := range [][]string{{"acknowledge", "--as", "ana"}, {"cause", "network.loss", "--on", "edge-north"}} {
 		say := exec.Command(binary, append([]string{"respond"}, args...)...)
@@ -177,7 +180,7 @@ func TestRangeThatHangs(t *testing.T) {
 	needRange(t)
 	before, namespaces := machine(t), map[string]bool{}
 	state := t.TempDir()
-	cmd, dir, _ := start(t, state, evening...)
+	cmd, dir, _ := evening(t, state)
 	proven(t, dir)
 	processes(t, namespaces)
 	lists, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", cmd.Process.Pid)) // of each thread

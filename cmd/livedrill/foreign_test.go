@@ -66,7 +66,7 @@ func TestOthersAreLeftAlone(t *testing.T) {
 		t.Fatalf("nothing of theirs is there: %s, %s", queues, rules)
 	}
 	state := t.TempDir()
-	cmd, dir, _ := start(t, state)
+	cmd, dir, _ := evening(t, state)
 	proven(t, dir)
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)

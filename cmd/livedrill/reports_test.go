@@ -20,7 +20,7 @@ import (
 func TestDeadRunIsTold(t *testing.T) {
 	needRange(t)
 	state := t.TempDir()
-	cmd, dir, _ := start(t, state)
+	cmd, dir, _ := evening(t, state)
 	for range 600 {
 		if text, err := os.ReadFile(filepath.Join(dir, "events.jsonl")); err == nil && bytes.Contains(text, []byte(`"name":"steady"`)) {
 			break
