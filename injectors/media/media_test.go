@@ -33,7 +33,7 @@ func TestMain(m *testing.M) {
 }
 
 // faults are those that are killed at every step; the sorts differ in what the ingest is told alone.
-var faults = map[string]func() injectors.Fault{"skew": func() injectors.Fault { return of("skew") }, "no-key-frames": func() injectors.Fault { return of("no-key-frames") }}
+var faults = map[string]func() injectors.Fault{"no-key-frames": func() injectors.Fault { return of("no-key-frames") }}
 
 // of is a fault of streams, told what to do more than by default.
 func of(sort string) injectors.Fault {
@@ -215,7 +215,7 @@ func TestSpoiledSegments(t *testing.T) {
 		t.Fatalf("the origin has no playlist: %v", err)
 	}
 	of := func(sort string) *Spoil { return &Spoil{Channel: "c", Share: 0.5, Sort: sort} }
-	injectortest.Run(t, injectortest.Case{Kind: "missing", Like: "skew", New: func() injectors.Fault { return of("segment-missing") }, On: on,
+	injectortest.Run(t, injectortest.Case{Kind: "missing", Like: "no-key-frames", New: func() injectors.Fault { return of("segment-missing") }, On: on,
 		State: func() (any, error) { return target.HasBeenTold[target.Spoiling](t.Context(), on, "origin") }})
 	for _, sort := range []string{"segment-corrupt", "playlist-frozen"} {
 		t.Run(sort, func(t *testing.T) { bitesAndIsGone(t, of(sort), on) })
@@ -276,5 +276,5 @@ func FuzzLastOf(f *testing.F) {
 
 // TestWithoutRights does it once more in a user namespace.
 func TestWithoutRights(t *testing.T) {
-	injectortest.AsUser(t, "^TestConformance$/^(skew|no-key-frames|a_viewer_sees_stall)/^is")
+	injectortest.AsUser(t, "^TestConformance$/^(no-key-frames|a_viewer_sees_stall)/^is")
 }

@@ -49,10 +49,13 @@ func bareState(ctx context.Context, on target.Component) (any, error) {
 	neighbours := 0
 	for _, line := range [][]string{burner, append([]string{"dd"}, (&Memory{Size: 32}).args()...)} {
 		var there []int
-		err = target.WaitUntil(ctx, time.Second, func() bool { // a victim's go with it
+		_ = target.WaitUntil(ctx, time.Second, func() bool { // a victim's go with it; those that stay are counted
 			there, err = hosts.Running(target.Cgroup{}, line[0], line[1:]...)
 			return err != nil || len(there) == 0
 		})
+		if err != nil {
+			return nil, err
+		}
 		neighbours += len(there)
 	}
 	return fmt.Sprint(len(pids), " processes, in turns: ", turning, ", held: ", held, ", neighbours: ", neighbours), nil
