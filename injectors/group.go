@@ -99,6 +99,7 @@ func (g *Group) End() []Outcome {
 		case o.unasked:
 			o.unasked = false
 			if _, err := g.Runner.health(ctx, o.Order); err != nil {
+				o.Clean = time.Time{}
 				g.Runner.giveUp(o, err)
 			}
 		}

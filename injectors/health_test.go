@@ -13,6 +13,24 @@ import (
 	"github.com/livedrill/livedrill/target"
 )
 
+// patient is a component that says whether it is well.
+func patient(t *testing.T, dir string, sick func() bool) target.Component {
+	t.Helper()
+	l, err := net.Listen("unix", filepath.Join(dir, "s"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &http.Server{ReadHeaderTimeout: time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if sick() {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+	})}
+	served := make(chan struct{})
+	go func() { defer close(served); _ = server.Serve(l) }() // it is closed
+	t.Cleanup(func() { server.Close(); <-served })
+	return target.Component{Name: "somebody", Socket: l.Addr().String()}
+}
+
 // TestHealth: a component that could work before its fault must be able to after it; one that could not says nothing of the fault.
 func TestHealth(t *testing.T) {
 	t.Parallel()
@@ -29,22 +47,11 @@ func TestHealth(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			dir := t.TempDir()
-			l, err := net.Listen("unix", filepath.Join(dir, "s"))
-			if err != nil {
-				t.Fatal(err)
-			}
 			var sickUntil atomic.Int64 // of the Unix epoch, in nanoseconds
 			if c.sick {
 				sickUntil.Store(time.Now().Add(time.Hour).UnixNano())
 			}
-			server := &http.Server{ReadHeaderTimeout: time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-				if time.Now().UnixNano() < sickUntil.Load() {
-					w.WriteHeader(http.StatusServiceUnavailable)
-				}
-			})}
-			served := make(chan struct{})
-			go func() { defer close(served); _ = server.Serve(l) }() // it is closed
-			t.Cleanup(func() { server.Close(); <-served })
+			somebody := patient(t, dir, func() bool { return time.Now().UnixNano() < sickUntil.Load() })
 			journal, err := injectors.OpenJournal(filepath.Join(dir, "journal"))
 			if err != nil {
 				t.Fatal(err)
@@ -56,7 +63,7 @@ func TestHealth(t *testing.T) {
 				}
 			}}
 			out := r.Run(t.Context(), injectors.Order{ID: "f1", Fault: &injectortest.Broken{}, For: time.Second,
-				On: target.Component{Name: "somebody", Socket: l.Addr().String()}})
+				On: somebody})
 			if out.State != c.want {
 				t.Errorf("%s (%v), want %s", out.State, out.Err, c.want)
 			}
@@ -68,19 +75,8 @@ func TestHealth(t *testing.T) {
 func TestHealthOfMany(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	l, err := net.Listen("unix", filepath.Join(dir, "s"))
-	if err != nil {
-		t.Fatal(err)
-	}
 	var sick atomic.Bool
-	server := &http.Server{ReadHeaderTimeout: time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		if sick.Load() {
-			w.WriteHeader(http.StatusServiceUnavailable)
-		}
-	})}
-	served := make(chan struct{})
-	go func() { defer close(served); _ = server.Serve(l) }() // it is closed
-	t.Cleanup(func() { server.Close(); <-served })
+	somebody := patient(t, dir, sick.Load)
 	journal, err := injectors.OpenJournal(filepath.Join(dir, "journal"))
 	if err != nil {
 		t.Fatal(err)
@@ -91,8 +87,7 @@ func TestHealthOfMany(t *testing.T) {
 			sick.Store(true)
 		}
 	}}}
-	first := g.Start(t.Context(), injectors.Order{ID: "f1", Fault: &injectortest.Broken{}, For: 100 * time.Millisecond,
-		On: target.Component{Name: "somebody", Socket: l.Addr().String()}})
+	first := g.Start(t.Context(), injectors.Order{ID: "f1", Fault: &injectortest.Broken{}, For: 100 * time.Millisecond, On: somebody})
 	g.Start(t.Context(), injectors.Order{ID: "f2", Fault: &injectortest.Broken{}, For: time.Minute, On: target.Component{Name: "another"}})
 	if out := first.Outcome(); out.State != injectors.Restored {
 		t.Errorf("while the other is there: %s (%v)", out.State, out.Err)

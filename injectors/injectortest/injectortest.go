@@ -128,6 +128,19 @@ func (c Case) begin(ctx context.Context, t *testing.T, f injectors.Fault) inject
 	return was
 }
 
+// Inject puts a fault on a component, as the runner does, and gives what puts back what was there.
+func Inject(t *testing.T, f injectors.Fault, on target.Component) (restore func()) {
+	t.Helper()
+	must(t, f.Check(t.Context(), on))
+	was, err := f.Save(t.Context(), on)
+	must(t, err)
+	must(t, f.Inject(t.Context(), on))
+	return func() {
+		t.Helper()
+		must(t, f.Restore(t.Context(), on, was))
+	}
+}
+
 // Proven looks at a fault that is there until it bites, and no more often than the runner would have time for: one look alone is easily
 // disturbed on a busy machine.
 func Proven(ctx context.Context, t *testing.T, f injectors.Fault, on target.Component) {

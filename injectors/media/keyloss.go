@@ -25,8 +25,13 @@ func (f *KeyLoss) Inject(ctx context.Context, on target.Component) error {
 	f.pictures.Store(0)
 	came := make(chan error, 1)
 	err := injectors.Begin(ctx, f.name(on), func(ctx context.Context) { f.stay(ctx, on, came) })
-	if err == nil {
-		err = <-came
+	if err != nil {
+		return err
+	}
+	select {
+	case err = <-came:
+	case <-ctx.Done():
+		err = ctx.Err()
 	}
 	if err == nil {
 		err = injectors.Tell(ctx, on, "ingest", target.Tampering{NoKeyFrames: true})

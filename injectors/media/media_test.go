@@ -90,20 +90,12 @@ func left(t *testing.T) (on target.Component, leave func()) {
 func TestPublisherLeaves(t *testing.T) {
 	on, leave := left(t)
 	f := of("no-key-frames")
-	if err := f.Check(t.Context(), on); err != nil {
-		t.Fatal(err)
-	}
-	was, err := f.Save(t.Context(), on)
-	if err == nil {
-		err = f.Inject(t.Context(), on)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	restore := injectortest.Inject(t, f, on)
 	leave()
 	look := func(clean bool) {
 		t.Helper()
 		var m injectors.Measured
+		var err error
 		for end := time.Now().Add(5 * time.Second); time.Now().Before(end); target.Wait(t.Context(), 50*time.Millisecond) {
 			if m, err = f.Effect(t.Context(), on); err == nil && m.N == 0 {
 				break
@@ -114,9 +106,7 @@ func TestPublisherLeaves(t *testing.T) {
 		}
 	}
 	look(false)
-	if err := f.Restore(t.Context(), on, was); err != nil {
-		t.Fatal(err)
-	}
+	restore()
 	look(true)
 }
 
@@ -178,20 +168,9 @@ func TestConformance(t *testing.T) {
 // bitesAndIsGone has a fault, and looks at what a viewer sees of it.
 func bitesAndIsGone(t *testing.T, f injectors.Fault, on target.Component) {
 	t.Helper()
-	if err := f.Check(t.Context(), on); err != nil {
-		t.Fatal(err)
-	}
-	was, err := f.Save(t.Context(), on)
-	if err == nil {
-		err = f.Inject(t.Context(), on)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	restore := injectortest.Inject(t, f, on)
 	injectortest.Proven(t.Context(), t, f, on)
-	if err := f.Restore(t.Context(), on, was); err != nil {
-		t.Fatal(err)
-	}
+	restore()
 	injectortest.Gone(t.Context(), t, f, on)
 }
 

@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/livedrill/livedrill/injectors"
+	"github.com/livedrill/livedrill/injectors/injectortest"
 	"github.com/livedrill/livedrill/target"
 	"github.com/livedrill/livedrill/target/hosts"
 	"github.com/livedrill/livedrill/target/hosts/hoststest"
@@ -35,26 +35,6 @@ func pipe(t *testing.T, on *target.Network) (receiver net.PacketConn, sender net
 	return receiver, sender
 }
 
-// inject puts a fault on a component until the test ends, or the function that it gives is called.
-func inject(t *testing.T, f injectors.Fault, on target.Component) (end func()) {
-	t.Helper()
-	if err := f.Check(t.Context(), on); err != nil {
-		t.Fatal(err)
-	}
-	was, err := f.Save(t.Context(), on)
-	if err == nil {
-		err = f.Inject(t.Context(), on)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	return func() {
-		if err := f.Restore(t.Context(), on, was); err != nil {
-			t.Error(err)
-		}
-	}
-}
-
 // TestOverflow floods a link whose packets are held: the queue drops some, and that is not the fault that was asked for.
 func TestOverflow(t *testing.T) {
 	host, err := hoststest.Range(t).AddHost("flooded")
@@ -63,7 +43,7 @@ func TestOverflow(t *testing.T) {
 	}
 	on := target.Component{Name: host.Name, Handles: target.Handles{Network: host.Network()}}
 	f := &Delay{queued: queued{To}, By: unit.Duration(2 * time.Second), Distribution: "uniform"}
-	defer inject(t, f, on)()
+	defer injectortest.Inject(t, f, on)()
 	_, sender := pipe(t, on.Handles.Network)
 	flooded := make(chan struct{})
 	go func() {
@@ -82,15 +62,15 @@ func TestOverflow(t *testing.T) {
 	}
 }
 
-// TestHeldPacketsSurvive ends a loss while a delay holds packets of the same link: they arrive all the same.
+// TestHeldPacketsSurvive ends a loss while a delay holds packets of the same end of a link: they arrive all the same, but for what was lost.
 func TestHeldPacketsSurvive(t *testing.T) {
 	host, err := hoststest.Range(t).AddHost("held")
 	if err != nil {
 		t.Fatal(err)
 	}
 	on := target.Component{Name: host.Name, Handles: target.Handles{Network: host.Network()}}
-	endLoss := inject(t, &Loss{Share: 0.5, Direction: From, Burst: 1}, on)
-	defer inject(t, &Delay{queued: queued{To}, By: unit.Duration(time.Second), Distribution: "uniform"}, on)()
+	endLoss := injectortest.Inject(t, &Loss{Share: 0.01, Direction: To, Burst: 1}, on)
+	defer injectortest.Inject(t, &Delay{queued: queued{To}, By: unit.Duration(time.Second), Distribution: "uniform"}, on)()
 	receiver, sender := pipe(t, on.Handles.Network)
 	const n = 100
 	for range n {
@@ -106,7 +86,7 @@ func TestHeldPacketsSurvive(t *testing.T) {
 	if err := receiver.SetReadDeadline(began.Add(3 * time.Second)); err != nil {
 		t.Fatal(err)
 	}
-	for i := range n {
+	for i := range n - n/20 {
 		if _, _, err := receiver.ReadFrom(make([]byte, 1)); err != nil {
 			t.Fatalf("%d of %d packets that were held arrived: %v", i, n, err)
 		}

@@ -87,11 +87,11 @@ func (w *watch) find() ([]proc, error) {
 			others[name] = w.others[name] + 1 // it has ended, or is none of the host's
 			continue
 		}
-		start, state, parent, ok := stat(pid)
-		p := proc{pid, start}
+		its, ok := StatOf(pid)
+		p := proc{pid, its.Start}
 		switch {
-		case !ok || state == 'Z' || pid == os.Getpid():
-		case w.born[p] || !unborn(pid, parent, w.host):
+		case !ok || its.State == 'Z' || pid == os.Getpid():
+		case w.born[p] || !unborn(pid, its.Parent, w.host):
 			born[p] = true
 			out = append(out, p)
 		}
@@ -102,8 +102,8 @@ func (w *watch) find() ([]proc, error) {
 
 // inside tells whether a process was started on the component's host, by another that is there.
 func (w *watch) inside(p proc) bool {
-	_, _, parent, ok := stat(p.PID)
-	return ok && isOn(parent, w.host)
+	its, ok := StatOf(p.PID)
+	return ok && isOn(its.Parent, w.host)
 }
 
 // isOn tells whether a process is on a host.
@@ -123,26 +123,48 @@ func unborn(pid, parent int, host unix.Stat_t) bool {
 	return its != "" && its == line(parent) && !isOn(parent, host)
 }
 
-// stat reads when a process was started, its state and its parent.
-func stat(pid int) (start uint64, state byte, parent int, ok bool) {
+// Stat is what the kernel says of a process, proc(5), /proc/PID/stat.
+type Stat struct {
+	Start  uint64 // clock ticks after the machine's start
+	State  byte   // T: stopped by a signal; Z: it has ended
+	Parent int
+	CPU    float64 // seconds of processors that it has used
+}
+
+// hertz are the clock ticks of a second as /proc shows them (USER_HZ): on every Linux of ours.
+const hertz = 100
+
+// StatOf reads it; ok is false when there is no such process.
+func StatOf(pid int) (s Stat, ok bool) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
-		return 0, 0, 0, false
+		return Stat{}, false
 	}
-	_, rest, found := strings.Cut(string(text[strings.LastIndexByte(string(text), ')')+1:]), " ")
-	fields := strings.Fields(rest)
-	if !found || len(fields) < 20 {
-		return 0, 0, 0, false
+	f := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:])) // from the 3rd field on
+	if len(f) < 20 {
+		return Stat{}, false
 	}
-	parent, _ = strconv.Atoi(fields[1])
-	start, err = strconv.ParseUint(fields[19], 10, 64) // the 22nd field; the state is the 3rd, the parent the 4th
-	return start, fields[0][0], parent, err == nil
+	s.State = f[0][0]
+	var errs [4]error
+	var user, system uint64
+	s.Parent, errs[0] = strconv.Atoi(f[1])
+	user, errs[1] = strconv.ParseUint(f[11], 10, 64)
+	system, errs[2] = strconv.ParseUint(f[12], 10, 64)
+	s.Start, errs[3] = strconv.ParseUint(f[19], 10, 64)
+	s.CPU = float64(user+system) / hertz
+	return s, errors.Join(errs[:]...) == nil
+}
+
+// Stopped tells whether the kernel has a process as stopped by a signal.
+func Stopped(pid int) bool {
+	s, ok := StatOf(pid)
+	return ok && s.State == 'T'
 }
 
 // alive tells whether it is still the same process.
 func (p proc) alive() bool {
-	start, state, _, ok := stat(p.PID)
-	return ok && start == p.Start && state != 'Z'
+	its, ok := StatOf(p.PID)
+	return ok && its.Start == p.Start && its.State != 'Z'
 }
 
 // signal sends a signal to a process that is still the same; one that has ended is no error.

@@ -99,7 +99,7 @@ func (*Pause) Restore(ctx context.Context, on target.Component, _ injectors.Orig
 // stopped counts those that the kernel has as stopped by a signal.
 func stopped(list []proc) (n int) {
 	for _, p := range list {
-		if _, state, _, ok := stat(p.PID); ok && state == 'T' {
+		if Stopped(p.PID) {
 			n++
 		}
 	}

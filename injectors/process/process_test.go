@@ -138,15 +138,15 @@ func TestAnotherProcessWithTheSameNumber(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = sleep.Process.Kill(); _ = sleep.Wait() }()
-	start, _, _, ok := stat(sleep.Process.Pid)
+	its, ok := StatOf(sleep.Process.Pid)
 	if !ok {
 		t.Fatal("its state cannot be read")
 	}
-	old := proc{sleep.Process.Pid, start - 1}
+	old := proc{sleep.Process.Pid, its.Start - 1}
 	if err := old.signal(9); err != nil {
 		t.Fatal(err)
 	}
-	if !(proc{sleep.Process.Pid, start}).alive() {
+	if !(proc{sleep.Process.Pid, its.Start}).alive() {
 		t.Error("a process was killed that only has the number of the one that was meant")
 	}
 }

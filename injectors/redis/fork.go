@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -36,13 +35,6 @@ const (
 
 var forkSettings = []string{"rdb-key-save-delay"}
 
-// forked is what a Fork found.
-type forked struct {
-	Settings injectors.Original `json:"settings"`
-	Path     string             `json:"path"` // of snapshots
-	There    bool               `json:"there"`
-}
-
 // Validate finds settings that cannot work.
 func (f *Fork) Validate() error {
 	if f.Ballast < 2 || f.Ballast > 128 {
@@ -56,7 +48,7 @@ func (*Fork) BackEnd() string { return "BGSAVE" }
 
 func (*Fork) name(on target.Component) string { return "redis forks " + on.Handles.Redis.Addr }
 
-// Check is part of injectors.Fault. What the ballast would push out could not be put back.
+// Check is part of injectors.Fault. What the ballast would push out could not be put back, nor a snapshot that is there already.
 func (f *Fork) Check(ctx context.Context, on target.Component) error {
 	c, err := Dial(on)
 	if err != nil {
@@ -66,6 +58,9 @@ func (f *Fork) Check(ctx context.Context, on target.Component) error {
 	n, err := c.Exists(ctx, pageKey+"0").Result()
 	if err == nil && n > 0 {
 		err = errors.New("another fault has its ballast in it already")
+	}
+	if err == nil {
+		err = noSnapshot(ctx, c)
 	}
 	if err != nil {
 		return err
@@ -88,15 +83,10 @@ func (*Fork) Save(ctx context.Context, on target.Component) (injectors.Original,
 		return nil, err
 	}
 	defer c.Close()
-	var was forked
+	var was unsaved
 	if was.Path, err = snapshotFile(ctx, c); err != nil {
 		return nil, err
 	}
-	if _, err := os.Stat(filepath.Dir(was.Path)); err != nil {
-		return nil, fmt.Errorf("its directory cannot be reached from here: %w", err)
-	}
-	_, err = os.Lstat(was.Path)
-	was.There = err == nil
 	if was.Settings, err = saveSettings(ctx, on, forkSettings...); err != nil {
 		return nil, err
 	}
@@ -194,7 +184,7 @@ func (f *Fork) Effect(ctx context.Context, on target.Component) (injectors.Measu
 // Restore is part of injectors.Fault.
 func (f *Fork) Restore(ctx context.Context, on target.Component, was injectors.Original) error {
 	injectors.End(f.name(on))
-	var before forked
+	var before unsaved
 	if err := was.Read(&before); err != nil {
 		return err
 	}
@@ -212,10 +202,8 @@ func (f *Fork) Restore(ctx context.Context, on target.Component, was injectors.O
 	if err := quiet(ctx, c); err != nil {
 		return err
 	}
-	if !before.There {
-		if err := os.Remove(before.Path); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return err
-		}
+	if err := os.Remove(before.Path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
 	}
 	return checkSettings(ctx, c, before.Settings)
 }

@@ -45,6 +45,11 @@ func (*Snapshot) Check(ctx context.Context, on target.Component) error {
 		return err
 	}
 	defer c.Close()
+	return noSnapshot(ctx, c)
+}
+
+// noSnapshot refuses a server that has one, or one whose directory is not here.
+func noSnapshot(ctx context.Context, c *redis.Client) error {
 	path, err := snapshotFile(ctx, c)
 	if err != nil {
 		return err
@@ -58,7 +63,7 @@ func (*Snapshot) Check(ctx context.Context, on target.Component) error {
 	return nil
 }
 
-// unsaved is what a Snapshot found: the server's settings, and where its snapshots would go. A server that was started again meanwhile
+// unsaved is what faults of snapshots find: the server's settings, and where its snapshots would go. A server that was started again meanwhile
 // cannot be asked: it does not start on a directory.
 type unsaved struct {
 	Settings injectors.Original `json:"settings"`

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/livedrill/livedrill/injectors"
+	"github.com/livedrill/livedrill/injectors/process"
 	"github.com/livedrill/livedrill/target"
 	"github.com/livedrill/livedrill/target/hosts"
 )
@@ -46,11 +47,11 @@ func (f *Burn) Effect(ctx context.Context, on target.Component) (injectors.Measu
 	if err != nil {
 		return injectors.Measured{}, err
 	}
-	used, start := -cpuOfAll(there), time.Now()
+	used, start := -cpuOf(there), time.Now()
 	if !target.Wait(ctx, 500*time.Millisecond) {
 		return injectors.Measured{}, ctx.Err()
 	}
-	used += cpuOfAll(there)
+	used += cpuOf(there)
 	cores := used / time.Since(start).Seconds()
 	// What each gets depends on who else wants the processor: a tenth of a core each is the least that hurts.
 	return injectors.Measured{N: uint64(f.Processes), Asked: map[string]float64{"cores_at_most": float64(f.Processes)}, Is: map[string]float64{"cores": cores},
@@ -58,9 +59,11 @@ func (f *Burn) Effect(ctx context.Context, on target.Component) (injectors.Measu
 		Reason: fmt.Sprintf("its host has %d such processes, that use %.2f cores", len(there), cores)}, nil
 }
 
-func cpuOfAll(pids []int) (seconds float64) {
+// cpuOf is what processes have used of processors, in seconds; one that has ended has used nothing.
+func cpuOf(pids []int) (seconds float64) {
 	for _, pid := range pids {
-		seconds += cpuOf(pid)
+		its, _ := process.StatOf(pid)
+		seconds += its.CPU
 	}
 	return seconds
 }

@@ -1,17 +1,14 @@
 package resource
 
 import (
-	"bytes"
 	"context"
-	"fmt"
-	"os"
 	"runtime"
 	"slices"
-	"strconv"
 	"sync/atomic"
 	"syscall"
 	"time"
 
+	"github.com/livedrill/livedrill/injectors/process"
 	"github.com/livedrill/livedrill/target"
 )
 
@@ -54,7 +51,7 @@ func (d *Duty) Run(ctx context.Context) {
 			}
 			signal(pids, syscall.SIGSTOP)
 			target.Wait(ctx, Turn-on)
-			if slices.ContainsFunc(pids, isStopped) {
+			if slices.ContainsFunc(pids, process.Stopped) {
 				d.stopped.Add(1)
 			}
 			signal(pids, syscall.SIGCONT)
@@ -103,7 +100,7 @@ func (d *Duty) Held(ctx context.Context) (float64, error) {
 	pids, _, err := d.State(ctx)
 	if !d.turning.Load() {
 		for _, pid := range pids {
-			if isStopped(pid) {
+			if process.Stopped(pid) {
 				d.stopped.Add(1)
 			}
 		}
@@ -123,34 +120,4 @@ func signal(pids []int, s syscall.Signal) {
 	for _, pid := range pids {
 		_ = syscall.Kill(pid, s)
 	}
-}
-
-// stat are the fields of proc(5), /proc/PID/stat, from the third on: the state.
-func stat(pid int) [][]byte {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	end := bytes.LastIndexByte(text, ')')
-	if err != nil || end < 0 {
-		return nil
-	}
-	return bytes.Fields(text[end+1:])
-}
-
-// isStopped tells whether the kernel has a process as stopped by a signal.
-func isStopped(pid int) bool {
-	f := stat(pid)
-	return len(f) > 0 && string(f[0]) == "T"
-}
-
-// cpuOf is what a process has used of processors, in seconds; one that has ended has used nothing.
-func cpuOf(pid int) (seconds float64) {
-	const hertz = 100 // USER_HZ, as /proc shows it on every Linux of ours
-	f := stat(pid)
-	if len(f) < 13 {
-		return 0
-	}
-	for _, ticks := range f[11:13] { // utime and stime, the 14th and 15th
-		n, _ := strconv.ParseFloat(string(ticks), 64)
-		seconds += n / hertz
-	}
-	return seconds
 }

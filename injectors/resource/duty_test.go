@@ -39,7 +39,7 @@ func bareState(ctx context.Context, on target.Component) (any, error) {
 	}
 	held := 0
 	for end := time.Now().Add(time.Second); !turning && time.Now().Before(end); { // one that is told to go on needs a moment
-		if held = 0; len(pids) > 0 && isStopped(pids[0]) {
+		if held = 0; len(pids) > 0 && process.Stopped(pids[0]) {
 			held = 1
 		}
 		if held == 0 || !target.Wait(ctx, 10*time.Millisecond) {

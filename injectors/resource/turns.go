@@ -29,14 +29,14 @@ func newTurns(on target.Component) *inTurns {
 
 // state keeps what processes had used that have ended since it was asked last.
 func (t *inTurns) state(context.Context) (pids []int, used float64, err error) {
+	t.mu.Lock() // over the list, too: an older one would miss who has come since
+	defer t.mu.Unlock()
 	if pids, err = process.PIDs(t.on); err != nil {
 		return nil, 0, err
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
 	now := make(map[int]float64, len(pids))
 	for _, pid := range pids {
-		now[pid] = cpuOf(pid)
+		now[pid] = cpuOf([]int{pid})
 		used += now[pid]
 	}
 	for pid, before := range t.last {
