@@ -35,7 +35,7 @@ check: ## format, vet, lint, import directions, builds elsewhere, reference page
 bench: build ## what livedrill costs beside its peers, and what its range, its record, its reports and its faults cost
 	go test -run '^$$' -bench . -benchtime 1s ./reports/record
 	go test -run '^$$' -bench . -benchtime 3x ./reports/documents
-	go test -run '^$$' -bench Order -benchtime 100x ./injectors/network ./injectors/process ./injectors/resource
+	go test -run '^$$' -bench Order -benchtime 100x -timeout 30m ./injectors/network ./injectors/process ./injectors/resource
 	go test -run '^$$' -bench . -benchtime 1x -timeout 30m ./loadgen/peers
 	@out=$$(mktemp -d); bin/livedrill run evening-peak --no-faults --time-scale 0.5 --out $$out/run > $$out/summary; code=$$?; \
 	  grep '^cost' $$out/summary && { [ $$code = 0 ] || [ $$code = 4 ]; } # 4: half a drill proves less
@@ -46,8 +46,9 @@ bench-setup: setup ## install the peers that make bench holds livedrill against
 	GOBIN=$(CURDIR)/bin go install go.k6.io/k6@v1.4.0
 
 crash: NEEDS += iptables:iptables
-crash: setup build ## kill a drill at 200 random moments, and look at what is left: half an hour
+crash: setup build ## kill a drill at 200 moments, and every kind of fault at every step, and look at what is left: an hour
 	LIVEDRILL_KILLS=200 go test -count=1 -run TestKillLeavesNothing -timeout 90m ./cmd/livedrill
+	LIVEDRILL_KILLS=all go test -count=1 -p 1 -run '^Test(Conformance|DNS|Lag|Lost|SessionLimit|SpoiledSegments)' -timeout 60m ./injectors/...
 
 reference: build ## write the pages that list faults, loads and SLIs
 	bin/livedrill list faults --markdown > injectors/REFERENCE.md

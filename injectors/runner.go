@@ -128,6 +128,7 @@ func (r *Runner) run(ctx context.Context, o Order, undone func()) Outcome {
 	give, err := r.take(o)
 	if err == nil {
 		defer give()
+		r.note("fault.check", o, nil)
 		out.before, err = r.prepare(ctx, o)
 	}
 	out.BackEnd = BackEnd(o.Fault)

@@ -15,21 +15,24 @@ import (
 
 // Problem is one mistake in a scenario, with its place.
 type Problem struct {
-	File string
+	File string // empty: settings that stand in no file
 	Line int
 	Path string
 	Text string
 }
 
 func (p Problem) String() string {
-	place := p.File
-	if p.Line > 0 {
-		place += ":" + strconv.Itoa(p.Line)
+	var place string
+	switch {
+	case p.File != "" && p.Line > 0:
+		place = fmt.Sprintf("%s:%d: ", p.File, p.Line)
+	case p.File != "":
+		place = p.File + ": "
 	}
 	if p.Path != "" {
-		return place + ": " + p.Path + ": " + p.Text
+		place += p.Path + ": "
 	}
-	return place + ": " + p.Text
+	return place + p.Text
 }
 
 // Problems are all mistakes of a scenario, in the order of the file.
@@ -46,6 +49,7 @@ func (p Problems) Error() string {
 // decoder puts YAML into settings, strictly: every key that no setting has is a mistake, and all mistakes are collected.
 type decoder struct {
 	file     string
+	unit     string // of the setting that is read
 	problems Problems
 }
 
@@ -153,8 +157,11 @@ func (d *decoder) scalar(n *yaml.Node, v reflect.Value, path string) {
 		err = fmt.Errorf("cannot be written here")
 	}
 	if err != nil {
-		d.problem(n, path, "%q is no %s", n.Value, map[reflect.Kind]string{reflect.Bool: "yes or no", reflect.Int: "whole number",
-			reflect.Uint64: "whole number", reflect.Float64: "number"}[v.Kind()])
+		what := map[reflect.Kind]string{reflect.Bool: "yes or no", reflect.Int: "whole number", reflect.Uint64: "whole number", reflect.Float64: "number"}[v.Kind()]
+		if d.unit != "" {
+			what += " of " + d.unit
+		}
+		d.problem(n, path, "%q is no %s", n.Value, what)
 	}
 }
 
@@ -184,7 +191,7 @@ func (d *decoder) pairs(n *yaml.Node, path string) func(func(*yaml.Node, *yaml.N
 }
 
 func (d *decoder) fields(n *yaml.Node, v reflect.Value, path string) {
-	known := map[string]reflect.Value{}
+	known := map[string]setting{}
 	var names []string
 	for name, field := range settingFields(v) {
 		known[name] = field
@@ -196,16 +203,24 @@ func (d *decoder) fields(n *yaml.Node, v reflect.Value, path string) {
 			d.problem(key, join(path, key.Value), "no such setting%s", reports.Nearest(key.Value, names))
 			continue
 		}
-		d.decode(value, field, join(path, key.Value))
+		d.unit = field.unit
+		d.decode(value, field.Value, join(path, key.Value))
+		d.unit = ""
 	}
 }
 
+// setting is one of a struct's, with its unit if it has one.
+type setting struct {
+	reflect.Value
+	unit string
+}
+
 // settingFields walks the settings of a struct: the fields with a name for JSON, those of what is embedded too.
-func settingFields(v reflect.Value) func(func(string, reflect.Value) bool) {
-	return func(yield func(string, reflect.Value) bool) {
+func settingFields(v reflect.Value) func(func(string, setting) bool) {
+	return func(yield func(string, setting) bool) {
 		for _, field := range reflect.VisibleFields(v.Type()) {
 			name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
-			if name != "" && name != "-" && !yield(name, v.FieldByIndex(field.Index)) {
+			if name != "" && name != "-" && !yield(name, setting{v.FieldByIndex(field.Index), field.Tag.Get("unit")}) {
 				return
 			}
 		}

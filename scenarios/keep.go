@@ -186,7 +186,7 @@ func ReadSettings(text []byte, into any) error {
 	if err := yaml.Unmarshal(text, &doc); err != nil {
 		return err
 	}
-	d := &decoder{file: "settings"}
+	d := &decoder{}
 	d.decode(doc.Content[0], reflect.ValueOf(into), "")
 	if len(d.problems) == 0 {
 		d.validate(doc.Content[0], into, "")

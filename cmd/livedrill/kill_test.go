@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/livedrill/livedrill/injectors"
 	"github.com/livedrill/livedrill/reports/record"
 	"github.com/livedrill/livedrill/target"
 )
@@ -24,8 +25,11 @@ const (
 	busyLength = 24 * time.Second // with its start, about
 )
 
-// boundaries are the steps of a fault's life, as the events call them. Its journal is written just before the first.
-var boundaries = []string{"fault.inject", "fault.effective", "fault.proven", "fault.restore", "fault.clean"}
+// boundaries are the steps of a fault's life, as the events call them: what is there is saved after the first. Between it and the second, the
+// fault is written into the journal.
+var boundaries = []string{"fault.check", journalled, "fault.inject", "fault.effective", "fault.proven", "fault.restore", "fault.clean"}
+
+const journalled = "its line in the journal"
 
 // moment is when a run is killed: after a time, or when a fault of it comes to a boundary.
 type moment struct {
@@ -78,6 +82,25 @@ func events(dir string) (out []record.Event) {
 	return out
 }
 
+// journals names the faults that a line of a run's journal speaks of.
+func journals(t *testing.T, state string) map[string]bool {
+	files, err := filepath.Glob(filepath.Join(state, "livedrill", "*.journal"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := map[string]bool{}
+	for _, file := range files {
+		text, _ := os.ReadFile(file) // it may have ended
+		for line := range bytes.Lines(text) {
+			var e injectors.Entry
+			if json.Unmarshal(line, &e) == nil {
+				out[e.Fault] = true
+			}
+		}
+	}
+	return out
+}
+
 // TestKillLeavesNothing ends the command by kill -9, at the boundaries of faults and at random moments: a second later the kernel has ended
 // everything, and after recover nothing is left on the machine, and no state.
 func TestKillLeavesNothing(t *testing.T) {
@@ -114,8 +137,11 @@ func killAt(t *testing.T, m moment, hit map[string]int) {
 		}
 	}
 	come := func() bool {
-		if m.event == "" {
+		switch m.event {
+		case "":
 			return time.Since(began) >= m.after
+		case journalled:
+			return journals(t, state)[m.fault]
 		}
 		for _, e := range events(dir) {
 			if e.Kind == m.event && e.Details["fault"] == m.fault {

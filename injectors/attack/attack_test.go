@@ -1,10 +1,8 @@
 package attack
 
 import (
-	"context"
 	"fmt"
 	"maps"
-	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -26,48 +24,30 @@ func TestMain(m *testing.M) {
 	hoststest.Main(m)
 }
 
-var faults = func() map[string]func() injectors.Fault {
-	out := map[string]func() injectors.Fault{
-		"slowloris": func() injectors.Fault {
-			return &Slowloris{Connections: 20, Every: unit.Duration(100 * time.Millisecond)}
-		},
-		"syn flood": func() injectors.Fault { return &SYN{Repeated: clients.Repeated{Rate: 500, Clients: 5}, Port: "http"} },
-		"key guess": func() injectors.Fault { return &Keys{clients.Repeated{Rate: 20, Clients: 5}} },
-	}
-	for _, sort := range []string{"flood", "forge"} { // the others differ in what is asked for alone
-		out[sort] = func() injectors.Fault {
-			return &Requests{Repeated: clients.Repeated{Rate: 50, Clients: 10}, Sort: sort}
-		}
-	}
-	return out
-}()
+var faults = injectortest.Cases(Kinds, map[string]func() injectors.Fault{
+	"http-flood": requests("flood", 50),
+	"slowloris": func() injectors.Fault {
+		return &Slowloris{Connections: 20, Every: unit.Duration(100 * time.Millisecond)}
+	},
+	"syn-flood":    func() injectors.Fault { return &SYN{Repeated: clients.Repeated{Rate: 500, Clients: 5}, Port: "http"} },
+	"key-guessing": func() injectors.Fault { return &Keys{Repeated: clients.Repeated{Rate: 20, Clients: 5}} },
+})
 
 // victim is a gateway and an ingest that turn everybody away, on a host of a range.
-func victim(t *testing.T) target.Component {
+func victim(t *testing.T, name string) target.Component {
 	t.Helper()
 	r := hoststest.Range(t)
-	host, err := r.AddHost("victim")
+	host, err := r.AddHost(name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	listen := func(port int) (l net.Listener) {
-		if err := host.Do(func() (err error) {
-			l, err = net.Listen("tcp4", fmt.Sprintf("%s:%d", host.Addr, port))
-			return err
-		}); err != nil {
-			t.Fatal(err)
-		}
-		return l
-	}
-	web := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	hoststest.Web(t, host, 80, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if strings.HasPrefix(r.URL.Path, "/v1/rooms/") {
 			return
 		}
 		http.Error(w, "no", http.StatusUnauthorized)
-	})}
-	over := make(chan struct{})
-	go func() { defer close(over); _ = web.Serve(listen(80)) }()
-	live := listen(1935)
+	}))
+	live := hoststest.Listen(t, host, 1935)
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		for {
@@ -83,28 +63,22 @@ func victim(t *testing.T) target.Component {
 			})
 		}
 	})
-	t.Cleanup(func() { web.Close(); live.Close(); wg.Wait(); <-over })
-	return target.Component{Name: "victim", Addr: host.Addr, Ports: map[string]int{"http": 80, "rtmp": 1935}, Handles: target.Handles{Network: host.Network()}}
+	t.Cleanup(func() { live.Close(); wg.Wait() })
+	return target.Component{Name: name, Addr: host.Addr, Ports: map[string]int{"http": 80, "rtmp": 1935}, Handles: target.Handles{Network: host.Network()}}
 }
 
 func TestConformance(t *testing.T) {
-	on := victim(t)
-	for _, name := range slices.Sorted(maps.Keys(faults)) {
+	for i, name := range slices.Sorted(maps.Keys(faults)) {
 		t.Run(name, func(t *testing.T) {
-			injectortest.Run(t, injectortest.Case{Kind: name, Like: map[string]string{"forge": "flood", "key guess": "flood"}[name], New: faults[name], On: on, State: func() (any, error) { return state(t.Context(), on) }})
+			on := victim(t, fmt.Sprintf("victim%d", i))
+			t.Parallel()
+			c := injectortest.Case{Kind: name, New: faults[name], On: on, State: func() (any, error) { return injectortest.Strangers(t.Context(), on) }}
+			if _, ok := faults[name]().(*Requests); ok && name != "http-flood" || name == "key-guessing" {
+				c.Like = "http-flood"
+			}
+			injectortest.Run(t, c)
 		})
 	}
-}
-
-// state is all that attacks may leave: one that goes on, and connections, once the kernel has closed those of a victim.
-func state(ctx context.Context, on target.Component) (any, error) {
-	going, n := injectors.Begun(clients.Name(on)), 0
-	var err error
-	_ = target.WaitUntil(ctx, time.Second, func() bool {
-		n, err = clients.Connections(on)
-		return err != nil || n == 0 || going
-	})
-	return fmt.Sprintf("going on %v, connections %v", going, n > 0 && !going), err
 }
 
 func TestNothingOutsideOfARange(t *testing.T) {

@@ -24,6 +24,7 @@ import (
 // that gives up, or answers with cookies.
 type SYN struct {
 	clients.Repeated
+	injectors.Drawn
 	Port string `json:"port" help:"protocol of the port"`
 }
 
@@ -58,8 +59,8 @@ func (f *SYN) Inject(ctx context.Context, on target.Component) error {
 	var mu sync.Mutex
 	var sent [][]byte
 	send := func(p []byte) error { return unix.Sendto(fd, p, 0, &unix.SockaddrInet4{Addr: [4]byte(to)}) }
-	return f.Run(ctx, on, func(context.Context, uint64) clients.Answer {
-		p := synTo(to, uint16(number))
+	return f.Run(ctx, on, func(_ context.Context, n uint64) clients.Answer {
+		p := synTo(to, uint16(number), rand.New(rand.NewPCG(f.Seed, n)))
 		if send(p) != nil {
 			return clients.Failed
 		}
@@ -99,19 +100,19 @@ func seal(p []byte) {
 	binary.BigEndian.PutUint16(tcp[16:], checksum(pseudo, tcp))
 }
 
-// synTo makes an IPv4 packet with a TCP segment that asks for a connection (RFC 791 and 9293), from a random address of the target's own
+// synTo makes an IPv4 packet with a TCP segment that asks for a connection (RFC 791 and 9293), from a drawn address of the target's own
 // network that no host has: the answer finds nobody.
-func synTo(to net.IP, port uint16) []byte {
+func synTo(to net.IP, port uint16, rng *rand.Rand) []byte {
 	p := make([]byte, 40)
 	p[0], p[8], p[9] = 0x45, 64, unix.IPPROTO_TCP
 	binary.BigEndian.PutUint16(p[2:], 40)
-	binary.BigEndian.PutUint16(p[4:], uint16(rand.Uint32()))
-	copy(p[12:], []byte{to[0], to[1], to[2], byte(150 + rand.IntN(100))})
+	binary.BigEndian.PutUint16(p[4:], uint16(rng.Uint32()))
+	copy(p[12:], []byte{to[0], to[1], to[2], byte(150 + rng.IntN(100))})
 	copy(p[16:], to)
 	tcp := p[20:]
-	binary.BigEndian.PutUint16(tcp, uint16(1024+rand.IntN(64000)))
+	binary.BigEndian.PutUint16(tcp, uint16(1024+rng.IntN(64000)))
 	binary.BigEndian.PutUint16(tcp[2:], port)
-	binary.BigEndian.PutUint32(tcp[4:], rand.Uint32())
+	binary.BigEndian.PutUint32(tcp[4:], rng.Uint32())
 	tcp[12], tcp[13] = 5<<4, 0x02 // five words; SYN
 	binary.BigEndian.PutUint16(tcp[14:], 64240)
 	seal(p)
@@ -173,7 +174,10 @@ func synCounters(on target.Component) (n float64, err error) {
 }
 
 // Keys guesses stream keys: whoever hits one goes on the air in somebody else's name.
-type Keys struct{ clients.Repeated }
+type Keys struct {
+	clients.Repeated
+	injectors.Drawn
+}
 
 // Check is part of injectors.Fault.
 func (*Keys) Check(_ context.Context, on target.Component) error { return clients.Free(on, "rtmp") }
@@ -191,7 +195,7 @@ func (f *Keys) Inject(ctx context.Context, on target.Component) error {
 			return clients.Failed
 		}
 		defer conn.Close()
-		if conn.Publish(fmt.Sprintf("streamers-%d.%016x", n%4, rand.Uint64())) != nil {
+		if conn.Publish(fmt.Sprintf("streamers-%d.%016x", n%4, rand.New(rand.NewPCG(f.Seed, n)).Uint64())) != nil {
 			return clients.Turned
 		}
 		return clients.Got

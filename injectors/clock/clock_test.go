@@ -19,9 +19,11 @@ import (
 
 func TestMain(m *testing.M) {
 	hoststest.Serve(map[string]func(context.Context, target.Config) error{"redis": redis.Serve, "mariadb": mariadb.Serve, "gateway": gateway.Serve})
-	injectortest.Victim(map[string]func() injectors.Fault{"skew": ahead})
+	injectortest.Victim(faults)
 	hoststest.Main(m)
 }
+
+var faults = injectortest.Cases(Kinds, map[string]func() injectors.Fault{"skew": ahead})
 
 func ahead() injectors.Fault {
 	return &Skew{By: unit.Duration(2 * time.Hour), User: "user0", Password: "pw-user0"}

@@ -2,15 +2,12 @@ package danmaku
 
 import (
 	"context"
-	"fmt"
 	"maps"
 	"os/exec"
 	"slices"
 	"testing"
-	"time"
 
 	"github.com/livedrill/livedrill/injectors"
-	"github.com/livedrill/livedrill/injectors/clients"
 	"github.com/livedrill/livedrill/injectors/injectortest"
 	"github.com/livedrill/livedrill/target"
 	"github.com/livedrill/livedrill/target/danmaku"
@@ -24,12 +21,11 @@ func TestMain(m *testing.M) {
 	hoststest.Main(m)
 }
 
-var faults = map[string]func() injectors.Fault{
-	"slow readers": func() injectors.Fault { return &SlowReaders{Members: 5, Room: "r"} },
-	"hot room":     func() injectors.Fault { return &Talk{Repeated: many(50), Sort: "hot-room", Room: "r"} },
-	"oversize":     func() injectors.Fault { return &Talk{Repeated: many(20), Sort: "oversize", Room: "r"} },
+var faults = injectortest.Cases(Kinds, map[string]func() injectors.Fault{
+	"slow-readers": func() injectors.Fault { return &SlowReaders{Members: 5, Room: "r"} },
+	"hot-room":     func() injectors.Fault { return &Talk{Repeated: many(50), Sort: "hot-room", Room: "r"} },
 	"stampede":     func() injectors.Fault { return &Stampede{Repeated: many(30), Room: "r"} },
-}
+})
 
 // server is the platform's own bullet chat, with a real Redis.
 func server(t *testing.T) target.Component {
@@ -57,20 +53,9 @@ func TestConformance(t *testing.T) {
 	on := server(t)
 	for _, name := range slices.Sorted(maps.Keys(faults)) {
 		t.Run(name, func(t *testing.T) {
-			injectortest.Run(t, injectortest.Case{Kind: name, Like: map[string]string{"oversize": "hot room"}[name], New: faults[name], On: on, State: func() (any, error) { return state(t.Context(), on) }})
+			injectortest.Run(t, injectortest.Case{Kind: name, Like: map[string]string{"oversize": "hot-room", "storm": "hot-room"}[name], New: faults[name], On: on, State: func() (any, error) { return injectortest.Strangers(t.Context(), on) }})
 		})
 	}
-}
-
-// state is all that members may leave: connections, once the kernel has closed those of a victim.
-func state(ctx context.Context, on target.Component) (any, error) {
-	going, n := injectors.Begun(clients.Name(on)), 0
-	var err error
-	_ = target.WaitUntil(ctx, time.Second, func() bool {
-		n, err = clients.Connections(on)
-		return err != nil || n == 0 || going
-	})
-	return fmt.Sprintf("going on %v, connections %v", going, n > 0 && !going), err
 }
 
 func TestRoomsHaveNames(t *testing.T) {

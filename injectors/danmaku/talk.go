@@ -34,7 +34,7 @@ var sayings = map[string]func(n uint64) []byte{
 	"hot-room": func(n uint64) []byte { return fmt.Appendf(nil, "pub %d %d hot %d", n, time.Now().UnixMicro(), n) },
 	"storm":    func(uint64) []byte { return fmt.Appendf(nil, "pub 1 %d the same", time.Now().UnixMicro()) },
 	"oversize": func(n uint64) []byte {
-		return fmt.Appendf(nil, "pub %d %d %s", n, time.Now().UnixMicro(), strings.Repeat("x", 64<<10))
+		return fmt.Appendf(nil, "pub %d %d %s", n, time.Now().UnixMicro(), strings.Repeat("x", 16<<10<<(n%4))) // 16 to 128 KiB
 	},
 }
 

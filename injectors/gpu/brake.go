@@ -36,12 +36,21 @@ type brake interface {
 // saved is what a brake found.
 type saved struct {
 	resource.Limits
-	Card  bool   `json:"card,omitempty"` // it is a real card's power limit, which outlives a range
-	Power uint32 `json:"power_mw,omitempty"`
+	Card   bool   `json:"card,omitempty"` // it is a real card's setting, which outlives a range
+	Power  uint32 `json:"power_mw,omitempty"`
+	Clocks clocks `json:"clocks,omitzero"`
+}
+
+// clocks are a card's application clocks.
+type clocks struct {
+	Memory   uint32 `json:"memory_mhz"`
+	Graphics uint32 `json:"graphics_mhz"`
 }
 
 // braked is what the faults have in common that slow the encoders down.
 type braked struct {
+	By string `json:"by" help:"of a real card: power (its power limit) or clocks (its application clocks)"`
+
 	brake    brake
 	baseline float64 // speed of the encoders before, in the brake's own unit
 }
@@ -66,19 +75,36 @@ func (*braked) Mend(on target.Component, was injectors.Original) string {
 	if was.Read(&s) != nil || on.Handles.Encoder == nil || on.Handles.Encoder.GPU == nil {
 		return ""
 	}
+	if s.Clocks != (clocks{}) {
+		return fmt.Sprintf("nvidia-smi --id=%d --applications-clocks=%d,%d", *on.Handles.Encoder.GPU, s.Clocks.Memory, s.Clocks.Graphics)
+	}
 	return fmt.Sprintf("nvidia-smi --id=%d --power-limit=%g", *on.Handles.Encoder.GPU, float64(s.Power)/1000) // it takes watts
 }
 
 var errNoEncoder = errors.New("it has no encoders")
 
+// validate finds a setting that cannot work.
+func (b *braked) validate() error {
+	if b.By != byPower && b.By != byClocks {
+		return fmt.Errorf("by: %q is not %s or %s", b.By, byPower, byClocks)
+	}
+	return nil
+}
+
+// The ways in which a card can be slowed down.
+const (
+	byPower  = "power"
+	byClocks = "clocks"
+)
+
 // choose takes the card that encodes, else the encoders' cgroup, else their processes.
-func choose(on target.Component) (brake, error) {
+func (b *braked) choose(on target.Component) (brake, error) {
 	e := on.Handles.Encoder
 	switch {
 	case e == nil:
 		return nil, errNoEncoder
 	case e.GPU != nil:
-		return openCard(*e.GPU)
+		return openCard(*e.GPU, b.By)
 	case e.Cgroup.Version > 0:
 		return quota{resource.Quota{Group: e.Cgroup}}, nil
 	default:
@@ -91,12 +117,12 @@ func (b *braked) use(on target.Component) (brake, error) {
 	if b.brake != nil {
 		return b.brake, nil
 	}
-	return choose(on)
+	return b.choose(on)
 }
 
 // Check is part of injectors.Fault.
 func (b *braked) Check(ctx context.Context, on target.Component) error {
-	chosen, err := choose(on)
+	chosen, err := b.choose(on)
 	if err == nil {
 		_, err = chosen.held(ctx)
 	}

@@ -13,15 +13,16 @@ import (
 	"github.com/livedrill/livedrill/target"
 )
 
-// card slows a real NVIDIA card down by its power limit, which needs root. What was there before is read first and put
+// card slows a real NVIDIA card down by one of its settings, which needs root. What was there before is read first and put
 // back, not the default.
 type card struct {
 	device nvml.Device
-	capped atomic.Uint64 // readings in which the power limit held the card back
+	lever  lever
+	capped atomic.Uint64 // readings in which that setting held the card back
 }
 
 // openCard reaches the card by its number.
-func openCard(index int) (brake, error) {
+func openCard(index int, by string) (brake, error) {
 	if r := nvml.Init(); r != nvml.SUCCESS {
 		return nil, fmt.Errorf("NVML: %s", nvml.ErrorString(r))
 	}
@@ -29,44 +30,33 @@ func openCard(index int) (brake, error) {
 	if r != nvml.SUCCESS {
 		return nil, fmt.Errorf("NVML: card %d: %s", index, nvml.ErrorString(r))
 	}
-	return &card{device: d}, nil
+	return newCard(d, by), nil
+}
+
+func newCard(d nvml.Device, by string) *card {
+	if by == byClocks {
+		return &card{device: d, lever: applicationClocks{d}}
+	}
+	return &card{device: d, lever: power{d}}
 }
 
 func (*card) name() string   { return "nvml" }
 func (*card) unit() string   { return "video_clock_mhz" }
 func (*card) slack() float64 { return 1.1 }
 
-func failed(what string, r nvml.Return) error {
-	if r == nvml.SUCCESS {
-		return nil
-	}
-	return fmt.Errorf("NVML: %s: %s", what, nvml.ErrorString(r))
-}
+func (c *card) save() (saved, error) { return c.lever.save() }
 
-func (c *card) save() (saved, error) {
-	limit, r := c.device.GetPowerManagementLimit()
-	return saved{Card: true, Power: limit}, failed("power limit", r)
-}
-
-// limit sets the power limit to the share of the most that the card takes, and not below the least.
-func (c *card) limit(_ context.Context, share, _ float64) error {
-	least, most, r := c.device.GetPowerManagementLimitConstraints()
-	if err := failed("bounds of the power limit", r); err != nil {
-		return err
-	}
-	limit := uint32(float64(most) * share)
-	return failed("set the power limit", c.device.SetPowerManagementLimit(max(limit, least)))
-}
+func (c *card) limit(_ context.Context, share, _ float64) error { return c.lever.limit(share) }
 
 func (*card) settle(context.Context, float64, float64) error { return nil }
 
 func (c *card) release(_ context.Context, was saved) error {
-	if err := failed("set the power limit", c.device.SetPowerManagementLimit(was.Power)); err != nil {
+	if err := c.lever.put(was); err != nil {
 		return err
 	}
 	now, err := c.save()
 	if err == nil && now != was {
-		err = fmt.Errorf("the power limit is %d mW, was %d mW", now.Power, was.Power)
+		err = fmt.Errorf("the card's setting is %+v, was %+v", now, was)
 	}
 	return err
 }
@@ -85,7 +75,7 @@ func (c *card) speed(ctx context.Context, over time.Duration) (float64, error) {
 		if err := failed("reasons of the clocks", r); err != nil {
 			return 0, err
 		}
-		if reasons&nvml.ClocksEventReasonSwPowerCap != 0 {
+		if reasons&c.lever.reason() != 0 {
 			c.capped.Add(1)
 		}
 		if !target.Wait(ctx, over/readings) {
@@ -95,5 +85,5 @@ func (c *card) speed(ctx context.Context, over time.Duration) (float64, error) {
 	return sum / readings, nil
 }
 
-// held is the readings of speed in which the power limit held the card back.
+// held is the readings of speed in which the setting held the card back.
 func (c *card) held(context.Context) (float64, error) { return float64(c.capped.Load()), nil }

@@ -14,73 +14,106 @@ import (
 	"github.com/livedrill/livedrill/target/unit"
 )
 
-// fakeCard is a card whose video clock follows its power limit, as one under load does.
-func fakeCard(limit *uint32) *card {
-	const most = 400_000
-	return &card{device: &mock.Device{
-		GetPowerManagementLimitFunc: func() (uint32, nvml.Return) { return *limit, nvml.SUCCESS },
-		GetPowerManagementLimitConstraintsFunc: func() (uint32, uint32, nvml.Return) {
-			return 100_000, most, nvml.SUCCESS
-		},
+// nvidia is a card whose video clock follows its power limit and its application clock, as one under load does.
+type nvidia struct {
+	power, clock uint32
+	*mock.Device
+}
+
+func newNvidia(milliwatts, mhz uint32) *nvidia {
+	const mostPower, mostClock, step, memory = 400_000, 1980, 15, 2619
+	n := &nvidia{power: milliwatts, clock: mhz}
+	n.Device = &mock.Device{
+		GetPowerManagementLimitFunc:            func() (uint32, nvml.Return) { return n.power, nvml.SUCCESS },
+		GetPowerManagementLimitConstraintsFunc: func() (uint32, uint32, nvml.Return) { return 100_000, mostPower, nvml.SUCCESS },
 		SetPowerManagementLimitFunc: func(v uint32) nvml.Return {
-			if v < 100_000 || v > most {
+			if v < 100_000 || v > mostPower {
 				return nvml.ERROR_INVALID_ARGUMENT
 			}
-			*limit = v
+			n.power = v
 			return nvml.SUCCESS
 		},
-		GetClockInfoFunc: func(nvml.ClockType) (uint32, nvml.Return) { return uint32(1700 * float64(*limit) / most), nvml.SUCCESS },
-		GetCurrentClocksEventReasonsFunc: func() (uint64, nvml.Return) {
-			if *limit < 350_000 {
-				return nvml.ClocksEventReasonSwPowerCap, nvml.SUCCESS
+		GetMaxClockInfoFunc: func(nvml.ClockType) (uint32, nvml.Return) { return mostClock, nvml.SUCCESS },
+		GetApplicationsClockFunc: func(of nvml.ClockType) (uint32, nvml.Return) {
+			if of == nvml.CLOCK_MEM {
+				return memory, nvml.SUCCESS
 			}
-			return 0, nvml.SUCCESS
+			return n.clock, nvml.SUCCESS
 		},
-	}}
+		SetApplicationsClocksFunc: func(m, v uint32) nvml.Return {
+			if m != memory || v > mostClock || v%step != 0 {
+				return nvml.ERROR_INVALID_ARGUMENT
+			}
+			n.clock = v
+			return nvml.SUCCESS
+		},
+		GetClockInfoFunc: func(nvml.ClockType) (uint32, nvml.Return) {
+			return uint32(1700 * min(float64(n.power)/mostPower, float64(n.clock)/mostClock)), nvml.SUCCESS
+		},
+		GetCurrentClocksEventReasonsFunc: func() (reasons uint64, _ nvml.Return) {
+			if n.power < 350_000 {
+				reasons |= nvml.ClocksEventReasonSwPowerCap
+			}
+			if n.clock < 1900 {
+				reasons |= nvml.ClocksEventReasonApplicationsClocksSetting
+			}
+			return reasons, nvml.SUCCESS
+		},
+	}
+	return n
 }
 
 // TestCardIsPutBack throttles a card that was not at its default, from one process, and restores it from another.
 func TestCardIsPutBack(t *testing.T) {
-	ctx := t.Context()
-	limit := uint32(380_000) // somebody had set it
-	f := &Throttle{To: 0.4, Over: unit.Duration(50 * time.Millisecond), braked: braked{brake: fakeCard(&limit)}}
-	second := 1
-	on := target.Component{Name: "transcode", Handles: target.Handles{Encoder: &target.Encoder{GPU: &second}}}
-	was, err := f.Save(ctx, on)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if by, want := injectors.Mend(f, on, was), "nvidia-smi --id=1 --power-limit=380"; by != want {
-		t.Errorf("by hand it takes %q, want %q", by, want)
-	}
-	if err := f.Inject(ctx, on); err != nil {
-		t.Fatal(err)
-	}
-	m, err := f.Effect(ctx, on)
-	if err != nil || !m.Bites || limit != 160_000 || injectors.BackEnd(f) != "nvml" {
-		t.Errorf("limit %d mW by %s, effect %+v (%v)", limit, injectors.BackEnd(f), m, err)
-	}
-	if !f.Lasts(was) {
-		t.Error("a card's limit outlives the range, and recover would not know")
-	}
-	other := &Throttle{braked: braked{brake: fakeCard(&limit)}}
-	for range 2 {
-		if err := other.Restore(ctx, on, was); err != nil || limit != 380_000 {
-			t.Errorf("limit %d mW after the restoration (%v)", limit, err)
-		}
-	}
-	if m, err = f.Effect(ctx, on); err != nil || !m.Clean {
-		t.Errorf("after the restoration: %+v (%v)", m, err)
+	for by, want := range map[string]struct {
+		power, clock uint32
+		mend         string
+	}{byPower: {160_000, 1935, "--power-limit=380"}, byClocks: {380_000, 780, "--applications-clocks=2619,1935"}} {
+		t.Run(by, func(t *testing.T) {
+			ctx := t.Context()
+			n := newNvidia(380_000, 1935) // somebody had set both
+			f := &Throttle{To: 0.4, Over: unit.Duration(50 * time.Millisecond), braked: braked{By: by, brake: newCard(n, by)}}
+			second := 1
+			on := target.Component{Name: "transcode", Handles: target.Handles{Encoder: &target.Encoder{GPU: &second}}}
+			was, err := f.Save(ctx, on)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if mend := injectors.Mend(f, on, was); mend != "nvidia-smi --id=1 "+want.mend {
+				t.Errorf("by hand it takes %q, want %q", mend, want.mend)
+			}
+			if err := f.Inject(ctx, on); err != nil {
+				t.Fatal(err)
+			}
+			m, err := f.Effect(ctx, on)
+			if err != nil || !m.Bites || n.power != want.power || n.clock != want.clock || injectors.BackEnd(f) != "nvml" {
+				t.Errorf("%d mW and %d MHz by %s, effect %+v (%v)", n.power, n.clock, injectors.BackEnd(f), m, err)
+			}
+			if !f.Lasts(was) {
+				t.Error("a card's setting outlives the range, and recover would not know")
+			}
+			other := &Throttle{braked: braked{By: by, brake: newCard(n, by)}}
+			for range 2 {
+				if err := other.Restore(ctx, on, was); err != nil || n.power != 380_000 || n.clock != 1935 {
+					t.Errorf("%d mW and %d MHz after the restoration (%v)", n.power, n.clock, err)
+				}
+			}
+			if m, err = f.Effect(ctx, on); err != nil || !m.Clean {
+				t.Errorf("after the restoration: %+v (%v)", m, err)
+			}
+		})
 	}
 }
 
 // TestCardWithoutRights is a card that refuses: the fault says so and changes nothing.
 func TestCardWithoutRights(t *testing.T) {
-	limit := uint32(400_000)
-	c := fakeCard(&limit)
-	c.device.(*mock.Device).SetPowerManagementLimitFunc = func(uint32) nvml.Return { return nvml.ERROR_NO_PERMISSION }
-	f := &Throttle{To: 0.4, braked: braked{brake: c}}
-	if err := f.Inject(t.Context(), target.Component{}); err == nil || limit != 400_000 {
-		t.Errorf("limit %d mW, error %v", limit, err)
+	for _, by := range []string{byPower, byClocks} {
+		n := newNvidia(400_000, 1980)
+		n.SetPowerManagementLimitFunc = func(uint32) nvml.Return { return nvml.ERROR_NO_PERMISSION }
+		n.SetApplicationsClocksFunc = func(uint32, uint32) nvml.Return { return nvml.ERROR_NO_PERMISSION }
+		f := &Throttle{To: 0.4, braked: braked{By: by, brake: newCard(n, by)}}
+		if err := f.Inject(t.Context(), target.Component{}); err == nil || n.power != 400_000 || n.clock != 1980 {
+			t.Errorf("%d mW, %d MHz, error %v", n.power, n.clock, err)
+		}
 	}
 }

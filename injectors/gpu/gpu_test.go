@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -28,9 +29,12 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	injectortest.Victim(map[string]func() injectors.Fault{"throttle": throttle, "lost": lost, "contention": contention, "sessions": sessionLimit})
+	injectortest.Victim(faults)
 	hoststest.Main(m)
 }
+
+var faults = injectortest.Cases(Kinds, map[string]func() injectors.Fault{"throttle": throttle, "overheat": overheat, "contention": contention, "lost": lost,
+	"session-limit": sessionLimit})
 
 func throttle() injectors.Fault {
 	return &Throttle{To: 0.4, Over: unit.Duration(100 * time.Millisecond)}
@@ -131,16 +135,41 @@ func TestSessionLimit(t *testing.T) {
 	if err := told.Handle(mux, socket); err != nil {
 		t.Fatal(err)
 	}
+	var mu sync.Mutex
+	var open []*exec.Cmd
+	resize := func(n int) (pids []int) {
+		mu.Lock()
+		defer mu.Unlock()
+		for len(open) > n {
+			last := open[len(open)-1]
+			open = open[:len(open)-1]
+			_ = last.Process.Kill()
+			_ = last.Wait()
+		}
+		for len(open) < n {
+			cmd := exec.Command("sleep", "1000")
+			if err := cmd.Start(); err != nil {
+				t.Error(err)
+				return nil
+			}
+			open = append(open, cmd)
+		}
+		for _, cmd := range open {
+			pids = append(pids, cmd.Process.Pid)
+		}
+		return pids
+	}
+	t.Cleanup(func() { resize(0) })
 	mux.HandleFunc("GET /encoders", func(w http.ResponseWriter, _ *http.Request) {
 		n := 3
 		if now := told.Now(); now.Limited {
 			n = min(n, now.Most)
 		}
-		_ = json.NewEncoder(w).Encode(target.EncoderState{PIDs: []int{1, 2, 3}[:n]})
+		_ = json.NewEncoder(w).Encode(target.EncoderState{PIDs: resize(n)})
 	})
 	serve(t, socket, mux)
 	on := target.Component{Name: "transcode", Kind: "transcode", Socket: socket, Handles: target.Handles{Encoder: &target.Encoder{Socket: socket}}}
-	injectortest.Run(t, injectortest.Case{Kind: "sessions", New: sessionLimit, On: on, Wrong: target.Component{Name: "origin"},
+	injectortest.Run(t, injectortest.Case{Kind: "session-limit", New: sessionLimit, On: on, Wrong: target.Component{Name: "origin"},
 		State: func() (any, error) { return told.Now(), nil }})
 	if err := (&SessionLimit{Most: 3}).Check(t.Context(), on); err == nil {
 		t.Error("a limit that nobody feels is taken")

@@ -58,7 +58,7 @@ func (f *Overheat) Validate() error {
 	} else if turns := f.firstCut(); len(errs) == 0 && (turns > 4 || turns*d.Seconds() > 10) {
 		errs = append(errs, fmt.Errorf("load: towards %g °C it takes %.1f times %s to be above the limit of %g °C: too long to be proven", f.Load, turns, f.Over, f.Limit))
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, f.validate())...)
 }
 
 // firstCut is how long the card needs from 5 °C below the limit to it, in time constants.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/livedrill/livedrill/injectors"
+	"github.com/livedrill/livedrill/injectors/process"
 	"github.com/livedrill/livedrill/target"
 )
 
@@ -13,6 +14,8 @@ import (
 // failed: out of memory). The transcoder itself refuses, and ends what is open beyond the limit.
 type SessionLimit struct {
 	Most int `json:"most" unit:"encoders" help:"that may be open at once"`
+
+	before map[int]process.Stat // the encoders that were open, by their process
 }
 
 // Validate finds settings that cannot work.
@@ -35,10 +38,29 @@ func (f *SessionLimit) Check(ctx context.Context, on target.Component) error {
 		return err
 	}
 	state, err := encoders(ctx, on.Handles.Encoder.Socket)
-	if err == nil && len(state.PIDs) <= f.Most {
-		err = fmt.Errorf("it has %d encoders: none would be refused", len(state.PIDs))
+	if err != nil {
+		return err
 	}
-	return err
+	f.before = map[int]process.Stat{}
+	for _, pid := range state.PIDs {
+		if its, ok := process.StatOf(pid); ok {
+			f.before[pid] = its
+		}
+	}
+	if len(f.before) <= f.Most {
+		return fmt.Errorf("it has %d encoders: none would be refused", len(f.before))
+	}
+	return nil
+}
+
+// alive counts the encoders from before that the kernel still has.
+func (f *SessionLimit) alive() (n int) {
+	for pid, was := range f.before {
+		if now, ok := process.StatOf(pid); ok && now.Start == was.Start && now.State != 'Z' {
+			n++
+		}
+	}
+	return n
 }
 
 // Save is part of injectors.Fault.
@@ -54,12 +76,12 @@ func (f *SessionLimit) Inject(ctx context.Context, on target.Component) error {
 	_ = target.WaitUntil(ctx, 3*time.Second, func() bool { // those beyond it need a moment to end; the effect tells
 		target.Wait(ctx, 20*time.Millisecond)
 		state, err := encoders(ctx, on.Handles.Encoder.Socket)
-		return err == nil && len(state.PIDs) <= f.Most
+		return err == nil && len(state.PIDs) <= f.Most && f.alive() <= f.Most
 	})
 	return nil
 }
 
-// Effect looks for a second at how many encoders there are, by their processes. It is clean when the transcoder knows of no limit: when it
+// Effect looks for a second at how many encoders the transcoder has, and asks the kernel how many of those from before are left. It is clean when the transcoder knows of no limit: when it
 // tries its renditions again is its own affair.
 func (f *SessionLimit) Effect(ctx context.Context, on target.Component) (injectors.Measured, error) {
 	told, err := target.HasBeenTold[target.Sessions](ctx, on, "transcode")
@@ -75,7 +97,7 @@ func (f *SessionLimit) Effect(ctx context.Context, on target.Component) (injecto
 		if err != nil {
 			return injectors.Measured{}, err
 		}
-		most, n = max(most, len(state.PIDs)), n+1
+		most, n = max(most, len(state.PIDs), f.alive()), n+1
 	}
 	return injectors.Measured{N: uint64(n), Asked: map[string]float64{"encoders_at_most": float64(f.Most)}, Is: map[string]float64{"encoders": float64(most)},
 		Bites: told.Limited && most <= f.Most, Clean: !told.Limited, Reason: fmt.Sprintf("%d encoders are open", most)}, nil

@@ -35,7 +35,7 @@ func (f *Throttle) Validate() error {
 	if time.Duration(f.Over) > 2*time.Second {
 		errs = append(errs, fmt.Errorf("over: %s is above 2s", f.Over))
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, f.validate())...)
 }
 
 // Inject cuts the encoders' speed step by step as the thermal model says.

@@ -66,8 +66,20 @@ func (f *BadDelete) Save(ctx context.Context, on target.Component) (injectors.Or
 }
 
 func (f *BadDelete) read(ctx context.Context, db querier, lock string) (table, error) {
+	return f.rows.read(ctx, db, fmt.Sprintf("ORDER BY %s LIMIT %d%s", f.Key, f.Rows, lock))
+}
+
+// where reads the row with a key.
+func (r rows) where(ctx context.Context, db querier, key string) (table, error) {
+	return r.read(ctx, db, fmt.Sprintf("WHERE %s = ?", r.Key), key)
+}
+
+// same tells whether two values are the same; null is no empty text.
+func same(a, b []byte) bool { return (a == nil) == (b == nil) && bytes.Equal(a, b) }
+
+func (r rows) read(ctx context.Context, db querier, which string, args ...any) (table, error) {
 	var t table
-	list, err := db.QueryContext(ctx, fmt.Sprintf("SELECT * FROM %s ORDER BY %s LIMIT %d%s", f.Table, f.Key, f.Rows, lock))
+	list, err := db.QueryContext(ctx, fmt.Sprintf("SELECT * FROM %s %s", r.Table, which), args...)
 	if err != nil {
 		return t, err
 	}
@@ -86,7 +98,7 @@ func (f *BadDelete) read(ctx context.Context, db querier, lock string) (table, e
 		}
 		t.Values = append(t.Values, row)
 		for i, c := range t.Columns {
-			if strings.EqualFold(c, f.Key) {
+			if strings.EqualFold(c, r.Key) {
 				t.Keys = append(t.Keys, string(row[i]))
 			}
 		}
@@ -113,7 +125,7 @@ func (f *BadDelete) Inject(ctx context.Context, on target.Component) error {
 	f.keys = nil
 	var args []any
 	for i, key := range now.Keys {
-		if at := slices.Index(f.was.Keys, key); at >= 0 && slices.EqualFunc(f.was.Values[at], now.Values[i], bytes.Equal) {
+		if at := slices.Index(f.was.Keys, key); at >= 0 && slices.EqualFunc(f.was.Values[at], now.Values[i], same) {
 			f.keys, args = append(f.keys, key), append(args, key)
 		}
 	}
@@ -149,7 +161,8 @@ func (f *BadDelete) Effect(ctx context.Context, on target.Component) (injectors.
 		Bites: away > 0, Clean: away == 0, Reason: fmt.Sprintf("%d of %d rows are away", away, len(f.keys))}, nil
 }
 
-// Restore is part of injectors.Fault. A row that is there again is left as it is.
+// Restore is part of injectors.Fault. A row that is there again is left as it is; what is put back is read again before anybody else can
+// see it.
 func (f *BadDelete) Restore(ctx context.Context, on target.Component, was injectors.Original) error {
 	var before table
 	if err := was.Read(&before); err != nil {
@@ -167,15 +180,23 @@ func (f *BadDelete) Restore(ctx context.Context, on target.Component, was inject
 	defer tx.Rollback() //nolint:errcheck // after a commit there is nothing to roll back
 	insert := fmt.Sprintf("INSERT IGNORE INTO %s (%s) VALUES (?%s)", f.Table, strings.Join(before.Columns, ", "),
 		strings.Repeat(",?", max(len(before.Columns)-1, 0)))
-	for _, row := range before.Values {
+	for i, row := range before.Values {
 		args := make([]any, len(row))
 		for i, v := range row {
 			if v != nil {
 				args[i] = v
 			}
 		}
-		if _, err := tx.ExecContext(ctx, insert, args...); err != nil {
-			return fmt.Errorf("row: %w", err)
+		done, err := tx.ExecContext(ctx, insert, args...)
+		if err != nil {
+			return fmt.Errorf("row %s: %w", before.Keys[i], err)
+		}
+		if n, err := done.RowsAffected(); err != nil || n == 0 {
+			continue // it is there again
+		}
+		now, err := f.rows.where(ctx, tx, before.Keys[i])
+		if err != nil || len(now.Values) != 1 || !slices.EqualFunc(now.Values[0], row, same) {
+			return errors.Join(err, fmt.Errorf("row %s: it has other values than before", before.Keys[i]))
 		}
 	}
 	return tx.Commit()

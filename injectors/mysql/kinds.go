@@ -26,6 +26,8 @@ var Kinds = []injectors.Kind{
 		}},
 	{Name: "mysql.replication-lag", Summary: "a replica follows its primary late", BackEnds: []string{"MASTER_DELAY"},
 		On: "mariadb-replica", Takes: "replication", Default: func() injectors.Fault { return &Lag{By: unit.Duration(3 * time.Second)} }},
+	{Name: "mysql.disk-full", Summary: "the server's disk is full, and it refuses what needs more room (error 1114 or 1021)", BackEnds: []string{"fallocate"},
+		On: "mariadb", Takes: "disk, writes", Default: func() injectors.Fault { return &DiskFull{} }},
 	{Name: "mysql.bad-delete", Summary: "somebody deletes rows that are needed", BackEnds: []string{"DELETE"},
 		On: "mariadb", Takes: "rows", Default: func() injectors.Fault { return &BadDelete{rows: accounts, Rows: 50} }},
 }

@@ -49,7 +49,7 @@ func pair(t *testing.T) (primary, replica target.Component) {
 // TestLag runs the fault through the promises, and reads on the replica what was written on the primary.
 func TestLag(t *testing.T) {
 	primary, replica := pair(t)
-	injectortest.Run(t, injectortest.Case{Kind: "lag", New: late, On: replica, Wrong: primary, State: func() (any, error) {
+	injectortest.Run(t, injectortest.Case{Kind: "replication-lag", New: late, On: replica, Wrong: primary, State: func() (any, error) {
 		now, err := following(t.Context(), replica)
 		return [3]string{now["SQL_Delay"], now["Slave_IO_Running"], now["Slave_SQL_Running"]}, err
 	}})

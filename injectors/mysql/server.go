@@ -18,7 +18,9 @@ import (
 
 // The server's errors that faults are known by.
 const (
+	errDiskFull           = 1021
 	errTooManyConnections = 1040
+	errTableFull          = 1114
 	errLockWaitTimeout    = 1205
 	errDeadlock           = 1213
 	errReadOnly           = 1290

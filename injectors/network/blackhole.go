@@ -15,7 +15,8 @@ import (
 // Blackhole is a dead edge in one of the four ways in which edges die: its packets vanish, its connections are reset, its
 // processes are killed, or it is so slow that nobody waits. To those who use it they are four different things.
 type Blackhole struct {
-	How string `json:"how" help:"blackholed, reset, killed or slow"`
+	How       string    `json:"how" help:"blackholed, reset, killed or slow"`
+	Direction Direction `json:"direction" help:"both, to (the component) or from; with reset or killed both alone"`
 }
 
 // ways are the faults that make an edge dead.
@@ -26,15 +27,18 @@ func (f *Blackhole) way() injectors.Fault {
 	case "killed":
 		return &process.Kill{}
 	case "slow":
-		return &Rate{To: unit.Bitrate(narrowest)}
+		return &Rate{To: unit.Bitrate(narrowest), Direction: f.Direction}
 	}
-	return &Partition{Direction: Both}
+	return &Partition{Direction: f.Direction}
 }
 
 // Validate finds settings that cannot work.
 func (f *Blackhole) Validate() error {
 	if !slices.Contains([]string{"blackholed", "reset", "killed", "slow"}, f.How) {
 		return fmt.Errorf("how: %q is not blackholed, reset, killed or slow", f.How)
+	}
+	if (f.How == "reset" || f.How == "killed") && f.Direction != Both {
+		return fmt.Errorf("direction: a host that is %s has but one: both", f.How)
 	}
 	return nil
 }

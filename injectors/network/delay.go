@@ -103,7 +103,12 @@ func (f *Delay) Effect(ctx context.Context, on target.Component) (injectors.Meas
 		m.Clean = m.Clean && s.received > 0 && median < asked/2
 		if off := (median - asked).Abs(); off > worst { // of two directions, that which is farther from what was asked for is told
 			worst = off
+			first, last := s.delayBounds()
+			m.Is["delay_seconds_low"], m.Is["delay_seconds_high"] = first.Seconds(), last.Seconds()
 			m.Is["delay_seconds"], m.Is["jitter_width_seconds"], m.Is["loss_ratio"] = median.Seconds(), width.Seconds(), s.loss()
+			if f.Correlation > 0 && f.Jitter > 0 { // others' packets between those of the probe take their part of it
+				m.Asked["correlation"], m.Is["correlation"] = float64(f.Correlation), s.correlation()
+			}
 			m.Reason = fmt.Sprintf("the delay of %d packets is %s, half of them within %s; %s", s.received,
 				median.Round(10*time.Microsecond), width.Round(10*time.Microsecond), dropped)
 		}

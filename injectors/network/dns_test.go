@@ -18,7 +18,7 @@ func nxdomain() injectors.Fault {
 func TestDNS(t *testing.T) {
 	on, _ := hoststest.Component(t, hoststest.Range(t), target.Config{Name: "dns", Kind: "dns", Peers: map[string]string{},
 		Names: map[string]string{"dns": "10.77.0.8", "redis": "10.77.0.9"}}, map[string]int{"dns": target.PortDNS})
-	injectortest.Run(t, injectortest.Case{Kind: "nxdomain", New: nxdomain, On: on, Wrong: target.Component{Name: "origin", Kind: "origin"},
+	injectortest.Run(t, injectortest.Case{Kind: "dns", New: nxdomain, On: on, Wrong: target.Component{Name: "origin", Kind: "origin"},
 		State: func() (any, error) { return target.HasBeenTold[target.Answers](t.Context(), on, "dns") }})
 	for _, answer := range []string{"servfail", "slow", "stale"} {
 		f := &DNS{Answer: answer, Name: "redis", By: unit.Duration(100 * time.Millisecond)}

@@ -15,7 +15,8 @@ import (
 	"github.com/livedrill/livedrill/target/unit"
 )
 
-// Flap takes a host's link down and up again, over and over, as a bad cable or a port at fault does.
+// Flap takes a host's link down and up again, over and over, as a bad cable or a port at fault does. A link without a carrier has none
+// in either direction.
 type Flap struct {
 	Every unit.Duration `json:"every" help:"from one loss of the link to the next"`
 	Down  unit.Ratio    `json:"down" help:"share of that time for which the link is down"`

@@ -1,15 +1,19 @@
 package network
 
 import (
+	"math"
 	"slices"
 	"time"
+
+	"github.com/livedrill/livedrill/reports/stats"
 )
 
 // flow is what a probe saw in one direction of a link.
 type flow struct {
 	sent, received uint64
 	bytes          uint64
-	took           time.Duration // from the first to the last packet that arrived
+	took           time.Duration   // from the first to the last packet that arrived
+	at             []time.Duration // of each that arrived, from the first on
 	delays         []time.Duration
 	order          []uint32 // the packets' numbers as they arrived
 }
@@ -36,6 +40,53 @@ func (f flow) rate() float64 {
 		return 0
 	}
 	return float64(f.bytes) * 8 / f.took.Seconds()
+}
+
+// rateBounds are the 95 % bounds of that rate (Student's), by how much it differs between the twentieths of the time.
+func (f flow) rateBounds() (low, high float64) {
+	const parts, t = 20, 2.093 // of 19 degrees of freedom
+	if f.took <= 0 {
+		return 0, 0
+	}
+	var n [parts]float64
+	for _, at := range f.at {
+		n[min(int(parts*at/f.took), parts-1)]++
+	}
+	mean, squares := float64(f.received)/parts, 0.0
+	for _, v := range n {
+		squares += (v - mean) * (v - mean)
+	}
+	width := t * math.Sqrt(squares/(parts-1)/parts) / mean * f.rate()
+	return max(f.rate()-width, 0), f.rate() + width
+}
+
+// delayBounds are the 95 % bounds of the median, whatever the delays' distribution.
+func (f flow) delayBounds() (low, high time.Duration) {
+	sorted := slices.Sorted(slices.Values(f.delays))
+	if len(sorted) == 0 {
+		return 0, 0
+	}
+	n := float64(len(sorted))
+	from, to, _, _ := stats.QuantileRanks(0.5, n)
+	return sorted[int(from*n)], sorted[min(int(to*n), len(sorted)-1)]
+}
+
+// correlation is how much a packet's delay is that of the one before (Pearson's, at a distance of one), of those that arrived both.
+func (f flow) correlation() float64 {
+	by := map[uint32]float64{}
+	mean := 0.0
+	for i, number := range f.order {
+		by[number] = f.delays[i].Seconds()
+		mean += f.delays[i].Seconds() / float64(len(f.order))
+	}
+	var product, square float64
+	for number, d := range by {
+		square += (d - mean) * (d - mean)
+		if before, ok := by[number-1]; ok {
+			product += (d - mean) * (before - mean)
+		}
+	}
+	return product / max(square, 1e-12)
 }
 
 // quartiles are the delays that a quarter, half and three quarters of the packets stayed below.

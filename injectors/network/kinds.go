@@ -16,7 +16,7 @@ var Kinds = []injectors.Kind{
 	{Name: "network.reset", Summary: "TCP connections to a host are reset", BackEnds: []string{"nftables"},
 		Takes: "packets", Default: func() injectors.Fault { return &Reset{Share: 1} }},
 	{Name: "network.blackhole", Summary: "a host is dead, in one of four ways", BackEnds: []string{"nftables", "tbf", "SIGKILL"},
-		Takes: "packets, queue, width, processes", Default: func() injectors.Fault { return &Blackhole{How: "blackholed"} }},
+		Takes: "packets, queue, width, processes", Default: func() injectors.Fault { return &Blackhole{How: "blackholed", Direction: Both} }},
 	{Name: "network.delay", Summary: "the path to or from a host becomes longer, evenly or with jitter", BackEnds: []string{"nfqueue"},
 		Takes: "queue", Default: func() injectors.Fault {
 			return &Delay{queued: queued{To}, By: unit.Duration(50 * time.Millisecond), Distribution: "uniform"}
@@ -29,11 +29,11 @@ var Kinds = []injectors.Kind{
 		Takes: "queue", Default: func() injectors.Fault { return &Duplicate{single{queued: queued{To}, Share: 0.1}} }},
 	{Name: "network.corrupt", Summary: "some packets to or from a host arrive with a wrong bit, and are dropped for it", BackEnds: []string{"nfqueue"},
 		Takes: "queue, packets", Default: func() injectors.Fault { return &Corrupt{single{queued: queued{To}, Share: 0.1}} }},
-	{Name: "network.rate", Summary: "a link becomes narrow, in both directions", BackEnds: []string{"tbf"},
-		Takes: "width", Default: func() injectors.Fault { return &Rate{To: unit.Bitrate(2e6)} }},
+	{Name: "network.rate", Summary: "a link becomes narrow, in both directions or one", BackEnds: []string{"tbf"},
+		Takes: "width", Default: func() injectors.Fault { return &Rate{To: unit.Bitrate(2e6), Direction: Both} }},
 	{Name: "network.rate-trace", Summary: "a link's width swings as a mobile carrier's does", BackEnds: []string{"tbf"},
 		Takes: "width", Default: func() injectors.Fault {
-			return &RateTrace{From: 500e3, To: 8e6, Step: unit.Duration(3 * time.Second)}
+			return &RateTrace{From: 500e3, To: 8e6, Step: unit.Duration(3 * time.Second), Direction: Both}
 		}},
 	{Name: "network.dns", Summary: "the name server answers wrongly, late, or with an old address", BackEnds: []string{"dns"}, On: "dns",
 		Takes: "answers", Default: func() injectors.Fault { return &DNS{Answer: "nxdomain", By: unit.Duration(2 * time.Second)} }},

@@ -63,6 +63,18 @@ func (d Direction) ingress(on *target.Network) []end {
 	return all
 }
 
+// egress are the ends from which they go out.
+func (d Direction) egress(on *target.Network) []end {
+	all := ends(on)
+	switch d {
+	case To:
+		return all[:1]
+	case From:
+		return all[1:]
+	}
+	return all
+}
+
 // of picks the flows of the direction.
 func (d Direction) of(toHost, fromHost flow) []flow {
 	switch d {

@@ -137,6 +137,7 @@ func count(conn *net.UDPConn, sent <-chan struct{}, last time.Duration) (f flow)
 			continue // none of ours
 		}
 		f.received++
+		f.at = append(f.at, latest.Sub(begun))
 		f.bytes += uint64(n + 28)
 		f.delays = append(f.delays, latest.Sub(time.Unix(0, int64(binary.BigEndian.Uint64(buf)))))
 		f.order = append(f.order, binary.BigEndian.Uint32(buf[8:]))

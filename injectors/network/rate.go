@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/vishvananda/netlink"
@@ -16,9 +17,10 @@ import (
 	"github.com/livedrill/livedrill/target/unit"
 )
 
-// Rate makes a link narrow, in both directions, with a token bucket (tc-tbf).
+// Rate makes a link narrow, in both directions or one, with a token bucket (tc-tbf).
 type Rate struct {
-	To unit.Bitrate `json:"rate" unit:"bits per second" help:"what passes in each direction"`
+	To        unit.Bitrate `json:"rate" unit:"bits per second" help:"what passes in each direction"`
+	Direction Direction    `json:"direction" help:"both, to (the component) or from"`
 }
 
 // Validate finds settings that cannot work.
@@ -33,11 +35,11 @@ func (f *Rate) Validate() error {
 func (*Rate) BackEnd() string { return "tbf" }
 
 // Check is part of injectors.Fault.
-func (*Rate) Check(_ context.Context, on target.Component) error {
+func (f *Rate) Check(_ context.Context, on target.Component) error {
 	if on.Handles.Network == nil {
 		return errNoLink
 	}
-	for _, e := range ends(on.Handles.Network) {
+	for _, e := range f.Direction.egress(on.Handles.Network) {
 		kind, err := e.qdisc()
 		if err != nil {
 			return err
@@ -50,9 +52,9 @@ func (*Rate) Check(_ context.Context, on target.Component) error {
 }
 
 // Save is part of injectors.Fault.
-func (*Rate) Save(_ context.Context, on target.Component) (injectors.Original, error) {
+func (f *Rate) Save(_ context.Context, on target.Component) (injectors.Original, error) {
 	was := map[string]string{}
-	for _, e := range ends(on.Handles.Network) {
+	for _, e := range f.Direction.egress(on.Handles.Network) {
 		kind, err := e.qdisc()
 		if err != nil {
 			return nil, err
@@ -64,12 +66,12 @@ func (*Rate) Save(_ context.Context, on target.Component) (injectors.Original, e
 
 // Inject is part of injectors.Fault.
 func (f *Rate) Inject(_ context.Context, on target.Component) error {
-	return limit(on.Handles.Network, f.To)
+	return limit(on.Handles.Network, f.Direction, f.To)
 }
 
-// limit puts a token bucket at both ends of a link, in the place of one that is there.
-func limit(on *target.Network, to unit.Bitrate) error {
-	for _, e := range ends(on) {
+// limit puts a token bucket where packets of a direction go out, in the place of one that is there.
+func limit(on *target.Network, way Direction, to unit.Bitrate) error {
+	for _, e := range way.egress(on) {
 		err := e.inside(func(link netlink.Link) error {
 			bytes := uint64(float64(to) / 8)
 			burst := max(bytes/100, 3000) // 10 ms, and never less than two packets
@@ -87,11 +89,11 @@ func limit(on *target.Network, to unit.Bitrate) error {
 
 // Effect offers three times the rate for a second and measures what passes.
 func (f *Rate) Effect(ctx context.Context, on target.Component) (injectors.Measured, error) {
-	return rateEffect(ctx, on, float64(f.To), time.Second)
+	return rateEffect(ctx, on, f.Direction, float64(f.To), time.Second)
 }
 
-// rateEffect holds what passes a link against what should, within 30 %.
-func rateEffect(ctx context.Context, on target.Component, asked float64, over time.Duration) (injectors.Measured, error) {
+// rateEffect holds what passes a link in each direction that is asked for against what should, within 30 %; the other one must be wider.
+func rateEffect(ctx context.Context, on target.Component, way Direction, asked float64, over time.Duration) (injectors.Measured, error) {
 	const size = 1400
 	offered := math.Min(3*asked, 200e6)
 	packets := max(20, int(offered*over.Seconds()/8/size))
@@ -99,19 +101,30 @@ func rateEffect(ctx context.Context, on target.Component, asked float64, over ti
 	if err != nil {
 		return injectors.Measured{}, err
 	}
-	worst := toHost.rate() // of two directions, that which is farther from what was asked for
-	if other := fromHost.rate(); math.Abs(other-asked) > math.Abs(worst-asked) {
-		worst = other
+	flows := way.of(toHost, fromHost)
+	worst := flows[0] // of two directions, that which is farther from what was asked for
+	for _, other := range flows[1:] {
+		if math.Abs(other.rate()-asked) > math.Abs(worst.rate()-asked) {
+			worst = other
+		}
 	}
-	m := injectors.Measured{N: toHost.received + fromHost.received, Asked: map[string]float64{"bits_per_second": asked},
-		Is: map[string]float64{"bits_per_second": worst, "offered_bits_per_second": offered}}
-	m.Bites = worst > 0.7*asked && worst < 1.3*asked
-	m.Clean = toHost.loss() < 0.01 && fromHost.loss() < 0.01 || min(toHost.rate(), fromHost.rate()) > 1.3*asked // what is lost is another's doing
+	rate := worst.rate()
+	m := injectors.Measured{N: total(flows, flow.arrived), Asked: map[string]float64{"bits_per_second": asked},
+		Is: map[string]float64{"bits_per_second": rate, "offered_bits_per_second": offered}}
+	m.Is["bits_per_second_low"], m.Is["bits_per_second_high"] = worst.rateBounds()
+	m.Bites = rate > 0.7*asked && rate < 1.3*asked
+	m.Clean = !slices.ContainsFunc(flows, func(f flow) bool { return f.narrowed(asked) })
 	if !m.Bites {
-		m.Reason = fmt.Sprintf("%s passes, asked were %s", unit.Bitrate(worst), unit.Bitrate(asked))
+		m.Reason = fmt.Sprintf("%s passes, asked were %s", unit.Bitrate(rate), unit.Bitrate(asked))
+	}
+	if other := map[Direction]flow{To: fromHost, From: toHost}[way]; way != Both && other.narrowed(asked) {
+		m.Bites, m.Reason = false, fmt.Sprintf("the other direction is narrow too: %s passes", unit.Bitrate(other.rate()))
 	}
 	return m, nil
 }
+
+// narrowed tells whether no more passes than was asked for. What is lost else is another's doing.
+func (f flow) narrowed(asked float64) bool { return f.loss() >= 0.01 && f.rate() <= 1.3*asked }
 
 // Restore is part of injectors.Fault.
 func (*Rate) Restore(_ context.Context, on target.Component, _ injectors.Original) error {

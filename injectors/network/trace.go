@@ -27,6 +27,8 @@ type RateTrace struct {
 	To   unit.Bitrate  `json:"to" unit:"bits per second" help:"widest level of the walk"`
 	Step unit.Duration `json:"step" help:"mean time on one level of the walk"`
 
+	Direction Direction `json:"direction" help:"both, to (the component) or from"`
+
 	trace []level
 	begun time.Time
 }
@@ -139,13 +141,13 @@ func parseTrace(in io.Reader) ([]level, error) {
 func (*RateTrace) BackEnd() string { return "tbf" }
 
 // Check is part of injectors.Fault.
-func (*RateTrace) Check(ctx context.Context, on target.Component) error {
-	return new(Rate).Check(ctx, on)
+func (f *RateTrace) Check(ctx context.Context, on target.Component) error {
+	return (&Rate{Direction: f.Direction}).Check(ctx, on)
 }
 
 // Save is part of injectors.Fault.
-func (*RateTrace) Save(ctx context.Context, on target.Component) (injectors.Original, error) {
-	return new(Rate).Save(ctx, on)
+func (f *RateTrace) Save(ctx context.Context, on target.Component) (injectors.Original, error) {
+	return (&Rate{Direction: f.Direction}).Save(ctx, on)
 }
 
 func (*RateTrace) name(on target.Component) string {
@@ -158,19 +160,18 @@ func (f *RateTrace) Inject(ctx context.Context, on target.Component) error {
 	if f.trace, err = f.levels(); err != nil {
 		return err
 	}
-	first := Rate{To: f.trace[0].rate}
-	if err := first.Inject(ctx, on); err != nil {
+	trace, way := f.trace, f.Direction
+	if err := limit(on.Handles.Network, way, trace[0].rate); err != nil {
 		return err
 	}
 	f.begun = time.Now()
-	trace := f.trace
 	err = injectors.Begin(ctx, f.name(on), func(ctx context.Context) {
 		next := time.Now()
 		for i := 0; ; i++ {
 			if next = next.Add(trace[i%len(trace)].time); !target.Wait(ctx, time.Until(next)) {
 				return
 			}
-			_ = limit(on.Handles.Network, trace[(i+1)%len(trace)].rate) // the effect tells whether it worked
+			_ = limit(on.Handles.Network, way, trace[(i+1)%len(trace)].rate) // the effect tells whether it worked
 		}
 	})
 	if err != nil {
@@ -199,12 +200,12 @@ func (f *RateTrace) Effect(ctx context.Context, on target.Component) (injectors.
 		for _, l := range f.trace {
 			widest = max(widest, l.rate)
 		}
-		return rateEffect(ctx, on, float64(widest), time.Second)
+		return rateEffect(ctx, on, f.Direction, float64(widest), time.Second)
 	}
 	const over = 2 * time.Second
 	from := time.Since(f.begun)
 	expected := f.between(from, from+over)
-	m, err := rateEffect(ctx, on, expected, over)
+	m, err := rateEffect(ctx, on, f.Direction, expected, over)
 	if err == nil && m.Bites {
 		m.Reason = "the link follows its trace"
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"syscall"
+	"time"
 
 	"github.com/livedrill/livedrill/injectors"
 	"github.com/livedrill/livedrill/target"
@@ -68,17 +69,44 @@ func (f *Pause) Inject(ctx context.Context, on target.Component) error {
 	return nil
 }
 
-// Effect reads from the kernel which of the processes are stopped.
-func (*Pause) Effect(_ context.Context, on target.Component) (injectors.Measured, error) {
+// patience is how long a component is waited for that is asked for its health.
+const patience = 300 * time.Millisecond
+
+// Effect reads from the kernel which of the processes are stopped, and what processor time they have taken meanwhile; a component that can be asked
+// for its health must not answer.
+func (*Pause) Effect(ctx context.Context, on target.Component) (injectors.Measured, error) {
 	list, err := find(on)
 	if err != nil {
 		return injectors.Measured{}, err
 	}
-	n := stopped(list)
-	return injectors.Measured{N: uint64(len(list)), Asked: map[string]float64{"stopped_ratio": 1},
+	n, before := stopped(list), used(list)
+	m := injectors.Measured{N: uint64(len(list)), Asked: map[string]float64{"stopped_ratio": 1},
 		Is:    map[string]float64{"stopped_ratio": float64(n) / float64(max(len(list), 1))},
 		Bites: len(list) > 0 && n == len(list), Clean: n == 0,
-		Reason: fmt.Sprintf("%d of %d processes are stopped", n, len(list))}, nil
+		Reason: fmt.Sprintf("%d of %d processes are stopped", n, len(list))}
+	if !m.Bites {
+		return m, nil
+	}
+	waiting, stop := context.WithTimeout(ctx, patience)
+	defer stop()
+	if on.Socket == "" {
+		<-waiting.Done()
+	} else if err := on.Healthy(waiting); waiting.Err() == nil {
+		m.Bites, m.Reason = false, fmt.Sprintf("it answers all the same: %v", err)
+	}
+	if m.Is["processor_seconds"] = used(list) - before; m.Is["processor_seconds"] > 0 {
+		m.Bites, m.Reason = false, "its processes go on working"
+	}
+	return m, ctx.Err()
+}
+
+// used is the processor time that processes have had, in seconds.
+func used(list []proc) (seconds float64) {
+	for _, p := range list {
+		its, _ := StatOf(p.PID) // one that has ended uses none
+		seconds += its.CPU
+	}
+	return seconds
 }
 
 // Restore is part of injectors.Fault.

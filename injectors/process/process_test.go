@@ -27,14 +27,12 @@ func TestMain(m *testing.M) {
 	hoststest.Main(m)
 }
 
-var faults = map[string]func() injectors.Fault{
-	"kill":             func() injectors.Fault { return &Kill{} },
-	"pause":            func() injectors.Fault { return &Pause{} },
-	"restart loop":     func() injectors.Fault { return &RestartLoop{Every: unit.Duration(500 * time.Millisecond)} },
-	"slow start":       func() injectors.Fault { return &SlowStart{By: unit.Duration(10 * time.Second)} },
+var faults = injectortest.Cases(Kinds, map[string]func() injectors.Fault{
+	"restart-loop":     func() injectors.Fault { return &RestartLoop{Every: unit.Duration(500 * time.Millisecond)} },
+	"slow-start":       func() injectors.Fault { return &SlowStart{By: unit.Duration(10 * time.Second)} },
 	"descriptors":      func() injectors.Fault { return &Descriptors{Spare: 4} },
-	"connection hoard": func() injectors.Fault { return &Hoard{Connections: 50} },
-}
+	"connection-hoard": func() injectors.Fault { return &Hoard{Connections: 50} },
+})
 
 // supervised runs a real Redis on a host of its own, and starts it again whenever it ends.
 func supervised(t testing.TB, r *hosts.Range, name string) target.Component {

@@ -19,9 +19,11 @@ import (
 
 func TestMain(m *testing.M) {
 	hoststest.Serve(map[string]func(context.Context, target.Config) error{"redis": redis.Serve, "ranking": ranking.Serve})
-	injectortest.Victim(map[string]func() injectors.Fault{"backlog": slow})
+	injectortest.Victim(faults)
 	hoststest.Main(m)
 }
+
+var faults = injectortest.Cases(Kinds, map[string]func() injectors.Fault{"backlog": slow})
 
 func slow() injectors.Fault { return &Backlog{By: unit.Duration(60 * time.Millisecond)} }
 

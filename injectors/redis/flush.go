@@ -143,7 +143,7 @@ func (f *Flush) Effect(ctx context.Context, on target.Component) (injectors.Meas
 }
 
 // Restore is part of injectors.Fault. What is there by now is newer, and stays; what would have expired meanwhile is not put
-// back.
+// back. What is put back is read again, before anybody else can change it.
 func (f *Flush) Restore(ctx context.Context, on target.Component, was injectors.Original) error {
 	c, err := Dial(on)
 	if err != nil {
@@ -162,12 +162,26 @@ func (f *Flush) Restore(ctx context.Context, on target.Component, was injectors.
 				continue
 			}
 		}
-		if err := c.Restore(ctx, k.Key, ttl, string(k.Dump)).Err(); err != nil && !redis.HasErrorPrefix(err, "BUSYKEY") {
+		if err := k.restore(ctx, c, ttl); err != nil && !redis.HasErrorPrefix(err, "BUSYKEY") {
 			return fmt.Errorf("key %s: %w", k.Key, err)
 		}
 		if ttl == 0 || ttl > time.Minute { // one that lives no longer may be gone when somebody looks
 			f.gone = append(f.gone, k.Key)
 		}
+	}
+	return nil
+}
+
+// restore puts a key back and reads it again in one transaction. The elements of a hash table have no order: of these the length is compared.
+func (k savedKey) restore(ctx context.Context, c *redis.Client, ttl time.Duration) error {
+	tx := c.TxPipeline()
+	tx.Restore(ctx, k.Key, ttl, string(k.Dump))
+	now, encoding := tx.Dump(ctx, k.Key), tx.ObjectEncoding(ctx, k.Key)
+	if _, err := tx.Exec(ctx); err != nil {
+		return err
+	}
+	if got := now.Val(); got != string(k.Dump) && (encoding.Val() != "hashtable" || len(got) != len(k.Dump)) {
+		return errors.New("it has another value than before")
 	}
 	return nil
 }

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/livedrill/livedrill/injectors"
 	"github.com/livedrill/livedrill/target"
 )
@@ -15,6 +17,8 @@ import (
 type HotKey struct {
 	Size    int `json:"size" unit:"bytes" help:"of the value"`
 	Clients int `json:"clients" help:"that ask at once, each as fast as it is answered"`
+
+	usual float64 // bytes a second that the server sends without it
 }
 
 const hotKey = "livedrill:hot"
@@ -47,8 +51,32 @@ func (f *HotKey) Check(ctx context.Context, on target.Component) error {
 	return err
 }
 
-// Save is part of injectors.Fault: the key is ours alone.
-func (*HotKey) Save(context.Context, target.Component) (injectors.Original, error) { return nothing() }
+// Save is part of injectors.Fault: the key is ours alone. What the server sends to others is measured, to be taken off.
+func (f *HotKey) Save(ctx context.Context, on target.Component) (injectors.Original, error) {
+	c, err := Dial(on)
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	if f.usual, err = sends(ctx, c); err != nil {
+		return nil, err
+	}
+	return nothing()
+}
+
+// sends is how many bytes a second the server sends.
+func sends(ctx context.Context, c *redis.Client) (float64, error) {
+	before, err := info(ctx, c, "stats", "total_net_output_bytes")
+	if err != nil {
+		return 0, err
+	}
+	start := time.Now()
+	if !target.Wait(ctx, 500*time.Millisecond) {
+		return 0, ctx.Err()
+	}
+	after, err := info(ctx, c, "stats", "total_net_output_bytes")
+	return (after - before) / time.Since(start).Seconds(), err
+}
 
 func (*HotKey) name(on target.Component) string { return "redis hot key " + on.Handles.Redis.Addr }
 
@@ -86,27 +114,19 @@ func (f *HotKey) Inject(ctx context.Context, on target.Component) error {
 	return nil
 }
 
-// Effect reads from the server how many bytes a second it sends: it bites with 50 values a second, and is clean without the key.
+// Effect reads from the server how many bytes a second it sends more than before: it bites with 50 values a second, and is clean without the key.
 func (f *HotKey) Effect(ctx context.Context, on target.Component) (injectors.Measured, error) {
 	c, err := Dial(on)
 	if err != nil {
 		return injectors.Measured{}, err
 	}
 	defer c.Close()
-	before, err := info(ctx, c, "stats", "total_net_output_bytes")
-	if err != nil {
-		return injectors.Measured{}, err
-	}
-	start := time.Now()
-	if !target.Wait(ctx, 500*time.Millisecond) {
-		return injectors.Measured{}, ctx.Err()
-	}
-	after, err := info(ctx, c, "stats", "total_net_output_bytes")
+	rate, err := sends(ctx, c)
 	if err != nil {
 		return injectors.Measured{}, err
 	}
 	there, err := c.Exists(ctx, hotKey).Result()
-	rate := (after - before) / time.Since(start).Seconds()
+	rate = max(rate-f.usual, 0)
 	values := rate / float64(f.Size)
 	return injectors.Measured{N: uint64(max(values/2, 1)), Asked: map[string]float64{"clients": float64(f.Clients)},
 		Is:    map[string]float64{"bytes_per_second": rate, "values_per_second": values},

@@ -94,17 +94,15 @@ func TestDeadServer(t *testing.T) {
 	}
 }
 
-var faults = map[string]func() injectors.Fault{
-	"oom":         func() injectors.Fault { return &OOM{Ballast: 4} },
-	"pause":       func() injectors.Fault { return &Pause{} },
-	"connections": func() injectors.Fault { return &Connections{Spare: 3} },
-	"flush":       func() injectors.Fault { return &Flush{Match: "room:*"} },
-	"hot key":     func() injectors.Fault { return &HotKey{Size: 10_000, Clients: 3} },
-	"fork":        func() injectors.Fault { return &Fork{Ballast: 4} },
-	"snapshot":    func() injectors.Fault { return &Snapshot{} },
-	"replica":     func() injectors.Fault { return &Replica{Serve: true} },
-	"subscribers": func() injectors.Fault { return &Subscribers{Clients: 3, Each: 2} },
-}
+var faults = injectortest.Cases(Kinds, map[string]func() injectors.Fault{
+	"oom":           func() injectors.Fault { return &OOM{Ballast: 4} },
+	"connections":   func() injectors.Fault { return &Connections{Spare: 3} },
+	"flush":         func() injectors.Fault { return &Flush{Match: "room:*"} },
+	"hot-key":       func() injectors.Fault { return &HotKey{Size: 10_000, Clients: 3} },
+	"fork":          func() injectors.Fault { return &Fork{Ballast: 4} },
+	"stale-replica": func() injectors.Fault { return &Replica{Serve: true} },
+	"subscribers":   func() injectors.Fault { return &Subscribers{Clients: 3, Each: 2} },
+})
 
 func TestMain(m *testing.M) {
 	injectortest.Victim(faults)
@@ -189,6 +187,53 @@ func TestReadsAreRefusedToo(t *testing.T) {
 	}
 	if m, err := f.Effect(t.Context(), on); err != nil || !m.Clean {
 		t.Errorf("after it: %+v, %v", m, err)
+	}
+}
+
+// TestFlushKeepsValues has keys of every type, and reads them after it as a client does.
+func TestFlushKeepsValues(t *testing.T) {
+	t.Parallel()
+	on := server(t)
+	c, err := Dial(on)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	do := func(args ...any) any {
+		t.Helper()
+		v, err := c.Do(t.Context(), args...).Result()
+		if err != nil {
+			t.Fatalf("%v: %v", args, err)
+		}
+		return v
+	}
+	do("SET", "text", "\x00\xff")
+	do("PEXPIRE", "text", 3_600_000)
+	for i := range 600 { // beyond what is kept as a list: these have no order
+		do("HSET", "many", i, i*i)
+		do("SADD", "names", fmt.Sprint("name", i))
+	}
+	do("HSET", "few", "a", 1)
+	do("RPUSH", "row", 1, 2, 3)
+	do("ZADD", "ranks", 1.5, "a", -2, "b")
+	do("XADD", "stream", "1-1", "k", "v")
+	look := func() string {
+		return fmt.Sprint(do("GET", "text"), c.HGetAll(t.Context(), "many").Val(), do("SCARD", "names"), do("SISMEMBER", "names", "name599"),
+			c.HGetAll(t.Context(), "few").Val(), do("LRANGE", "row", 0, -1), do("ZRANGE", "ranks", 0, -1, "WITHSCORES"), do("XRANGE", "stream", "-", "+"))
+	}
+	before := look()
+	f := &Flush{Match: "*"}
+	restore := injectortest.Inject(t, f, on)
+	if n := do("DBSIZE"); n != int64(0) {
+		t.Errorf("%v keys are left", n)
+	}
+	restore()
+	injectortest.Gone(t.Context(), t, f, on)
+	if after := look(); after != before {
+		t.Errorf("%.500s\nwas\n%.500s", after, before)
+	}
+	if left := c.PTTL(t.Context(), "text").Val(); left < 50*time.Minute || left > time.Hour {
+		t.Errorf("text has %s left", left)
 	}
 }
 

@@ -64,7 +64,7 @@ func bareState(ctx context.Context, on target.Component) (any, error) {
 // TestConformanceWithoutCgroup: what works all the same where the machine delegates none.
 func TestConformanceWithoutCgroup(t *testing.T) {
 	r := hoststest.Range(t)
-	for _, name := range []string{"cpu", "burn", "memory"} {
+	for _, name := range []string{"cpu", "cpu-burn", "memory"} {
 		t.Run(name, func(t *testing.T) {
 			on := bare(t, r, "bare-"+name)
 			injectortest.Run(t, injectortest.Case{Kind: name, New: faults[name], On: on, State: func() (any, error) { return bareState(t.Context(), on) }})

@@ -28,16 +28,16 @@ func TestMain(m *testing.M) {
 	hoststest.Main(m)
 }
 
-var faults = map[string]func() injectors.Fault{
+var faults = injectortest.Cases(Kinds, map[string]func() injectors.Fault{
 	"cpu":         func() injectors.Fault { return &CPU{Cores: 0.1} },
-	"burn":        func() injectors.Fault { return &Burn{Processes: 1} },
+	"cpu-burn":    func() injectors.Fault { return &Burn{Processes: 1} },
 	"memory":      func() injectors.Fault { return &Memory{Size: 32} },
 	"oom":         func() injectors.Fault { return &OOM{} },
 	"pids":        func() injectors.Fault { return &PIDs{} },
-	"disk full":   func() injectors.Fault { return &DiskFull{Spare: 16} },
-	"disk slow":   func() injectors.Fault { return &DiskSlow{By: unit.Duration(20 * time.Millisecond)} },
-	"disk errors": func() injectors.Fault { return &DiskErrors{Share: 0.1, Of: "all"} },
-}
+	"disk-full":   func() injectors.Fault { return &DiskFull{Spare: 16} },
+	"disk-slow":   func() injectors.Fault { return &DiskSlow{By: unit.Duration(20 * time.Millisecond)} },
+	"disk-errors": func() injectors.Fault { return &DiskErrors{Share: 0.1, Of: "all"} },
+})
 
 // component is a host in whose group something computes and holds memory; what the kernel kills is started again.
 func component(t testing.TB, r *hosts.Range, name string) target.Component {
@@ -106,7 +106,7 @@ func TestConformance(t *testing.T) {
 	for i, name := range slices.Sorted(maps.Keys(faults)) {
 		t.Run(name, func(t *testing.T) {
 			on := component(t, r, fmt.Sprintf("host%d", i))
-			if strings.HasPrefix(name, "disk ") && name != "disk full" {
+			if strings.HasPrefix(name, "disk-") && name != "disk-full" {
 				on = driven(t, r, on)
 			}
 			if on.Handles.Cgroup == nil && !strings.HasPrefix(name, "disk") || name == "pids" && on.Handles.Cgroup.PIDs == "" {
@@ -165,7 +165,7 @@ func state(ctx context.Context, on target.Component) (any, error) {
 func TestADiskThatDoesNotListen(t *testing.T) {
 	r := hoststest.Range(t)
 	on := driven(t, r, component(t, r, "deaf"))
-	for _, name := range []string{"disk errors", "disk slow"} {
+	for _, name := range []string{"disk-errors", "disk-slow"} {
 		m, err := faults[name]().Effect(t.Context(), on)
 		if err != nil || m.Bites || !m.Clean {
 			t.Errorf("%s: %+v, %v", name, m, err)

@@ -20,9 +20,11 @@ import (
 
 func TestMain(m *testing.M) {
 	hoststest.Serve(map[string]func(context.Context, target.Config) error{"edge": edge.Serve})
-	injectortest.Victim(map[string]func() injectors.Fault{"expiry": over})
+	injectortest.Victim(faults)
 	hoststest.Main(m)
 }
+
+var faults = injectortest.Cases(Kinds, map[string]func() injectors.Fault{"expiry": over})
 
 func over() injectors.Fault { return &Expiry{} }
 

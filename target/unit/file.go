@@ -14,8 +14,13 @@ func ReadFile(path string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !info.Mode().IsRegular() || info.Size() > maxFile {
-		return nil, fmt.Errorf("%s: is no file of at most %d MiB", path, maxFile>>20)
+	switch {
+	case info.IsDir():
+		return nil, fmt.Errorf("%s: is a directory", path)
+	case !info.Mode().IsRegular():
+		return nil, fmt.Errorf("%s: is no file that has an end", path)
+	case info.Size() > maxFile:
+		return nil, fmt.Errorf("%s: has %d MiB, which is more than %d", path, info.Size()>>20, maxFile>>20)
 	}
 	return os.ReadFile(path)
 }

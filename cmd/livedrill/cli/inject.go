@@ -79,7 +79,10 @@ func faultSettings(kind string, with []string) (json.RawMessage, error) {
 	if err != nil {
 		return nil, err
 	}
-	return text, scenarios.ReadSettings(text, k.Default())
+	if err := scenarios.ReadSettings(text, k.Default()); err != nil {
+		return nil, fmt.Errorf("--with %s", strings.ReplaceAll(err.Error(), "\n", "\n--with "))
+	}
+	return text, nil
 }
 
 func (a *app) injectOn(ctx context.Context, s scenarios.State, o scenarios.InjectOrder, asJSON bool) error {
