@@ -2,6 +2,7 @@ package mysql
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"slices"
@@ -20,12 +21,12 @@ func full(err error) bool {
 	return slices.Contains([]uint16{errDiskFull, errTableFull}, number(err)) || number(err) != 0 && strings.Contains(err.Error(), "No space left on device")
 }
 
-// probeTable is a table of ours, for a moment.
+// probeTable is a table of ours.
 const probeTable = "livedrill_disk_full"
 
 // Check is part of injectors.Fault.
 func (f *DiskFull) Check(ctx context.Context, on target.Component) error {
-	if err := f.DiskFull.Check(ctx, on); err != nil {
+	if err := errors.Join(notReplica(on), f.DiskFull.Check(ctx, on)); err != nil {
 		return err
 	}
 	db, err := admin(on)
@@ -43,8 +44,36 @@ func (f *DiskFull) Check(ctx context.Context, on target.Component) error {
 	return nil
 }
 
-// Effect makes a table as the platform does, and puts 4 MiB into it. It bites when the server refuses that for want of room, by its own
-// error, and is clean when it takes it.
+// Inject is part of injectors.Fault. The table is made before the disk is full: then a server can make none, nor take one away.
+func (f *DiskFull) Inject(ctx context.Context, on target.Component) error {
+	db, err := user(on)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	if err = makeTable(ctx, db); err == nil {
+		err = f.DiskFull.Inject(ctx, on)
+	}
+	if err != nil {
+		return errors.Join(err, dropTable(context.WithoutCancel(ctx), db))
+	}
+	return nil
+}
+
+func makeTable(ctx context.Context, db *sql.DB) error {
+	_, err := db.ExecContext(ctx, "CREATE TABLE IF NOT EXISTS "+probeTable+" (room VARBINARY(8000)) ENGINE=InnoDB")
+	return err
+}
+
+func dropTable(ctx context.Context, db *sql.DB) error {
+	return patiently(ctx, func() error {
+		_, err := db.ExecContext(ctx, "DROP TABLE IF EXISTS "+probeTable)
+		return err
+	})
+}
+
+// Effect puts up to 4 MiB into the table as the platform does, row by row: a server that has to take back more, and has no room for that either,
+// ends itself. It bites when the server refuses a row for want of room, by its own error, and is clean when it takes all of them.
 func (f *DiskFull) Effect(ctx context.Context, on target.Component) (injectors.Measured, error) {
 	m := injectors.Measured{N: 1, Asked: map[string]float64{"refused_writes": 1}, Is: map[string]float64{"refused_writes": 0}}
 	db, err := user(on)
@@ -52,15 +81,13 @@ func (f *DiskFull) Effect(ctx context.Context, on target.Component) (injectors.M
 		return m, err
 	}
 	defer db.Close()
-	const blob = "REPEAT('x', 1048576)"
-	for _, statement := range []string{"DROP TABLE IF EXISTS " + probeTable, "CREATE TABLE " + probeTable + " (a LONGBLOB, b LONGBLOB, c LONGBLOB, d LONGBLOB)",
-		fmt.Sprintf("INSERT INTO %s VALUES (%s, %s, %s, %s)", probeTable, blob, blob, blob, blob)} {
-		if _, err = db.ExecContext(ctx, statement); err != nil {
-			break
+	if !injectors.Begun(f.Name(on)) { // else the table is there, and could not be made
+		if err := makeTable(ctx, db); err != nil {
+			return m, err
 		}
+		defer dropTable(context.WithoutCancel(ctx), db) //nolint:errcheck // it is taken away by the restoration, too
 	}
-	_, gone := db.ExecContext(ctx, "DROP TABLE IF EXISTS "+probeTable)
-	switch {
+	switch err := insert(ctx, db); {
 	case full(err):
 		m.Bites, m.Is["refused_writes"], m.Is["error"] = true, 1, float64(number(err))
 		m.Reason = fmt.Sprintf("a write is refused with error %d", number(err))
@@ -69,7 +96,21 @@ func (f *DiskFull) Effect(ctx context.Context, on target.Component) (injectors.M
 	default:
 		m.Clean, m.Reason = true, "4 MiB can be written"
 	}
-	return m, gone
+	return m, nil
+}
+
+// insert writes rows of 4 MiB together, as long as the server takes them.
+func insert(ctx context.Context, db *sql.DB) error {
+	const size, n = 7000, 4 << 20 / 7000
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	for i := 0; i < n && err == nil; i++ {
+		_, err = conn.ExecContext(ctx, fmt.Sprintf("INSERT INTO %s VALUES (REPEAT('x', %d))", probeTable, size))
+	}
+	return err
 }
 
 // Restore is part of injectors.Fault.
@@ -82,8 +123,5 @@ func (f *DiskFull) Restore(ctx context.Context, on target.Component, was injecto
 		return err
 	}
 	defer db.Close()
-	return patiently(ctx, func() error {
-		_, err := db.ExecContext(ctx, "DROP TABLE IF EXISTS "+probeTable)
-		return err
-	})
+	return dropTable(ctx, db)
 }

@@ -33,7 +33,8 @@ func (f *DiskFull) Validate() error {
 // BackEnd is part of injectors.BackEnded.
 func (*DiskFull) BackEnd() string { return "fallocate" }
 
-func diskName(on target.Component) string { return "disk " + on.Handles.Disk }
+// Name is what the filling is called in the process that has begun it.
+func (*DiskFull) Name(on target.Component) string { return "disk " + on.Handles.Disk }
 
 // Check is part of injectors.Fault. A file system that others live on as well is not filled.
 func (f *DiskFull) Check(_ context.Context, on target.Component) error {
@@ -76,7 +77,7 @@ func (f *DiskFull) Inject(ctx context.Context, on target.Component) error {
 		return err
 	}
 	if err = f.fill(file); err == nil {
-		err = injectors.Begin(ctx, diskName(on), func(ctx context.Context) {
+		err = injectors.Begin(ctx, f.Name(on), func(ctx context.Context) {
 			defer file.Close()
 			for target.Wait(ctx, 50*time.Millisecond) {
 				_ = f.fill(file) // the effect tells whether it is full
@@ -128,8 +129,8 @@ func (f *DiskFull) Effect(_ context.Context, on target.Component) (injectors.Mea
 }
 
 // Restore is part of injectors.Fault.
-func (*DiskFull) Restore(_ context.Context, on target.Component, _ injectors.Original) error {
-	injectors.End(diskName(on))
+func (f *DiskFull) Restore(_ context.Context, on target.Component, _ injectors.Original) error {
+	injectors.End(f.Name(on))
 	if err := os.Remove(filepath.Join(on.Handles.Disk, ballastFile)); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
