@@ -9,6 +9,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"github.com/livedrill/livedrill/injectors/kinds"
 )
 
 const wrong = `name: broken
@@ -207,4 +209,17 @@ func difference(a, b string) string {
 		}
 	}
 	return out
+}
+
+// TestSettingsByHand: settings that stand in no file are named by themselves, with their unit.
+func TestSettingsByHand(t *testing.T) {
+	loss, ok := kinds.Find("network.loss")
+	if !ok {
+		t.Fatal("no network.loss")
+	}
+	err := ReadSettings([]byte(`{"loss": "150%", "burst": "many", "size": 1}`), loss.Default())
+	want := "loss: 150% is outside 0% to 100%\nburst: \"many\" is no number of packets\nsize: no such setting"
+	if err == nil || err.Error() != want {
+		t.Errorf("got\n%v\nwant\n%s", err, want)
+	}
 }

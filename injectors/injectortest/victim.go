@@ -113,7 +113,10 @@ func Killed(t *testing.T, c Case) {
 	for _, step := range steps {
 		delays := []time.Duration{0}
 		if step == "injecting" || step == "restoring" {
-			delays = []time.Duration{0, 200 * time.Microsecond, 2 * time.Millisecond, 20 * time.Millisecond}
+			delays = []time.Duration{200 * time.Microsecond, 5 * time.Millisecond}
+			if everyone() {
+				delays = append(delays, 0, time.Millisecond, 2*time.Millisecond, 20*time.Millisecond)
+			}
 		}
 		for _, after := range delays {
 			o := orders{Kind: c.Kind, On: c.On, Journal: filepath.Join(t.TempDir(), "journal"), Step: step, After: after}
