@@ -51,10 +51,37 @@ func (g *Group) Start(ctx context.Context, o Order) *Started {
 		defer cancel()
 		s.out = g.Runner.run(ctx, o, note)
 		g.mu.Lock()
-		defer g.mu.Unlock()
 		g.out[place] = s.out
+		g.mu.Unlock()
+		g.askLate(whole)
 	}()
 	return s
+}
+
+// askLate asks components for their health that could not be asked while another fault was there, when none is any more.
+func (g *Group) askLate(ctx context.Context) {
+	if g.Runner.count(0) > 0 {
+		return
+	}
+	g.mu.Lock()
+	late := map[int]Outcome{}
+	for i := range g.out {
+		if g.out[i].unasked {
+			g.out[i].unasked = false
+			late[i] = g.out[i]
+		}
+	}
+	g.mu.Unlock()
+	for i, o := range late {
+		asked, err := g.Runner.health(ctx, o.Order, 0)
+		if o.unasked = !asked; err != nil {
+			o.Clean, o.sick = time.Time{}, true
+			g.Runner.giveUp(&o, err)
+		}
+		g.mu.Lock()
+		g.out[i] = o
+		g.mu.Unlock()
+	}
 }
 
 // Wait returns when every fault is over, after a limit, or when ctx ends.
@@ -74,8 +101,7 @@ func (g *Group) Wait(ctx context.Context, limit time.Duration) {
 }
 
 // End restores every fault that is still there, one after another, the newest first, and returns what became of all when each is proven gone.
-// What could not be restored is tried once more when no other fault is in the way, and components that could not be asked for their health because
-// one was are asked then. Orders that begin meanwhile are none of its business.
+// What could not be put back is tried once more when no other fault is in the way. Orders that begin meanwhile are none of its business.
 func (g *Group) End() []Outcome {
 	g.ending.Lock()
 	defer g.ending.Unlock()
@@ -93,15 +119,8 @@ func (g *Group) End() []Outcome {
 	out := slices.Clone(g.out[:len(done)])
 	g.mu.Unlock()
 	for i := len(out) - 1; i >= 0 && len(out) > 1; i-- {
-		switch o := &out[i]; {
-		case o.State == NotRestored:
-			g.Runner.restore(ctx, o)
-		case o.unasked:
-			o.unasked = false
-			if _, err := g.Runner.health(ctx, o.Order); err != nil {
-				o.Clean = time.Time{}
-				g.Runner.giveUp(o, err)
-			}
+		if out[i].State == NotRestored && !out[i].sick {
+			g.Runner.restore(ctx, &out[i])
 		}
 	}
 	g.mu.Lock()

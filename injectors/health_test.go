@@ -71,11 +71,11 @@ func TestHealth(t *testing.T) {
 	}
 }
 
-// TestHealthOfMany: while another fault is there nobody is asked; whoever cannot work when all are over is told of at the end.
+// TestHealthOfMany: while another fault is there nobody is asked; whoever cannot work is told of when the last one is over, and at the end.
 func TestHealthOfMany(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	var sick atomic.Bool
+	var sick, told atomic.Bool
 	somebody := patient(t, dir, sick.Load)
 	journal, err := injectors.OpenJournal(filepath.Join(dir, "journal"))
 	if err != nil {
@@ -83,14 +83,20 @@ func TestHealthOfMany(t *testing.T) {
 	}
 	defer journal.Close()
 	g := &injectors.Group{Runner: &injectors.Runner{Journal: journal, Notify: func(kind string, details map[string]any) {
-		if kind == "fault.restore" && details["fault"] == "f1" {
+		switch {
+		case kind == "fault.restore" && details["fault"] == "f1":
 			sick.Store(true)
+		case kind == "fault.not-restored" && details["fault"] == "f1":
+			told.Store(true)
 		}
 	}}}
 	first := g.Start(t.Context(), injectors.Order{ID: "f1", Fault: &injectortest.Broken{}, For: 100 * time.Millisecond, On: somebody})
-	g.Start(t.Context(), injectors.Order{ID: "f2", Fault: &injectortest.Broken{}, For: time.Minute, On: target.Component{Name: "another"}})
+	second := g.Start(t.Context(), injectors.Order{ID: "f2", Fault: &injectortest.Broken{}, For: 500 * time.Millisecond, On: target.Component{Name: "another"}})
 	if out := first.Outcome(); out.State != injectors.Restored {
 		t.Errorf("while the other is there: %s (%v)", out.State, out.Err)
+	}
+	if second.Outcome(); !told.Load() {
+		t.Error("nobody was told when the last one was over")
 	}
 	out := g.End()
 	if out[0].State != injectors.NotRestored || out[0].Err == nil || out[1].State != injectors.Restored {

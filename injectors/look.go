@@ -33,14 +33,11 @@ func (r *Runner) look(ctx context.Context, o Order, end time.Time, good func(Mea
 }
 
 // health waits until a component can work again that could before. While another fault is there, that may be why it cannot: then nothing is
-// said, and it is to be asked again when that is over.
-func (r *Runner) health(ctx context.Context, o Order) (asked bool, err error) {
+// said, and it is to be asked again when that is over. own is how many of the faults that are there are its own.
+func (r *Runner) health(ctx context.Context, o Order, own int) (asked bool, err error) {
 	for end := time.Now().Add(healthLimit); ; {
 		err := o.On.Healthy(ctx)
-		r.mu.Lock()
-		others := r.live > 1
-		r.mu.Unlock()
-		if err == nil || others {
+		if others := r.count(0) > own; err == nil || others {
 			return err == nil, nil
 		}
 		if !time.Now().Before(end) || !target.Wait(ctx, 100*time.Millisecond) {

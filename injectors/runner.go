@@ -51,6 +51,7 @@ type Outcome struct {
 	failed  error  // before the restoration
 	undone  func() // is told when Restore is over, and its proof begins
 	unasked bool   // whether the component can work after it
+	sick    bool   // it cannot, though all is put back
 }
 
 // Runner gives every fault its life. Faults may overlap.
@@ -62,11 +63,12 @@ type Runner struct {
 	live    int               // faults from their preparation to the proof of their end
 }
 
-// count notes that a fault begins, or is over.
-func (r *Runner) count(n int) {
+// count notes that faults begin, or are over, and gives how many are there then.
+func (r *Runner) count(n int) int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.live += n
+	return r.live
 }
 
 // take gives an order what it needs for itself, or says who has it. give is to be called when the order is over.
@@ -246,7 +248,7 @@ func (r *Runner) restore(ctx context.Context, out *Outcome) {
 	}
 	if err == nil && out.well {
 		var asked bool
-		asked, err = r.health(ctx, o)
+		asked, err = r.health(ctx, o, 1)
 		out.unasked = !asked
 	}
 	if err == nil && errors.Is(out.failed, errHangs) {
