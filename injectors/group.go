@@ -11,6 +11,7 @@ import (
 type Group struct {
 	Runner *Runner
 	ending sync.Mutex // one End at a time
+	asking sync.Mutex // one askLate at a time
 	mu     sync.Mutex
 	ctx    context.Context // of the orders, without its end
 	live   []context.CancelFunc
@@ -58,30 +59,43 @@ func (g *Group) Start(ctx context.Context, o Order) *Started {
 	return s
 }
 
-// askLate asks components for their health that could not be asked while another fault was there, when none is any more.
+// askLate asks components for their health that could not be asked while another fault was there, when none is any more, nor is left of one
+// that could not be restored.
 func (g *Group) askLate(ctx context.Context) {
-	if g.Runner.count(0) > 0 {
-		return
-	}
-	g.mu.Lock()
-	late := map[int]Outcome{}
-	for i := range g.out {
-		if g.out[i].unasked {
-			g.out[i].unasked = false
-			late[i] = g.out[i]
+	g.asking.Lock()
+	defer g.asking.Unlock()
+	for g.Runner.count(0) == 0 {
+		place, o := g.unasked()
+		if place < 0 {
+			return
 		}
-	}
-	g.mu.Unlock()
-	for i, o := range late {
-		asked, err := g.Runner.health(ctx, o.Order, 0)
-		if o.unasked = !asked; err != nil {
-			o.Clean, o.sick = time.Time{}, true
+		if asked, err := g.Runner.health(ctx, o.Order, 0); !asked {
+			continue // another one has begun: if it is over already, nobody else will ask
+		} else if err != nil {
+			o.sick = true
 			g.Runner.giveUp(&o, err)
 		}
+		o.unasked = false
 		g.mu.Lock()
-		g.out[i] = o
+		g.out[place] = o
 		g.mu.Unlock()
 	}
+}
+
+// unasked is the newest outcome whose component is yet to be asked for its health; -1: there is none, or something is in the way of it.
+func (g *Group) unasked() (place int, o Outcome) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	place = -1
+	for i := range g.out {
+		if g.out[i].State == NotRestored && !g.out[i].sick {
+			return -1, Outcome{}
+		}
+		if g.out[i].unasked {
+			place, o = i, g.out[i]
+		}
+	}
+	return place, o
 }
 
 // Wait returns when every fault is over, after a limit, or when ctx ends.
@@ -115,16 +129,21 @@ func (g *Group) End() []Outcome {
 	for _, d := range done {
 		<-d
 	}
-	g.mu.Lock()
-	out := slices.Clone(g.out[:len(done)])
-	g.mu.Unlock()
-	for i := len(out) - 1; i >= 0 && len(out) > 1; i-- {
-		if out[i].State == NotRestored && !out[i].sick {
-			g.Runner.restore(ctx, &out[i])
+	for i := len(done) - 1; i >= 0 && len(done) > 1; i-- {
+		g.mu.Lock()
+		o := g.out[i]
+		g.mu.Unlock()
+		if o.State == NotRestored && !o.sick {
+			g.Runner.count(1)
+			g.Runner.restore(ctx, &o)
+			g.Runner.count(-1)
+			g.mu.Lock()
+			g.out[i] = o
+			g.mu.Unlock()
 		}
 	}
+	g.askLate(ctx)
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	copy(g.out, out)
-	return out
+	return slices.Clone(g.out[:len(done)])
 }

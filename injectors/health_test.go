@@ -91,10 +91,11 @@ func TestHealthOfMany(t *testing.T) {
 		}
 	}}}
 	first := g.Start(t.Context(), injectors.Order{ID: "f1", Fault: &injectortest.Broken{}, For: 100 * time.Millisecond, On: somebody})
-	second := g.Start(t.Context(), injectors.Order{ID: "f2", Fault: &injectortest.Broken{}, For: 500 * time.Millisecond, On: target.Component{Name: "another"}})
+	second := g.Start(t.Context(), injectors.Order{ID: "f2", Fault: &injectortest.Broken{}, For: time.Minute, On: target.Component{Name: "another"}})
 	if out := first.Outcome(); out.State != injectors.Restored {
 		t.Errorf("while the other is there: %s (%v)", out.State, out.Err)
 	}
+	second.End()
 	if second.Outcome(); !told.Load() {
 		t.Error("nobody was told when the last one was over")
 	}

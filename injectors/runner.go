@@ -51,7 +51,7 @@ type Outcome struct {
 	failed  error  // before the restoration
 	undone  func() // is told when Restore is over, and its proof begins
 	unasked bool   // whether the component can work after it
-	sick    bool   // it cannot, though all is put back
+	sick    bool   // it cannot, though all was put back
 }
 
 // Runner gives every fault its life. Faults may overlap.
@@ -249,7 +249,7 @@ func (r *Runner) restore(ctx context.Context, out *Outcome) {
 	if err == nil && out.well {
 		var asked bool
 		asked, err = r.health(ctx, o, 1)
-		out.unasked = !asked
+		out.unasked, out.sick = !asked, err != nil
 	}
 	if err == nil && errors.Is(out.failed, errHangs) {
 		err = errors.New("the step that hangs may still change something")
@@ -268,11 +268,17 @@ func (r *Runner) restore(ctx context.Context, out *Outcome) {
 	r.note("fault.clean", o, nil)
 }
 
-// giveUp says that a fault is not restored, and why.
+// giveUp says that a fault is not restored, and why: late of one that was clean, and whose component cannot work all the same.
 func (r *Runner) giveUp(out *Outcome, err error) {
-	out.State, out.Mend = NotRestored, Mend(out.Fault, out.On, out.was)
+	details := map[string]any{"error": err.Error()}
+	if !out.Clean.IsZero() {
+		details["late"], out.Clean = true, time.Time{}
+	}
+	if out.State = NotRestored; !out.sick { // else there is nothing to put back
+		out.Mend = Mend(out.Fault, out.On, out.was)
+	}
 	out.Err = errors.Join(out.failed, fmt.Errorf("restore %s on %s: %w", out.Kind, out.On.Name, err))
-	r.note("fault.not-restored", out.Order, map[string]any{"error": err.Error()})
+	r.note("fault.not-restored", out.Order, details)
 }
 
 func (r *Runner) note(kind string, o Order, more map[string]any) {

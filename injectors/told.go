@@ -3,6 +3,7 @@ package injectors
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/livedrill/livedrill/target"
@@ -41,11 +42,21 @@ func Tell[T comparable](ctx context.Context, on target.Component, kind string, o
 	return err
 }
 
-// RestoreTold tells a component what it had been told before.
+// RestoreTold tells a component what it had been told before, and asks it for that.
 func RestoreTold[T comparable](ctx context.Context, on target.Component, kind string, was Original) error {
 	var before T
 	if err := was.Read(&before); err != nil {
 		return err
 	}
-	return target.TellLater(ctx, on, kind, before)
+	if err := target.TellLater(ctx, on, kind, before); err != nil {
+		return err
+	}
+	now, err := target.HasBeenTold[T](ctx, on, kind)
+	if err != nil { // it is down, and reads what it has been told when it comes up: the effect tells
+		return nil //nolint:nilerr
+	}
+	if now != before {
+		return fmt.Errorf("it has been told %+v, was told %+v before", now, before)
+	}
+	return nil
 }

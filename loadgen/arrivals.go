@@ -30,21 +30,14 @@ func (m *Meter) Carried(due, at time.Time) {
 // Pace is Arrivals for what is only begun by do: who carries it out calls Carried. Waiting is left to the kernel on a thread of
 // its own, which keeps the pace on a machine whose cores are all busy.
 func (m *Meter) Pace(ctx context.Context, s Shape, do func(n uint64, due time.Time) bool) {
-	done := make(chan struct{})
-	var all, own atomic.Uint64
-	curve := s.Curve()
-	m.Follow(curve, func() (uint64, uint64) { return all.Load(), own.Load() })
-	go func() {
-		defer close(done)
-		runtime.LockOSThread()                                      // the thread ends with the goroutine, and its priority with it
-		_ = unix.Setpriority(unix.PRIO_PROCESS, unix.Gettid(), -10) // a help where it is allowed
+	w := m.Walk(s)
+	Promptly(func() {
 		now := time.Now()
-		for n := uint64(0); ctx.Err() == nil; n++ {
-			due := curve.Due(n)
-			if due >= time.Duration(m.For) {
+		for ctx.Err() == nil {
+			n, at, ok := w.Next()
+			if !ok {
 				return
 			}
-			at := m.Start.Add(due)
 			if at.After(now) {
 				if now = time.Now(); at.After(now) {
 					now = sleepUntil(ctx, at, now)
@@ -53,15 +46,54 @@ func (m *Meter) Pace(ctx context.Context, s Shape, do func(n uint64, due time.Ti
 			if ctx.Err() != nil {
 				return
 			}
-			mine := do(n, at)
-			all.Add(1)
-			if mine {
-				own.Add(1)
-				m.Offered.Inc()
-			}
+			w.Gone(do(n, at))
 		}
+	})
+}
+
+// Promptly runs do on a thread of its own that a busy machine lets run at once where that is allowed, and returns when it does.
+func Promptly(do func()) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread()                                      // the thread ends with the goroutine, and its priority with it
+		_ = unix.Setpriority(unix.PRIO_PROCESS, unix.Gettid(), -10) // a help where it is allowed
+		do()
 	}()
 	<-done
+}
+
+// Walk goes along a plan of arrivals, for whoever has more to wait for than the next of them.
+type Walk struct {
+	m        *Meter
+	curve    Curve
+	n        uint64
+	due      time.Duration
+	all, own atomic.Uint64
+}
+
+// Walk begins at the plan's first arrival.
+func (m *Meter) Walk(s Shape) *Walk {
+	w := &Walk{m: m, curve: s.Curve()}
+	w.due = w.curve.Due(0)
+	m.Follow(w.curve, func() (uint64, uint64) { return w.all.Load(), w.own.Load() })
+	return w
+}
+
+// Next is the number of the next arrival of the whole load and when it is due; ok is false when the plan is over.
+func (w *Walk) Next() (n uint64, due time.Time, ok bool) {
+	return w.n, w.m.Start.Add(w.due), w.due < time.Duration(w.m.For)
+}
+
+// Gone goes on to the one behind it. mine tells whether it was this worker's own.
+func (w *Walk) Gone(mine bool) {
+	w.n++
+	w.due = w.curve.Due(w.n)
+	w.all.Add(1)
+	if mine {
+		w.own.Add(1)
+		w.m.Offered.Inc()
+	}
 }
 
 const (

@@ -193,6 +193,9 @@ func (d *drill) note(kind string, details map[string]any) {
 			d.facts.Notes = append(d.facts.Notes, fmt.Sprintf("%s: %v", said, details["error"]))
 		}
 	case "fault.inject", "fault.clean", "fault.not-restored":
+		if details["late"] == true { // its effect had gone before
+			return
+		}
 		at := d.boundary()
 		d.packets(id, kind == "fault.inject")
 		d.mu.Lock()

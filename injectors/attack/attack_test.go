@@ -3,6 +3,7 @@ package attack
 import (
 	"fmt"
 	"maps"
+	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -92,6 +93,18 @@ func TestNothingOutsideOfARange(t *testing.T) {
 				t.Errorf("%s: %s would be carried out", name, kind)
 			}
 		}
+	}
+}
+
+// TestSameSeedSameAttack: what is drawn is drawn by the seed.
+func TestSameSeedSameAttack(t *testing.T) {
+	to := net.IPv4(10, 77, 0, 2).To4()
+	packet := func(seed, n uint64) string { return string(synTo(to, 80, drawn(seed, n))) }
+	if packet(1, 5) != packet(1, 5) || packet(1, 5) == packet(2, 5) || packet(1, 5) == packet(1, 6) {
+		t.Error("packets are not those of their seed and number")
+	}
+	if key(1, 5) != key(1, 5) || key(1, 5) == key(2, 5) || key(1, 5) == key(1, 9) {
+		t.Error("keys are not those of their seed and number")
 	}
 }
 

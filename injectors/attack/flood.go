@@ -60,7 +60,7 @@ func (f *SYN) Inject(ctx context.Context, on target.Component) error {
 	var sent [][]byte
 	send := func(p []byte) error { return unix.Sendto(fd, p, 0, &unix.SockaddrInet4{Addr: [4]byte(to)}) }
 	return f.Run(ctx, on, func(_ context.Context, n uint64) clients.Answer {
-		p := synTo(to, uint16(number), rand.New(rand.NewPCG(f.Seed, n)))
+		p := synTo(to, uint16(number), drawn(f.Seed, n))
 		if send(p) != nil {
 			return clients.Failed
 		}
@@ -78,6 +78,9 @@ func (f *SYN) Inject(ctx context.Context, on target.Component) error {
 		_ = unix.Close(fd)
 	})
 }
+
+// drawn are the random numbers of one attempt: the same in every run of the seed, whichever client makes it.
+func drawn(seed, n uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, n)) }
 
 // maxHalfOpen is more than any listener's queue holds.
 const maxHalfOpen = 100_000
@@ -173,6 +176,11 @@ func synCounters(on target.Component) (n float64, err error) {
 	return n, err
 }
 
+// key is a guess, in the form of the platform's own.
+func key(seed, n uint64) string {
+	return fmt.Sprintf("streamers-%d.%016x", n%4, drawn(seed, n).Uint64())
+}
+
 // Keys guesses stream keys: whoever hits one goes on the air in somebody else's name.
 type Keys struct {
 	clients.Repeated
@@ -195,7 +203,7 @@ func (f *Keys) Inject(ctx context.Context, on target.Component) error {
 			return clients.Failed
 		}
 		defer conn.Close()
-		if conn.Publish(fmt.Sprintf("streamers-%d.%016x", n%4, rand.New(rand.NewPCG(f.Seed, n)).Uint64())) != nil {
+		if conn.Publish(key(f.Seed, n)) != nil {
 			return clients.Turned
 		}
 		return clients.Got

@@ -48,41 +48,15 @@ var sorts = map[string]func(n uint64) (method, path, token string, body any){
 		bad := injections[n%uint64(len(injections))]
 		return "POST", "/v1/login", "", map[string]any{"name": bad, "password": bad}
 	},
-	"oversize": func(n uint64) (string, string, string, any) { return oversizes[n%uint64(len(oversizes))]() },
+	"oversize": func(n uint64) (string, string, string, any) {
+		large := oversizes()[n%uint64(len(oversizes()))]
+		return large.method, large.path, large.token, large.body
+	},
 }
 
 // injections are what is typed into a field where a statement is put together from strings.
 var injections = []string{"' OR '1'='1", "user1'-- ", "user1' OR 1=1#", "' UNION SELECT 1, 2-- ", "'; DROP TABLE users; -- ", "admin'/*", `" OR ""="`,
 	"user1' AND SLEEP(5)-- ", "%27%20OR%201=1", "user1\x00", "1' OR '1'='1' LIMIT 1-- "}
-
-// oversizes are requests of which one part is far larger than any that is needed: a field, a body, the number of fields, their depth, a header, a path.
-var oversizes = []func() (method, path, token string, body any){
-	func() (string, string, string, any) {
-		return "POST", "/v1/login", "", logInAs(strings.Repeat("A", 64<<10))
-	},
-	func() (string, string, string, any) {
-		return "POST", "/v1/login", "", logInAs(strings.Repeat("A", 1<<20))
-	},
-	func() (string, string, string, any) {
-		many := logInAs("user1")
-		for i := range 10_000 {
-			many[fmt.Sprintf("f%d", i)] = i
-		}
-		return "POST", "/v1/login", "", many
-	},
-	func() (string, string, string, any) {
-		const deep = 5000
-		return "POST", "/v1/login", "", json.RawMessage(`{"name":` + strings.Repeat("[", deep) + strings.Repeat("]", deep) + `,"password":"x"}`)
-	},
-	func() (string, string, string, any) {
-		return "POST", "/v1/gifts", strings.Repeat("A", 32<<10), map[string]any{"key": "k", "room": 1, "amount": 1}
-	},
-	func() (string, string, string, any) {
-		return "GET", "/v1/rooms/" + strings.Repeat("9", 16<<10), "", nil
-	},
-}
-
-func logInAs(name string) map[string]any { return map[string]any{"name": name, "password": "x"} }
 
 // forgeries are tokens that no service may take (RFC 8725): unsigned, signed with another key, expired, with another algorithm's
 // name, cut off.
@@ -136,9 +110,12 @@ func (f *Requests) Inject(ctx context.Context, on target.Component) error {
 	request := sorts[f.Sort]
 	return f.Run(ctx, on, func(ctx context.Context, n uint64) clients.Answer {
 		method, path, token, body := request(n)
-		text, err := json.Marshal(body)
-		if err != nil {
-			return clients.Failed
+		text, ok := body.(json.RawMessage) // as it is
+		if !ok {
+			var err error
+			if text, err = json.Marshal(body); err != nil {
+				return clients.Failed
+			}
 		}
 		req, err := http.NewRequestWithContext(ctx, method, "http://"+addr+path, strings.NewReader(string(text)))
 		if err != nil {

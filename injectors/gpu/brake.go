@@ -52,8 +52,13 @@ type braked struct {
 	By string `json:"by" help:"of a real card: power (its power limit) or clocks (its application clocks)"`
 
 	brake    brake
+	was      saved
 	baseline float64 // speed of the encoders before, in the brake's own unit
+	usual    float64 // times that they were held back in a second before
 }
+
+// free tells whether the encoders are held back no more: not at all, or, where something held them back before, by the setting that was there.
+func (b *braked) free(held float64, now saved) bool { return held == 0 || b.usual > 0 && now == b.was }
 
 // BackEnd is part of injectors.BackEnded.
 func (b *braked) BackEnd() string {
@@ -137,17 +142,25 @@ func (b *braked) Save(ctx context.Context, on target.Component) (_ injectors.Ori
 	if b.brake, err = b.use(on); err != nil {
 		return nil, err
 	}
-	was, err := b.brake.save()
+	if b.was, err = b.brake.save(); err != nil {
+		return nil, err
+	}
+	before, err := b.brake.held(ctx)
 	if err != nil {
 		return nil, err
 	}
 	if b.baseline, err = b.brake.speed(ctx, time.Second); err != nil {
 		return nil, err
 	}
+	after, err := b.brake.held(ctx)
+	if err != nil {
+		return nil, err
+	}
+	b.usual = after - before
 	if b.baseline < 0.005 {
 		return nil, fmt.Errorf("the encoders use %.3f %s: nothing is being encoded", b.baseline, b.brake.unit())
 	}
-	return injectors.Keep(was)
+	return injectors.Keep(b.was)
 }
 
 // Restore is part of injectors.Fault.

@@ -35,9 +35,9 @@ func openCard(index int, by string) (brake, error) {
 
 func newCard(d nvml.Device, by string) *card {
 	if by == byClocks {
-		return &card{device: d, lever: applicationClocks{d}}
+		return &card{device: d, lever: &applicationClocks{device: d}}
 	}
-	return &card{device: d, lever: power{d}}
+	return &card{device: d, lever: &power{device: d}}
 }
 
 func (*card) name() string   { return "nvml" }

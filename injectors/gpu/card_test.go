@@ -21,7 +21,7 @@ type nvidia struct {
 }
 
 func newNvidia(milliwatts, mhz uint32) *nvidia {
-	const mostPower, mostClock, step, memory = 400_000, 1980, 15, 2619
+	const mostPower, mostClock, leastClock, step, memory = 400_000, 1980, 345, 15, 2619
 	n := &nvidia{power: milliwatts, clock: mhz}
 	n.Device = &mock.Device{
 		GetPowerManagementLimitFunc:            func() (uint32, nvml.Return) { return n.power, nvml.SUCCESS },
@@ -41,7 +41,7 @@ func newNvidia(milliwatts, mhz uint32) *nvidia {
 			return n.clock, nvml.SUCCESS
 		},
 		SetApplicationsClocksFunc: func(m, v uint32) nvml.Return {
-			if m != memory || v > mostClock || v%step != 0 {
+			if m != memory || v > mostClock || v < leastClock || v%step != 0 {
 				return nvml.ERROR_INVALID_ARGUMENT
 			}
 			n.clock = v
@@ -54,7 +54,7 @@ func newNvidia(milliwatts, mhz uint32) *nvidia {
 			if n.power < 350_000 {
 				reasons |= nvml.ClocksEventReasonSwPowerCap
 			}
-			if n.clock < 1900 {
+			if n.clock < mostClock { // by the setting, whoever has made it
 				reasons |= nvml.ClocksEventReasonApplicationsClocksSetting
 			}
 			return reasons, nvml.SUCCESS
@@ -68,10 +68,10 @@ func TestCardIsPutBack(t *testing.T) {
 	for by, want := range map[string]struct {
 		power, clock uint32
 		mend         string
-	}{byPower: {160_000, 1935, "--power-limit=380"}, byClocks: {380_000, 780, "--applications-clocks=2619,1935"}} {
+	}{byPower: {152_000, 1905, "--power-limit=380"}, byClocks: {380_000, 750, "--applications-clocks=2619,1905"}} {
 		t.Run(by, func(t *testing.T) {
 			ctx := t.Context()
-			n := newNvidia(380_000, 1935) // somebody had set both
+			n := newNvidia(380_000, 1905) // somebody had set both
 			f := &Throttle{To: 0.4, Over: unit.Duration(50 * time.Millisecond), braked: braked{By: by, brake: newCard(n, by)}}
 			second := 1
 			on := target.Component{Name: "transcode", Handles: target.Handles{Encoder: &target.Encoder{GPU: &second}}}
@@ -94,7 +94,7 @@ func TestCardIsPutBack(t *testing.T) {
 			}
 			other := &Throttle{braked: braked{By: by, brake: newCard(n, by)}}
 			for range 2 {
-				if err := other.Restore(ctx, on, was); err != nil || n.power != 380_000 || n.clock != 1935 {
+				if err := other.Restore(ctx, on, was); err != nil || n.power != 380_000 || n.clock != 1905 {
 					t.Errorf("%d mW and %d MHz after the restoration (%v)", n.power, n.clock, err)
 				}
 			}
@@ -102,6 +102,23 @@ func TestCardIsPutBack(t *testing.T) {
 				t.Errorf("after the restoration: %+v (%v)", m, err)
 			}
 		})
+	}
+}
+
+// TestLeastOfACard: a share that is below what the card can have leaves the least.
+func TestLeastOfACard(t *testing.T) {
+	for _, by := range []string{byPower, byClocks} {
+		n := newNvidia(380_000, 1905)
+		c := newCard(n, by)
+		if _, err := c.save(); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.limit(t.Context(), 0.05, 1); err != nil {
+			t.Errorf("%s: %v", by, err)
+		}
+		if by == byPower && n.power != 100_000 || by == byClocks && n.clock != 345 {
+			t.Errorf("%s: %d mW, %d MHz", by, n.power, n.clock)
+		}
 	}
 }
 

@@ -16,7 +16,7 @@ import (
 
 // Overheat lets a modelled card grow too hot, as with a fan that has failed: work heats it, idleness cools it, above the limit its clocks
 // are cut, and 5 °C below they are given back. Heat goes by Newton's law, so the card goes to and fro between the two, as real ones do.
-// The heat is a model's in every case; the cut is a real card's power limit, or the emulation's.
+// The heat is a model's in every case; the cut is a real card's, or the emulation's.
 type Overheat struct {
 	Load  float64       `json:"load" unit:"°C" help:"where the card would settle under the work that it has"`
 	Limit float64       `json:"limit" unit:"°C" help:"above which the clocks are cut"`
@@ -173,10 +173,14 @@ func (f *Overheat) Effect(ctx context.Context, on target.Component) (injectors.M
 		}
 	}
 	after, err := b.held(ctx)
+	if err != nil {
+		return injectors.Measured{}, err
+	}
 	held := after - before
+	now, err := b.save()
 	return injectors.Measured{N: uint64(max(held, 1)), Asked: map[string]float64{"limit_celsius": f.Limit, "speed_ratio_when_hot": float64(f.To)},
 		Is:    map[string]float64{"modelled_celsius": hottest, "time_cut_ratio": float64(cut) / float64(max(n, 1)), "held_back": held, "cuts": float64(f.now().turns)},
-		Bites: heating && held > 0 && cut > 0, Clean: !heating && held == 0,
+		Bites: heating && held > 0 && cut > 0, Clean: !heating && f.free(held, now),
 		Reason: fmt.Sprintf("the modelled card is at %.0f °C, its clocks are cut %.0f%% of the time; the encoders were held back %.0f times", hottest,
 			100*float64(cut)/float64(max(n, 1)), held)}, err
 }

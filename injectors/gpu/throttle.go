@@ -102,7 +102,7 @@ func (f *Throttle) Effect(ctx context.Context, on target.Component) (injectors.M
 	if err != nil {
 		return m, err
 	}
-	m.Clean = held == 0
+	m.Clean = f.free(held, now)
 	m.Bites = (held > 0 || f.felt && f.shown && now == f.set) && speed <= b.slack()*float64(f.To)*f.baseline+0.01
 	f.felt = f.felt || m.Bites
 	switch {

@@ -44,5 +44,5 @@ func sort(f injectors.Fault) string {
 	return out
 }
 
-// everyone tells whether each case is killed, instead of one for those that save, change and restore alike.
-func everyone() bool { return os.Getenv("LIVEDRILL_KILLS") != "" }
+// killAll tells whether each case is killed, instead of one for those that save, change and restore alike, and more often.
+func killAll() bool { return os.Getenv("LIVEDRILL_KILL_ALL") != "" }

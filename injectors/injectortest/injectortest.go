@@ -81,7 +81,7 @@ func Run(t *testing.T, c Case) {
 	})
 	t.Run("has the whole life under the runner", func(t *testing.T) { c.life(ctx, t, before) })
 	t.Run("leaves nothing when its process is killed at any step", func(t *testing.T) {
-		if c.Like != "" && !everyone() {
+		if c.Like != "" && !killAll() {
 			t.Skipf("%s is killed in its place", c.Like)
 		}
 		Killed(t, c)

@@ -114,7 +114,7 @@ func Killed(t *testing.T, c Case) {
 		delays := []time.Duration{0}
 		if step == "injecting" || step == "restoring" {
 			delays = []time.Duration{200 * time.Microsecond, 5 * time.Millisecond}
-			if everyone() {
+			if killAll() {
 				delays = append(delays, 0, time.Millisecond, 2*time.Millisecond, 20*time.Millisecond)
 			}
 		}

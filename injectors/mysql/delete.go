@@ -191,12 +191,16 @@ func (f *BadDelete) Restore(ctx context.Context, on target.Component, was inject
 		if err != nil {
 			return fmt.Errorf("row %s: %w", before.Keys[i], err)
 		}
-		if n, err := done.RowsAffected(); err != nil || n == 0 {
+		n, err := done.RowsAffected()
+		if err != nil {
+			return fmt.Errorf("row %s: %w", before.Keys[i], err)
+		}
+		if n == 0 {
 			continue // it is there again
 		}
 		now, err := f.rows.where(ctx, tx, before.Keys[i])
 		if err != nil || len(now.Values) != 1 || !slices.EqualFunc(now.Values[0], row, same) {
-			return errors.Join(err, fmt.Errorf("row %s: it has other values than before", before.Keys[i]))
+			return errors.Join(err, fmt.Errorf("row %s: it comes back with other values than before, and none is put back", before.Keys[i]))
 		}
 	}
 	return tx.Commit()

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/livedrill/livedrill/injectors"
 	"github.com/livedrill/livedrill/injectors/resource"
@@ -14,7 +15,18 @@ import (
 )
 
 // DiskFull fills the disk that the server has its data on: what needs more room there is refused by the server, and the rest goes on.
-type DiskFull struct{ resource.DiskFull }
+type DiskFull struct{ disk resource.DiskFull }
+
+// Validate finds settings that cannot work; there are none.
+func (*DiskFull) Validate() error { return nil }
+
+// BackEnd is part of injectors.BackEnded.
+func (f *DiskFull) BackEnd() string { return f.disk.BackEnd() }
+
+// Save is part of injectors.Fault.
+func (f *DiskFull) Save(ctx context.Context, on target.Component) (injectors.Original, error) {
+	return f.disk.Save(ctx, on)
+}
 
 // full tells whether the server says of an error that there is no room: by a number of its own, or by the words of the kernel in another one's text.
 func full(err error) bool {
@@ -26,7 +38,7 @@ const probeTable = "livedrill_disk_full"
 
 // Check is part of injectors.Fault.
 func (f *DiskFull) Check(ctx context.Context, on target.Component) error {
-	if err := errors.Join(notReplica(on), f.DiskFull.Check(ctx, on)); err != nil {
+	if err := errors.Join(notReplica(on), f.disk.Check(ctx, on)); err != nil {
 		return err
 	}
 	db, err := admin(on)
@@ -52,22 +64,33 @@ func (f *DiskFull) Inject(ctx context.Context, on target.Component) error {
 	}
 	defer db.Close()
 	if err = makeTable(ctx, db); err == nil {
-		err = f.DiskFull.Inject(ctx, on)
+		err = f.disk.Inject(ctx, on)
 	}
 	if err != nil {
-		return errors.Join(err, dropTable(context.WithoutCancel(ctx), db))
+		return errors.Join(err, dropTable(ctx, db))
 	}
 	return nil
 }
 
+// Statements of a table have a time of their own once they have begun: one that is given up may be carried out all the same.
+const tableLimit = 5 * time.Second
+
 func makeTable(ctx context.Context, db *sql.DB) error {
-	_, err := db.ExecContext(ctx, "CREATE TABLE IF NOT EXISTS "+probeTable+" (room VARBINARY(8000)) ENGINE=InnoDB")
-	return err
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return change(ctx, db, "CREATE TABLE IF NOT EXISTS "+probeTable+" (room VARBINARY(8000)) ENGINE=InnoDB")
 }
 
 func dropTable(ctx context.Context, db *sql.DB) error {
+	return change(ctx, db, "DROP TABLE IF EXISTS "+probeTable)
+}
+
+func change(ctx context.Context, db *sql.DB, statement string) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tableLimit)
+	defer cancel()
 	return patiently(ctx, func() error {
-		_, err := db.ExecContext(ctx, "DROP TABLE IF EXISTS "+probeTable)
+		_, err := db.ExecContext(ctx, statement)
 		return err
 	})
 }
@@ -75,21 +98,22 @@ func dropTable(ctx context.Context, db *sql.DB) error {
 // Effect puts up to 4 MiB into the table as the platform does, row by row: a server that has to take back more, and has no room for that either,
 // ends itself. It bites when the server refuses a row for want of room, by its own error, and is clean when it takes all of them.
 func (f *DiskFull) Effect(ctx context.Context, on target.Component) (injectors.Measured, error) {
-	m := injectors.Measured{N: 1, Asked: map[string]float64{"refused_writes": 1}, Is: map[string]float64{"refused_writes": 0}}
+	m := injectors.Measured{N: 1, Asked: map[string]float64{"refused": 1}, Is: map[string]float64{"refused": 0}}
 	db, err := user(on)
 	if err != nil {
 		return m, err
 	}
 	defer db.Close()
-	if !injectors.Begun(f.Name(on)) { // else the table is there, and could not be made
+	if !injectors.Begun(f.disk.Name(on)) { // else the table is there, and could not be made
 		if err := makeTable(ctx, db); err != nil {
 			return m, err
 		}
-		defer dropTable(context.WithoutCancel(ctx), db) //nolint:errcheck // it is taken away by the restoration, too
+		defer dropTable(ctx, db) //nolint:errcheck // it is taken away by the restoration, too
 	}
-	switch err := insert(ctx, db); {
+	n, err := insert(ctx, db)
+	switch m.N = n; {
 	case full(err):
-		m.Bites, m.Is["refused_writes"], m.Is["error"] = true, 1, float64(number(err))
+		m.Bites, m.Is["refused"], m.Is["error"] = true, 1, float64(number(err))
 		m.Reason = fmt.Sprintf("a write is refused with error %d", number(err))
 	case err != nil:
 		return m, err
@@ -99,23 +123,24 @@ func (f *DiskFull) Effect(ctx context.Context, on target.Component) (injectors.M
 	return m, nil
 }
 
-// insert writes rows of 4 MiB together, as long as the server takes them.
-func insert(ctx context.Context, db *sql.DB) error {
-	const size, n = 7000, 4 << 20 / 7000
+// insert writes rows of 4 MiB together, as long as the server takes them, and counts them.
+func insert(ctx context.Context, db *sql.DB) (n uint64, err error) {
+	const size, most = 7000, 4 << 20 / 7000
 	conn, err := db.Conn(ctx)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer conn.Close()
-	for i := 0; i < n && err == nil; i++ {
+	for n < most && err == nil {
 		_, err = conn.ExecContext(ctx, fmt.Sprintf("INSERT INTO %s VALUES (REPEAT('x', %d))", probeTable, size))
+		n++
 	}
-	return err
+	return n, err
 }
 
 // Restore is part of injectors.Fault.
 func (f *DiskFull) Restore(ctx context.Context, on target.Component, was injectors.Original) error {
-	if err := f.DiskFull.Restore(ctx, on, was); err != nil {
+	if err := f.disk.Restore(ctx, on, was); err != nil {
 		return err
 	}
 	db, err := user(on)

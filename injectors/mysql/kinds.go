@@ -19,7 +19,7 @@ var Kinds = []injectors.Kind{
 	{Name: "mysql.lock-wait", Summary: "a transaction that does not end holds locks (error 1205)", BackEnds: []string{"FOR UPDATE"},
 		On: "mariadb", Takes: "rows", Default: func() injectors.Fault { return &LockWait{rows: accounts, Rows: 200} }},
 	{Name: "mysql.deadlock", Summary: "transactions take rows in opposite order (error 1213)", BackEnds: []string{"FOR UPDATE"},
-		On: "mariadb", Takes: "rows", Default: func() injectors.Fault { return &Deadlock{accounts} }},
+		On: "mariadb", Takes: "rows", Default: func() injectors.Fault { return &Deadlock{rows: accounts} }},
 	{Name: "mysql.slow", Summary: "every statement on a table waits, as behind others that take long", BackEnds: []string{"LOCK TABLES"},
 		On: "mariadb", Takes: "rows, connections", Default: func() injectors.Fault {
 			return &Slow{Table: accounts.Table, By: unit.Duration(300 * time.Millisecond)}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/livedrill/livedrill/injectors"
@@ -123,7 +124,11 @@ func (f *LockWait) Restore(_ context.Context, on target.Component, _ injectors.O
 
 // Deadlock makes two transactions take the same two rows in opposite order, again and again. The server ends one of them each
 // time (error 1213); others who take the same rows may be the victims.
-type Deadlock struct{ rows }
+type Deadlock struct {
+	rows
+
+	ended *atomic.Int64 // transactions that the server has ended with error 1213
+}
 
 // BackEnd is part of injectors.BackEnded.
 func (*Deadlock) BackEnd() string { return "FOR UPDATE" }
@@ -161,10 +166,12 @@ func (f *Deadlock) Inject(ctx context.Context, on target.Component) error {
 		err = fmt.Errorf("table %s has fewer than two rows", f.Table)
 	}
 	if err == nil {
+		ended := &atomic.Int64{}
+		f.ended = ended
 		err = injectors.Begin(ctx, f.name(on), func(ctx context.Context) {
 			defer db.Close()
 			for ctx.Err() == nil {
-				f.embrace(ctx, db, keys)
+				f.embrace(ctx, db, keys, ended)
 			}
 		})
 	}
@@ -174,8 +181,8 @@ func (f *Deadlock) Inject(ctx context.Context, on target.Component) error {
 	return nil
 }
 
-// embrace is one deadlock: both take their first row, then the other's.
-func (f *Deadlock) embrace(ctx context.Context, db *sql.DB, keys []string) {
+// embrace is one deadlock: both take their first row, then the other's, and the server ends one of them.
+func (f *Deadlock) embrace(ctx context.Context, db *sql.DB, keys []string, ended *atomic.Int64) {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	var ready, wg sync.WaitGroup
@@ -190,7 +197,9 @@ func (f *Deadlock) embrace(ctx context.Context, db *sql.DB, keys []string) {
 			ready.Done()
 			ready.Wait()
 			if err == nil {
-				_ = f.take(ctx, tx, keys[1-i]) // that is the deadlock
+				if number(f.take(ctx, tx, keys[1-i])) == errDeadlock {
+					ended.Add(1)
+				}
 			}
 		})
 	}
@@ -203,7 +212,7 @@ func (f *Deadlock) take(ctx context.Context, tx *sql.Tx, key string) error {
 	return err
 }
 
-// Effect reads the server's own count of deadlocks for a second.
+// Effect reads the server's own count of deadlocks for a second, and counts the transactions that it has ended with error 1213 meanwhile.
 func (f *Deadlock) Effect(ctx context.Context, on target.Component) (injectors.Measured, error) {
 	db, err := admin(on)
 	if err != nil {
@@ -215,13 +224,18 @@ func (f *Deadlock) Effect(ctx context.Context, on target.Component) (injectors.M
 	if err != nil {
 		return injectors.Measured{}, err
 	}
+	ended := f.ended
+	if ended == nil { // this process has begun none
+		ended = &atomic.Int64{}
+	}
+	errorsBefore := ended.Load()
 	if !target.Wait(ctx, time.Second) {
 		return injectors.Measured{}, ctx.Err()
 	}
 	after, err := status(ctx, db, counter)
-	n := after - before
-	return injectors.Measured{N: uint64(max(n, 1)), Asked: map[string]float64{"deadlocks_at_least": 1}, Is: map[string]float64{"deadlocks": n},
-		Bites: n >= 1, Clean: n == 0, Reason: fmt.Sprintf("%.0f deadlocks in a second", n)}, err
+	n, errs := after-before, float64(ended.Load()-errorsBefore)
+	return injectors.Measured{N: uint64(max(n, 1)), Asked: map[string]float64{"deadlocks_at_least": 1}, Is: map[string]float64{"deadlocks": n, "errors_1213": errs},
+		Bites: n >= 1 && errs >= 1, Clean: n == 0, Reason: fmt.Sprintf("%.0f deadlocks in a second, %.0f transactions were ended for them", n, errs)}, err
 }
 
 // Restore is part of injectors.Fault.

@@ -36,7 +36,7 @@ var coins = rows{Table: "coins", Key: "id"}
 
 var faults = injectortest.Cases(Kinds, map[string]func() injectors.Fault{
 	"lock-wait":       func() injectors.Fault { return &LockWait{rows: coins, Rows: 10} },
-	"deadlock":        func() injectors.Fault { return &Deadlock{coins} },
+	"deadlock":        func() injectors.Fault { return &Deadlock{rows: coins} },
 	"slow":            func() injectors.Fault { return &Slow{Table: coins.Table, By: unit.Duration(200 * time.Millisecond)} },
 	"bad-delete":      func() injectors.Fault { return &BadDelete{rows: coins, Rows: 10} },
 	"replication-lag": late,
@@ -200,15 +200,13 @@ func TestRowsPutBackAreRead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, statement := range []string{"USE " + mariadb.Database, "CREATE TRIGGER wrong BEFORE INSERT ON coins FOR EACH ROW SET NEW.n = 7"} {
-		if _, err := db.ExecContext(t.Context(), statement); err != nil {
-			t.Fatal(err)
-		}
+	if _, err := db.ExecContext(t.Context(), "CREATE TRIGGER wrong BEFORE INSERT ON coins FOR EACH ROW SET NEW.n = 7"); err != nil {
+		t.Fatal(err)
 	}
 	if err := f.Restore(t.Context(), on, was); err == nil || !strings.Contains(err.Error(), "other values") {
 		t.Errorf("rows come back with another value, and that is told as %v", err)
 	}
-	if _, err := db.ExecContext(t.Context(), "DROP TRIGGER "+mariadb.Database+".wrong"); err != nil {
+	if _, err := db.ExecContext(t.Context(), "DROP TRIGGER wrong"); err != nil {
 		t.Fatal(err)
 	}
 	restore()
@@ -217,7 +215,7 @@ func TestRowsPutBackAreRead(t *testing.T) {
 
 func TestNamesStandInStatementsAsTheyAre(t *testing.T) {
 	for _, name := range []string{"", "coins; DROP TABLE coins", "a b", "`coins`", "1coins", strings.Repeat("a", 65)} {
-		if err := (&Deadlock{rows{Table: name, Key: "id"}}).Validate(); err == nil {
+		if err := (&Deadlock{rows: rows{Table: name, Key: "id"}}).Validate(); err == nil {
 			t.Errorf("%q is taken for the name of a table", name)
 		}
 	}

@@ -83,7 +83,7 @@ func (f *Delay) quartiles() (median, width time.Duration) {
 
 // Effect sends packets over the link and looks at the time that they need. It bites when the median is what was asked for, within a
 // fifth or 5 ms, the width of the jitter within a third or 4 ms, in each direction, and no queue overflowed; it is clean when the median is
-// below half of what was asked for.
+// below half of what was asked for, and below 5 ms: a link of the range takes a tenth of one.
 func (f *Delay) Effect(ctx context.Context, on target.Component) (injectors.Measured, error) {
 	asked, wide := f.quartiles()
 	seen, err := f.watched(ctx, on.Handles.Network, 2*asked)
@@ -100,7 +100,7 @@ func (f *Delay) Effect(ctx context.Context, on target.Component) (injectors.Meas
 		m.N += s.received
 		m.Bites = m.Bites && s.received > 0 && (median-asked).Abs() < max(asked/5, 5*time.Millisecond) &&
 			(f.Jitter == 0 || (width-wide).Abs() < max(wide/3, 4*time.Millisecond))
-		m.Clean = m.Clean && s.received > 0 && median < asked/2
+		m.Clean = m.Clean && s.received > 0 && median < min(asked/2, 5*time.Millisecond)
 		if off := (median - asked).Abs(); off > worst { // of two directions, that which is farther from what was asked for is told
 			worst = off
 			first, last := s.delayBounds()

@@ -141,8 +141,15 @@ func (f *Flap) Effect(ctx context.Context, on target.Component) (injectors.Measu
 func (f *Flap) Restore(_ context.Context, on target.Component, _ injectors.Original) error {
 	injectors.End(f.name(on))
 	err := port(on).inside(netlink.LinkSetUp)
+	up := false
+	if err == nil {
+		up, err = port(on).up()
+	}
 	if errors.Is(err, os.ErrNotExist) { // the range is gone, and the link with it
 		return nil
+	}
+	if err == nil && !up {
+		err = errors.New("its link is still down")
 	}
 	return err
 }

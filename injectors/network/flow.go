@@ -60,18 +60,19 @@ func (f flow) rateBounds() (low, high float64) {
 	return max(f.rate()-width, 0), f.rate() + width
 }
 
-// delayBounds are the 95 % bounds of the median, whatever the delays' distribution.
+// delayBounds are the 95 % bounds of the median, whatever the delays' distribution. Delays that hang together are worth fewer.
 func (f flow) delayBounds() (low, high time.Duration) {
 	sorted := slices.Sorted(slices.Values(f.delays))
 	if len(sorted) == 0 {
 		return 0, 0
 	}
-	n := float64(len(sorted))
-	from, to, _, _ := stats.QuantileRanks(0.5, n)
-	return sorted[int(from*n)], sorted[min(int(to*n), len(sorted)-1)]
+	r := max(f.correlation(), 0)
+	from, to, _, _ := stats.QuantileRanks(0.5, float64(len(sorted))*(1-r)/(1+r))
+	at := func(share float64) time.Duration { return sorted[min(int(share*float64(len(sorted))), len(sorted)-1)] }
+	return at(from), at(to)
 }
 
-// correlation is how much a packet's delay is that of the one before (Pearson's, at a distance of one), of those that arrived both.
+// correlation is how much a packet's delay is that of the one before (Pearson's, at a distance of one).
 func (f flow) correlation() float64 {
 	by := map[uint32]float64{}
 	mean := 0.0
@@ -79,14 +80,15 @@ func (f flow) correlation() float64 {
 		by[number] = f.delays[i].Seconds()
 		mean += f.delays[i].Seconds() / float64(len(f.order))
 	}
-	var product, square float64
+	var product, square, pairs float64
 	for number, d := range by {
 		square += (d - mean) * (d - mean)
 		if before, ok := by[number-1]; ok {
 			product += (d - mean) * (before - mean)
+			pairs++
 		}
 	}
-	return product / max(square, 1e-12)
+	return product / max(pairs, 1) / max(square/float64(max(len(by), 1)), 1e-18)
 }
 
 // quartiles are the delays that a quarter, half and three quarters of the packets stayed below.

@@ -13,18 +13,23 @@ import (
 func TestBounds(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	const rounds = 400
-	delay, rate := 0, 0
+	delay, rate, together := 0, 0, 0
+	next := (&Delay{By: unit.Duration(50 * time.Millisecond), Jitter: unit.Duration(5 * time.Millisecond), Distribution: "normal", Correlation: 0.8}).fates(0)
 	for range rounds {
-		var f flow
+		var f, linked flow
 		for i := range 1000 {
 			at := time.Duration(rng.Float64() * float64(time.Second)) // a Poisson stream, but for its ends
 			f.at, f.order = append(f.at, at), append(f.order, uint32(i))
 			f.delays = append(f.delays, 50*time.Millisecond+time.Duration(rng.NormFloat64()*float64(5*time.Millisecond)))
+			linked.delays, linked.order = append(linked.delays, next().hold), append(linked.order, uint32(i))
 		}
 		f.received, f.bytes, f.took = 1000, 1000*100, time.Second
 		low, high := f.delayBounds()
 		if low < 50*time.Millisecond && 50*time.Millisecond < high {
 			delay++
+		}
+		if low, high := linked.delayBounds(); low < 50*time.Millisecond && 50*time.Millisecond < high {
+			together++
 		}
 		if width := high - low; width > 2*time.Millisecond {
 			t.Fatalf("the median is bounded within %s", width)
@@ -35,7 +40,7 @@ func TestBounds(t *testing.T) {
 			rate++
 		}
 	}
-	for name, held := range map[string]int{"delay": delay, "rate": rate} {
+	for name, held := range map[string]int{"delay": delay, "delays that hang together": together, "rate": rate} {
 		if held < rounds*92/100 || held > rounds*985/1000 {
 			t.Errorf("%s: the bounds hold the truth in %d of %d", name, held, rounds)
 		}

@@ -138,7 +138,9 @@ func count(conn *net.UDPConn, sent <-chan struct{}, last time.Duration) (f flow)
 		}
 		f.received++
 		f.at = append(f.at, latest.Sub(begun))
-		f.bytes += uint64(n + 28)
+		if f.received > 1 { // the time begins with the first
+			f.bytes += uint64(n + 28)
+		}
 		f.delays = append(f.delays, latest.Sub(time.Unix(0, int64(binary.BigEndian.Uint64(buf)))))
 		f.order = append(f.order, binary.BigEndian.Uint32(buf[8:]))
 	}

@@ -89,29 +89,33 @@ func limit(on *target.Network, way Direction, to unit.Bitrate) error {
 
 // Effect offers three times the rate for a second and measures what passes.
 func (f *Rate) Effect(ctx context.Context, on target.Component) (injectors.Measured, error) {
-	return rateEffect(ctx, on, f.Direction, float64(f.To), time.Second)
+	m, worst, err := rateEffect(ctx, on, f.Direction, float64(f.To), time.Second)
+	if err == nil {
+		m.Is["bits_per_second_low"], m.Is["bits_per_second_high"] = worst.rateBounds()
+	}
+	return m, err
 }
 
-// rateEffect holds what passes a link in each direction that is asked for against what should, within 30 %; the other one must be wider.
-func rateEffect(ctx context.Context, on target.Component, way Direction, asked float64, over time.Duration) (injectors.Measured, error) {
+// rateEffect holds what passes a link in each direction that is asked for against what should, within 30 %, and gives the one that is
+// farther from it; the other direction must be wider.
+func rateEffect(ctx context.Context, on target.Component, way Direction, asked float64, over time.Duration) (m injectors.Measured, worst flow, err error) {
 	const size = 1400
 	offered := math.Min(3*asked, 200e6)
 	packets := max(20, int(offered*over.Seconds()/8/size))
 	toHost, fromHost, err := probe(ctx, on.Handles.Network, packets, size, over)
 	if err != nil {
-		return injectors.Measured{}, err
+		return m, worst, err
 	}
 	flows := way.of(toHost, fromHost)
-	worst := flows[0] // of two directions, that which is farther from what was asked for
+	worst = flows[0] // of two directions, that which is farther from what was asked for
 	for _, other := range flows[1:] {
 		if math.Abs(other.rate()-asked) > math.Abs(worst.rate()-asked) {
 			worst = other
 		}
 	}
 	rate := worst.rate()
-	m := injectors.Measured{N: total(flows, flow.arrived), Asked: map[string]float64{"bits_per_second": asked},
+	m = injectors.Measured{N: total(flows, flow.arrived), Asked: map[string]float64{"bits_per_second": asked},
 		Is: map[string]float64{"bits_per_second": rate, "offered_bits_per_second": offered}}
-	m.Is["bits_per_second_low"], m.Is["bits_per_second_high"] = worst.rateBounds()
 	m.Bites = rate > 0.7*asked && rate < 1.3*asked
 	m.Clean = !slices.ContainsFunc(flows, func(f flow) bool { return f.narrowed(asked) })
 	if !m.Bites {
@@ -120,15 +124,31 @@ func rateEffect(ctx context.Context, on target.Component, way Direction, asked f
 	if other := map[Direction]flow{To: fromHost, From: toHost}[way]; way != Both && other.narrowed(asked) {
 		m.Bites, m.Reason = false, fmt.Sprintf("the other direction is narrow too: %s passes", unit.Bitrate(other.rate()))
 	}
-	return m, nil
+	return m, worst, nil
 }
 
 // narrowed tells whether no more passes than was asked for. What is lost else is another's doing.
 func (f flow) narrowed(asked float64) bool { return f.loss() >= 0.01 && f.rate() <= 1.3*asked }
 
-// Restore is part of injectors.Fault.
-func (*Rate) Restore(_ context.Context, on target.Component, _ injectors.Original) error {
-	return unlimit(on.Handles.Network)
+// Restore is part of injectors.Fault. The queues are those that were there.
+func (*Rate) Restore(_ context.Context, on target.Component, was injectors.Original) error {
+	before := map[string]string{}
+	if err := errors.Join(unlimit(on.Handles.Network), was.Read(&before)); err != nil {
+		return err
+	}
+	for _, e := range ends(on.Handles.Network) {
+		kind, err := e.qdisc()
+		if errors.Is(err, os.ErrNotExist) {
+			continue // the range is gone
+		}
+		if had, ok := before[e.device]; err == nil && ok && kind != had {
+			err = fmt.Errorf("%s has a queue of kind %s, had %s", e.device, kind, had)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func unlimit(on *target.Network) error {

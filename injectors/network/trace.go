@@ -200,12 +200,13 @@ func (f *RateTrace) Effect(ctx context.Context, on target.Component) (injectors.
 		for _, l := range f.trace {
 			widest = max(widest, l.rate)
 		}
-		return rateEffect(ctx, on, f.Direction, float64(widest), time.Second)
+		m, _, err := rateEffect(ctx, on, f.Direction, float64(widest), time.Second)
+		return m, err
 	}
 	const over = 2 * time.Second
 	from := time.Since(f.begun)
 	expected := f.between(from, from+over)
-	m, err := rateEffect(ctx, on, f.Direction, expected, over)
+	m, _, err := rateEffect(ctx, on, f.Direction, expected, over)
 	if err == nil && m.Bites {
 		m.Reason = "the link follows its trace"
 	}
@@ -213,7 +214,7 @@ func (f *RateTrace) Effect(ctx context.Context, on target.Component) (injectors.
 }
 
 // Restore is part of injectors.Fault.
-func (f *RateTrace) Restore(_ context.Context, on target.Component, _ injectors.Original) error {
+func (f *RateTrace) Restore(ctx context.Context, on target.Component, was injectors.Original) error {
 	injectors.End(f.name(on))
-	return unlimit(on.Handles.Network)
+	return new(Rate).Restore(ctx, on, was)
 }

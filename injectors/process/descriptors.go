@@ -107,7 +107,15 @@ func giveBack(list []limited) error {
 		if !p.alive() { // it has ended: another one with its number is none of ours
 			continue
 		}
-		if err := unix.Prlimit(p.PID, unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: p.Soft, Max: p.Hard}, nil); err != nil && p.alive() {
+		var now unix.Rlimit
+		err := unix.Prlimit(p.PID, unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: p.Soft, Max: p.Hard}, nil)
+		if err == nil {
+			err = unix.Prlimit(p.PID, unix.RLIMIT_NOFILE, nil, &now)
+		}
+		if err == nil && now.Cur != p.Soft {
+			err = fmt.Errorf("it is %d, was %d", now.Cur, p.Soft)
+		}
+		if err != nil && p.alive() {
 			errs = append(errs, fmt.Errorf("limit of process %d: %w", p.PID, err))
 		}
 	}

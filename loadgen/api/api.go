@@ -97,7 +97,7 @@ type run struct {
 	tokens  []string
 	own     []ownTarget // the user's own requests, in turns; empty: the platform's
 	rng     *rand.Rand
-	numbers map[key]number
+	numbers map[key]series
 	known   *balances   // nil: nobody asks for them
 	trust   *tls.Config // nil: what this machine trusts, for a server of one's own
 }
@@ -118,7 +118,10 @@ func (l *Load) Run(ctx context.Context, on target.Platform, m *loadgen.Meter) (e
 	if !target.Wait(ctx, time.Until(m.Start)) {
 		return nil
 	}
-	if l.pooled() {
+	switch {
+	case l.pooled() && r.plain():
+		return r.loop(ctx)
+	case l.pooled():
 		return r.pool(ctx)
 	}
 	return r.attack(ctx)

@@ -23,13 +23,13 @@ type key struct {
 	arm            int
 }
 
-type number struct {
+type series struct {
 	count   prometheus.Counter
 	latency *record.Histogram
 }
 
-func newNumbers(m *loadgen.Meter, split, own bool) map[key]number {
-	out := map[key]number{}
+func newNumbers(m *loadgen.Meter, split, own bool) map[key]series {
+	out := map[key]series{}
 	of, routes := arms[:1], requests
 	if split {
 		of = arms[:]
@@ -41,7 +41,7 @@ func newNumbers(m *loadgen.Meter, split, own bool) map[key]number {
 		for _, outcome := range []string{"ok", "error", "refused"} {
 			for arm := range of {
 				labels := m.Labels("route", name, "outcome", outcome, "arm", arms[arm])
-				out[key{name, outcome, arm}] = number{
+				out[key{name, outcome, arm}] = series{
 					m.Counter("livedrill_api_requests_total", "Requests by route and outcome: error is 5xx, time-out or reset, refused is 4xx.", labels),
 					m.Histogram("livedrill_api_latency_seconds", "From the intended send time to the whole answer.", labels)}
 			}

@@ -20,7 +20,7 @@ func ReadFile(path string) ([]byte, error) {
 	case !info.Mode().IsRegular():
 		return nil, fmt.Errorf("%s: is no file that has an end", path)
 	case info.Size() > maxFile:
-		return nil, fmt.Errorf("%s: has %d MiB, which is more than %d", path, info.Size()>>20, maxFile>>20)
+		return nil, fmt.Errorf("%s: has %d bytes, which is more than %d MiB", path, info.Size(), maxFile>>20)
 	}
 	return os.ReadFile(path)
 }
