@@ -46,8 +46,8 @@ bench-setup: setup ## install the peers that make bench holds livedrill against
 	GOBIN=$(CURDIR)/bin go install go.k6.io/k6@v1.4.0
 
 crash: NEEDS += iptables:iptables
-crash: setup build ## kill a drill at 200 moments, and every kind of fault at every step, and look at what is left: an hour
-	LIVEDRILL_KILLS=200 go test -count=1 -run TestKillLeavesNothing -timeout 90m ./cmd/livedrill
+crash: setup build ## kill a drill at 272 moments, and every kind of fault at every step, and look at what is left: an hour and a half
+	LIVEDRILL_KILLS=200 go test -count=1 -run TestKillLeavesNothing -timeout 120m ./cmd/livedrill
 	LIVEDRILL_KILL_ALL=1 go test -count=1 -p 1 -timeout 60m ./injectors/...
 
 reference: build ## write the pages that list faults, loads and SLIs

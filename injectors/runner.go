@@ -240,6 +240,9 @@ func (r *Runner) restore(ctx context.Context, out *Outcome) {
 		}
 	}
 	out.Undone = time.Now()
+	if err == nil {
+		r.note("fault.undone", o, nil)
+	}
 	out.undone()
 	if err == nil {
 		if out.After, err = r.look(ctx, o, time.Now().Add(proofLimit), func(m Measured) bool { return m.Clean }); err == nil && !out.After.Clean {

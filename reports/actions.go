@@ -189,8 +189,17 @@ func (j *judge) notMeasured(r Result) []Unknown {
 	}
 	for _, f := range r.Faults {
 		if f.BackEnd == "emulated" {
-			out = append(out, Unknown{f.Kind + " on a real card", "the fault was emulated: it slowed the encoders' processor time"})
+			out = append(out, Unknown{f.Kind + " on a real card", "the fault was emulated: it " + emulations[f.Kind]})
 		}
 	}
 	return append(out, Unknown{"the user's own platform", "the drill ran on the bundled one"})
+}
+
+// emulations say what is done instead, where no card encodes.
+var emulations = map[string]string{
+	"gpu.throttle":      "took processor time from the encoders",
+	"gpu.overheat":      "took processor time from the encoders, by a model of heat",
+	"gpu.contention":    "let others encode on the same processors",
+	"gpu.session-limit": "had the transcoder refuse encoders, not a driver",
+	"gpu.lost":          "killed the encoders; no card was gone",
 }

@@ -62,7 +62,7 @@ func TryInside(ctx context.Context, o Orders) Trial {
 		trial.Err = err.Error()
 		return trial
 	}
-	on := target.Component{Name: "try", Addr: host.Addr, Handles: target.Handles{Network: host.Network(), Disk: filepath.Join(hosts.Base, "data", "try")}}
+	on := target.Component{Name: "try", Addr: host.Addr, Ports: map[string]int{"http": target.PortHTTP}, Handles: target.Handles{Network: host.Network(), Disk: filepath.Join(hosts.Base, "data", "try")}}
 	if host.Cgroup.Version > 0 {
 		on.Handles.Cgroup = &host.Cgroup
 	}
@@ -84,10 +84,8 @@ func TryInside(ctx context.Context, o Orders) Trial {
 		switch family {
 		case "network":
 			err = tryFault(ctx, k.Default(), on)
-		case "resource":
-			if k.Drive && noDrive != nil {
-				err = noDrive
-			} else { // there is nothing to break yet; whether it could be broken can be told
+		default: // there is nothing to break yet; whether it could be broken can be told
+			if err = noDrive; !k.Drive || err == nil {
 				err = k.Default().Check(ctx, on)
 			}
 		}

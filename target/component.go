@@ -30,6 +30,7 @@ type Component struct {
 type Handles struct {
 	Network *Network `json:"network,omitempty"`
 	TLS     *TLS     `json:"tls,omitempty"`
+	Tokens  *Tokens  `json:"tokens,omitempty"`
 	Encoder *Encoder `json:"encoder,omitempty"`
 	Redis   *Redis   `json:"redis,omitempty"`
 	MySQL   *MySQL   `json:"mysql,omitempty"`
@@ -49,6 +50,11 @@ type Drive struct {
 // TLS is what a component shows to clients that ask for a certificate.
 type TLS struct {
 	Root string `json:"root"` // certificate of the authority that they trust, in PEM
+}
+
+// Tokens are those that a gateway gives out, signed with a key of the run's own: an attacker has old ones.
+type Tokens struct {
+	Key string `json:"key"`
 }
 
 // Network is the link of a component's host: a veth pair between the host and the bridge of its range.

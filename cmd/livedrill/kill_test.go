@@ -27,7 +27,7 @@ const (
 
 // boundaries are the steps of a fault's life, as the events call them: what is there is saved after the first. Between it and the second, the
 // fault is written into the journal.
-var boundaries = []string{"fault.check", journalled, "fault.inject", "fault.effective", "fault.proven", "fault.restore", "fault.clean"}
+var boundaries = []string{"fault.check", journalled, "fault.inject", "fault.effective", "fault.proven", "fault.restore", "fault.undone", "fault.clean"}
 
 const journalled = "its line in the journal"
 
@@ -45,27 +45,18 @@ func (m moment) String() string {
 	return m.after.String()
 }
 
-// moments are the boundaries of every fault, and what is left at random; of a few, each is drawn from its sort in turn, after one while the run
-// starts.
+// moments are n at random, and the boundaries of every fault; of few, one while the run starts, one at a boundary, and one at random.
 func moments(n int) (out []moment) {
-	var all []moment
 	for f := range busyFaults {
 		for _, event := range boundaries {
-			all = append(all, moment{event: event, fault: fmt.Sprint("f", f+1)})
+			out = append(out, moment{event: event, fault: fmt.Sprint("f", f+1)})
 		}
 	}
-	if n > len(all) {
-		out = all
+	if n == 0 {
+		return []moment{{after: time.Duration(100+rand.IntN(400)) * time.Millisecond}, out[rand.IntN(len(out))], {after: time.Duration(rand.Int64N(int64(busyLength)))}}
 	}
-	for len(out) < n {
-		switch len(out) % 3 {
-		case 0:
-			out = append(out, moment{after: time.Duration(100+rand.IntN(400)) * time.Millisecond})
-		case 1:
-			out = append(out, all[rand.IntN(len(all))])
-		default:
-			out = append(out, moment{after: time.Duration(rand.Int64N(int64(busyLength)))})
-		}
+	for range n {
+		out = append(out, moment{after: time.Duration(rand.Int64N(int64(busyLength)))})
 	}
 	return out
 }
@@ -105,16 +96,13 @@ func journals(t *testing.T, state string) map[string]bool {
 // everything, and after recover nothing is left on the machine, and no state.
 func TestKillLeavesNothing(t *testing.T) {
 	needRange(t)
-	rounds := 3
-	if n, err := strconv.Atoi(os.Getenv("LIVEDRILL_KILLS")); err == nil {
-		rounds = n
-	}
-	hit := map[string]int{} // how many kills found a kind of fault in effect
-	for i, m := range moments(rounds) {
+	random, _ := strconv.Atoi(os.Getenv("LIVEDRILL_KILLS")) // not given: few
+	hit := map[string]int{}                                 // how many kills found a kind of fault in effect
+	for i, m := range moments(random) {
 		t.Run(fmt.Sprintf("%d, %s", i, m), func(t *testing.T) { killAt(t, m, hit) })
 	}
 	t.Logf("kinds in effect at a kill: %v", hit)
-	if len(hit) < busyFaults && rounds > busyFaults*len(boundaries) {
+	if len(hit) < busyFaults && random > 0 {
 		t.Errorf("of %d kinds of faults only these were ever in effect at a kill: %v", busyFaults, hit)
 	}
 }
@@ -153,7 +141,9 @@ func killAt(t *testing.T, m moment, hit map[string]int) {
 	for !come() && !ended() && target.Wait(t.Context(), 2*time.Millisecond) {
 	}
 	if ended() {
-		t.Logf("it ended by itself after %s", time.Since(began))
+		if t.Logf("it ended by itself after %s", time.Since(began)); m.event != "" {
+			t.Errorf("it never came to %s", m)
+		}
 	} else if len(processes(t, namespaces)) == 0 {
 		t.Error("nothing of the run was found while it ran: this test would see nothing")
 	}

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -83,6 +84,49 @@ func needRange(t *testing.T) {
 	for _, f := range findings {
 		if f.What == "range" && !f.OK {
 			t.Skipf("this machine allows no range: %s", f.Mend)
+		}
+	}
+}
+
+// TestDoctorKnowsEveryFault: each kind is there with its back end, or with what is missing.
+func TestDoctorKnowsEveryFault(t *testing.T) {
+	needRange(t)
+	said := map[string]struct {
+		What, How, Mend string
+		OK              bool
+	}{}
+	var findings []struct {
+		What, How, Mend string
+		OK              bool
+	}
+	var kinds []struct {
+		Name     string
+		BackEnds []string `json:"back_ends"`
+	}
+	for into, args := range map[any][]string{&findings: {"doctor", "--json"}, &kinds: {"list", "faults", "--json"}} {
+		out, err := exec.Command(binary, args...).Output()
+		if err == nil {
+			err = json.Unmarshal(out, into)
+		}
+		if err != nil {
+			t.Fatalf("%v: %v", args, err)
+		}
+	}
+	for _, f := range findings {
+		said[f.What] = f
+	}
+	if len(kinds) < 70 {
+		t.Errorf("there are %d kinds", len(kinds))
+	}
+	for _, k := range kinds {
+		f, ok := said[k.Name]
+		switch {
+		case !ok:
+			t.Errorf("doctor says nothing of %s", k.Name)
+		case !f.OK && f.Mend == "":
+			t.Errorf("%s does not work here, and nobody says why", k.Name)
+		case f.OK && !slices.ContainsFunc(k.BackEnds, func(b string) bool { return strings.HasPrefix(f.How, b) }):
+			t.Errorf("%s is done by %q, and should be by one of %q", k.Name, f.How, k.BackEnds)
 		}
 	}
 }

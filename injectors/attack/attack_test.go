@@ -1,6 +1,7 @@
 package attack
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"net"
@@ -10,6 +11,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/livedrill/livedrill/injectors"
 	"github.com/livedrill/livedrill/injectors/clients"
@@ -108,12 +111,26 @@ func TestSameSeedSameAttack(t *testing.T) {
 	}
 }
 
-// TestForgeriesAreForged: each token must be one that a careful service refuses, and look like one that it might take.
+// TestForgeriesAreForged: each token must be one that a careful service refuses, and look like one that it might take. Of the old one nothing but
+// its time is wrong.
 func TestForgeriesAreForged(t *testing.T) {
+	const key = "the gateway's own"
+	old := 0
 	for i, forge := range forgeries[:len(forgeries)-1] {
-		if n := strings.Count(forge(), "."); n != 2 {
+		raw := forge(key)
+		if n := strings.Count(raw, "."); n != 2 {
 			t.Errorf("forgery %d has %d dots: it would be refused for its form alone", i, n)
 		}
+		_, err := jwt.Parse(raw, func(*jwt.Token) (any, error) { return []byte(key), nil }, jwt.WithValidMethods([]string{"HS256"}))
+		if err == nil {
+			t.Errorf("forgery %d is taken", i)
+		}
+		if errors.Is(err, jwt.ErrTokenExpired) && !errors.Is(err, jwt.ErrTokenSignatureInvalid) {
+			old++
+		}
+	}
+	if old != 1 {
+		t.Errorf("%d of them are refused for their time alone", old)
 	}
 }
 

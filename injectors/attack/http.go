@@ -29,26 +29,28 @@ type Requests struct {
 }
 
 // sorts are the requests of each attack, by the number of the attempt. A gift that is accepted, a log-in that works: those are what
-// they are after.
-var sorts = map[string]func(n uint64) (method, path, token string, body any){
-	"flood": func(n uint64) (string, string, string, any) {
+// they are after. key is that of the tokens, for an old one.
+var sorts = map[string]func(n uint64, key string) (method, path, token string, body any){
+	"flood": func(n uint64, _ string) (string, string, string, any) {
 		return "GET", fmt.Sprintf("/v1/rooms/%d", n%100), "", nil
 	},
-	"scrape": func(n uint64) (string, string, string, any) { return "GET", fmt.Sprintf("/v1/rooms/%d", n), "", nil },
-	"absent": func(n uint64) (string, string, string, any) {
+	"scrape": func(n uint64, _ string) (string, string, string, any) {
+		return "GET", fmt.Sprintf("/v1/rooms/%d", n), "", nil
+	},
+	"absent": func(n uint64, _ string) (string, string, string, any) {
 		return "GET", fmt.Sprintf("/v1/rooms/%d", 1_000_000+n), "", nil
 	},
-	"login": func(n uint64) (string, string, string, any) {
+	"login": func(n uint64, _ string) (string, string, string, any) {
 		return "POST", "/v1/login", "", map[string]any{"name": fmt.Sprintf("user%d", n%200), "password": fmt.Sprintf("%06d", n)}
 	},
-	"forge": func(n uint64) (string, string, string, any) {
-		return "POST", "/v1/gifts", forgeries[n%uint64(len(forgeries))](), map[string]any{"key": fmt.Sprintf("forged-%d-%d", time.Now().UnixNano(), n), "room": 1, "amount": 1}
+	"forge": func(n uint64, key string) (string, string, string, any) {
+		return "POST", "/v1/gifts", forgeries[n%uint64(len(forgeries))](key), map[string]any{"key": fmt.Sprintf("forged-%d-%d", time.Now().UnixNano(), n), "room": 1, "amount": 1}
 	},
-	"inject": func(n uint64) (string, string, string, any) {
+	"inject": func(n uint64, _ string) (string, string, string, any) {
 		bad := injections[n%uint64(len(injections))]
 		return "POST", "/v1/login", "", map[string]any{"name": bad, "password": bad}
 	},
-	"oversize": func(n uint64) (string, string, string, any) {
+	"oversize": func(n uint64, _ string) (string, string, string, any) {
 		large := oversizes()[n%uint64(len(oversizes()))]
 		return large.method, large.path, large.token, large.body
 	},
@@ -58,15 +60,15 @@ var sorts = map[string]func(n uint64) (method, path, token string, body any){
 var injections = []string{"' OR '1'='1", "user1'-- ", "user1' OR 1=1#", "' UNION SELECT 1, 2-- ", "'; DROP TABLE users; -- ", "admin'/*", `" OR ""="`,
 	"user1' AND SLEEP(5)-- ", "%27%20OR%201=1", "user1\x00", "1' OR '1'='1' LIMIT 1-- "}
 
-// forgeries are tokens that no service may take (RFC 8725): unsigned, signed with another key, expired, with another algorithm's
-// name, cut off.
-var forgeries = []func() string{
-	func() string { return token("none", time.Hour, "") },
-	func() string { return token("None", time.Hour, "") },
-	func() string { return token("HS256", time.Hour, "secret") },
-	func() string { return token("HS256", -time.Hour, "") },
-	func() string { return token("RS256", time.Hour, "public") },
-	func() string { return "a.b.c" },
+// forgeries are tokens that no service may take (RFC 8725): unsigned, signed with another key, expired and else as good as any, with another
+// algorithm's name, cut off.
+var forgeries = []func(key string) string{
+	func(string) string { return token("none", time.Hour, "") },
+	func(string) string { return token("None", time.Hour, "") },
+	func(string) string { return token("HS256", time.Hour, "secret") },
+	func(key string) string { return token("HS256", -time.Hour, key) },
+	func(string) string { return token("RS256", time.Hour, "public") },
+	func(string) string { return "a.b.c" },
 }
 
 func token(algorithm string, valid time.Duration, key string) string {
@@ -107,9 +109,12 @@ func (f *Requests) Inject(ctx context.Context, on target.Component) error {
 		return err
 	}
 	client := &http.Client{Transport: &http.Transport{DialContext: clients.Dial(on), MaxIdleConnsPerHost: f.Clients}}
-	request := sorts[f.Sort]
+	request, key := sorts[f.Sort], ""
+	if on.Handles.Tokens != nil {
+		key = on.Handles.Tokens.Key
+	}
 	return f.Run(ctx, on, func(ctx context.Context, n uint64) clients.Answer {
-		method, path, token, body := request(n)
+		method, path, token, body := request(n, key)
 		text, ok := body.(json.RawMessage) // as it is
 		if !ok {
 			var err error

@@ -97,8 +97,8 @@ func (f *Breakdown) Inject(ctx context.Context, on target.Component) error {
 	return nil
 }
 
-// Effect counts for a second how often the server really had the key, and took it away. A key that nobody makes anew is no hot key:
-// taking away what is not there hurts nobody. It is clean when the server has no client of that name.
+// Effect counts for a second how often the server really had the key and took it away, and how often somebody asked for a key in vain meanwhile, by the
+// server's own count. A key that nobody asks for, or makes anew, is no hot key: taking it away hurts nobody. It is clean when the server has no client of that name.
 func (f *Breakdown) Effect(ctx context.Context, on target.Component) (injectors.Measured, error) {
 	m := injectors.Measured{N: 1, Asked: map[string]float64{"taken_away_at_least": 1}, Is: map[string]float64{"taken_away": 0}}
 	c, err := redis.Dial(on)
@@ -115,13 +115,19 @@ func (f *Breakdown) Effect(ctx context.Context, on target.Component) (injectors.
 		return m, nil
 	}
 	before := f.taken.Load()
+	missed, err := redis.Misses(ctx, c)
+	if err != nil {
+		return m, err
+	}
 	if !target.Wait(ctx, max(time.Second, 2*time.Duration(f.Every))) {
 		return m, ctx.Err()
 	}
+	after, err := redis.Misses(ctx, c)
 	n := f.taken.Load() - before
-	m.N, m.Is["taken_away"], m.Bites = uint64(max(n, 1)), float64(n), n > 0
-	m.Reason = fmt.Sprintf("the key was there, and was taken away, %d times", n)
-	return m, nil
+	missed = after - missed
+	m.N, m.Is["taken_away"], m.Is["misses"], m.Bites = uint64(max(n, 1)), float64(n), missed, n > 0 && missed > 0
+	m.Reason = fmt.Sprintf("the key was there, and was taken away, %d times; keys were asked for in vain %.0f times", n, missed)
+	return m, err
 }
 
 // Restore is part of injectors.Fault.

@@ -157,7 +157,7 @@ func (*Skew) Restore(ctx context.Context, on target.Component, was injectors.Ori
 
 // Kinds lists the faults of clocks.
 var Kinds = []injectors.Kind{
-	{Name: "clock.skew", Summary: "a gateway's clock is wrong", BackEnds: []string{"gateway"}, On: "gateway", Takes: "clock",
+	{Name: "clock.skew", Summary: "a gateway's clock is wrong", BackEnds: []string{"gateway"}, On: "gateway", Takes: "clock, processes",
 		Default: func() injectors.Fault {
 			return &Skew{By: unit.Duration(2 * time.Hour), User: "user0", Password: "pw-user0"}
 		}},

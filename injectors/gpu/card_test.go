@@ -3,6 +3,7 @@
 package gpu
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -119,6 +120,40 @@ func TestLeastOfACard(t *testing.T) {
 		if by == byPower && n.power != 100_000 || by == byClocks && n.clock != 345 {
 			t.Errorf("%s: %d mW, %d MHz", by, n.power, n.clock)
 		}
+	}
+}
+
+// TestOverheatOnACard: the modelled heat cuts a card's own setting, and gives it back.
+func TestOverheatOnACard(t *testing.T) {
+	t.Parallel()
+	n := newNvidia(380_000, 1905)
+	f := &Overheat{Load: 95, Limit: 83, To: 0.4, Over: unit.Duration(500 * time.Millisecond), braked: braked{By: byClocks, brake: newCard(n, byClocks)}}
+	on := target.Component{Name: "a card", Handles: target.Handles{Encoder: &target.Encoder{GPU: new(int)}}}
+	was, err := f.Save(t.Context(), on)
+	if err == nil {
+		err = f.Inject(t.Context(), on)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := f.Effect(t.Context(), on)
+	if err != nil || !m.Bites || injectors.BackEnd(f) != "nvml" {
+		t.Errorf("by %s: %+v (%v)", injectors.BackEnd(f), m, err)
+	}
+	if err := f.Restore(t.Context(), on, was); err != nil || n.clock != 1905 || n.power != 380_000 {
+		t.Errorf("%d MHz and %d mW after it (%v)", n.clock, n.power, err)
+	}
+	if m, err = f.Effect(t.Context(), on); err != nil || !m.Clean {
+		t.Errorf("after it: %+v (%v)", m, err)
+	}
+}
+
+// TestNeighbours encode on the card where there is one, and on its processors where not.
+func TestNeighbours(t *testing.T) {
+	card := strings.Join(neighbour(&target.Encoder{GPU: new(int)}), " ")
+	none := strings.Join(neighbour(&target.Encoder{}), " ")
+	if !strings.Contains(card, "h264_nvenc -gpu 0") || !strings.Contains(none, "libx264") || strings.Contains(none, "nvenc") {
+		t.Errorf("with a card %q, without one %q", card, none)
 	}
 }
 

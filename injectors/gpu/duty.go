@@ -93,3 +93,16 @@ func encoders(ctx context.Context, socket string) (target.EncoderState, error) {
 	defer resp.Body.Close()
 	return state, json.NewDecoder(resp.Body).Decode(&state)
 }
+
+// media begins to measure how many seconds of media come out of the encoders in a second; ok is false where nobody tells.
+func media(ctx context.Context, on target.Component) (slope func(context.Context) (out float64, ok bool)) {
+	e, start := on.Handles.Encoder, time.Now()
+	if e == nil || e.Socket == "" {
+		return func(context.Context) (float64, bool) { return 0, false }
+	}
+	before, err := encoders(ctx, e.Socket)
+	return func(ctx context.Context) (float64, bool) {
+		after, later := encoders(ctx, e.Socket)
+		return (after.Media - before.Media) / time.Since(start).Seconds(), err == nil && later == nil
+	}
+}

@@ -76,7 +76,8 @@ func (f *Throttle) cool(ctx context.Context) error {
 }
 
 // Effect reads for a second what the kernel or the card itself says of the encoders. It bites when they were held back and
-// are no faster than was asked for, within the brake's slack; once they were, the limit itself is enough, if it can be read: a transcoder that has shed renditions
+// are no faster than was asked for, within the brake's slack; beside that stands how much media comes out of them: an encoder below a second a second
+// falls behind; once they were, the limit itself is enough, if it can be read: a transcoder that has shed renditions
 // may need less than is left. It is clean when they are not held back any more.
 func (f *Throttle) Effect(ctx context.Context, on target.Component) (injectors.Measured, error) {
 	b, err := f.use(on)
@@ -87,6 +88,7 @@ func (f *Throttle) Effect(ctx context.Context, on target.Component) (injectors.M
 	if err != nil {
 		return injectors.Measured{}, err
 	}
+	slope := media(ctx, on)
 	speed, err := b.speed(ctx, time.Second)
 	if err != nil {
 		return injectors.Measured{}, err
@@ -98,6 +100,9 @@ func (f *Throttle) Effect(ctx context.Context, on target.Component) (injectors.M
 	held := after - before // in the second of the measurement
 	m := injectors.Measured{N: uint64(held), Asked: map[string]float64{"speed_ratio": float64(f.To)},
 		Is: map[string]float64{"speed_ratio": speed / max(f.baseline, 1e-9), b.unit(): speed, b.unit() + "_before": f.baseline, "held_back": held}}
+	if out, ok := slope(ctx); ok {
+		m.Is["media_seconds_per_second"] = out
+	}
 	now, err := b.save()
 	if err != nil {
 		return m, err

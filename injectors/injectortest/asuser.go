@@ -16,8 +16,7 @@ var proven = regexp.MustCompile(`--- PASS: Test[^ \n]*/is_proven`)
 // nobody is the user and the group without rights on every Linux.
 const nobody = 65534
 
-// AsUser runs tests of this binary, by pattern, once more as a user without rights: what works in a user namespace has to work there too.
-// Where the tests are run by such a user already, there is nothing more to do.
+// AsUser runs tests of this binary, by pattern, once more as a user without rights: what works in a user namespace has to work there too. Where the tests are run by such a user already, there is nothing more to do.
 func AsUser(t *testing.T, pattern string) {
 	t.Helper()
 	if os.Getuid() != 0 {

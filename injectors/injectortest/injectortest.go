@@ -108,7 +108,7 @@ func (c Case) life(ctx context.Context, t *testing.T, before any) {
 	if out.State != injectors.Restored || out.Err != nil {
 		t.Errorf("%s: %v", out.State, out.Err)
 	}
-	want := []string{"fault.check", "fault.inject", "fault.effective", "fault.proven", "fault.restore", "fault.clean"}
+	want := []string{"fault.check", "fault.inject", "fault.effective", "fault.proven", "fault.restore", "fault.undone", "fault.clean"}
 	if !reflect.DeepEqual(seen, want) {
 		t.Errorf("events %v, want %v", seen, want)
 	}

@@ -58,7 +58,7 @@ func (f *tamper) Restore(ctx context.Context, on target.Component, was injectors
 
 // kind is a fault of streams: its settings are of, with the stream that is watched.
 func kind(sort, summary string, of func(Stream) injectors.Fault) injectors.Kind {
-	return injectors.Kind{Name: "media." + sort, Summary: summary, BackEnds: []string{"ingest"}, On: "ingest", Takes: "streams",
+	return injectors.Kind{Name: "media." + sort, Summary: summary, BackEnds: []string{"ingest"}, On: "ingest", Takes: "streams, processes",
 		Default: func() injectors.Fault { return of(Stream{tamper: tamper{Channel: "streamers-0"}, Sort: sort}) }}
 }
 

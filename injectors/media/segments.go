@@ -193,6 +193,6 @@ func (*Spoil) Restore(ctx context.Context, on target.Component, was injectors.Or
 }
 
 func spoil(sort, summary string) injectors.Kind {
-	return injectors.Kind{Name: "media." + sort, Summary: summary, BackEnds: []string{"origin"}, On: "origin", Takes: "segments",
+	return injectors.Kind{Name: "media." + sort, Summary: summary, BackEnds: []string{"origin"}, On: "origin", Takes: "segments, processes",
 		Default: func() injectors.Fault { return &Spoil{Channel: "streamers-0", Share: 0.5, Sort: sort} }}
 }

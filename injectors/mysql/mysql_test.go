@@ -223,4 +223,5 @@ func TestNamesStandInStatementsAsTheyAre(t *testing.T) {
 
 func TestWithoutRights(t *testing.T) {
 	injectortest.AsUser(t, "^TestConformance$/./^(is_proven|another)")
+	injectortest.AsUser(t, "^TestLag$/^is_proven")
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -13,8 +14,10 @@ import (
 
 	"github.com/livedrill/livedrill/injectors"
 	"github.com/livedrill/livedrill/injectors/injectortest"
+	"github.com/livedrill/livedrill/injectors/process"
 	"github.com/livedrill/livedrill/target"
 	"github.com/livedrill/livedrill/target/dns"
+	"github.com/livedrill/livedrill/target/hosts"
 	"github.com/livedrill/livedrill/target/hosts/hoststest"
 	"github.com/livedrill/livedrill/target/unit"
 )
@@ -26,15 +29,16 @@ func TestMain(m *testing.M) {
 }
 
 var faults = injectortest.Cases(Kinds, map[string]func() injectors.Fault{
-	"loss":            func() injectors.Fault { return &Loss{Share: 0.2, Direction: Both, Burst: 1} },
-	"loss, one way":   func() injectors.Fault { return &Loss{Share: 0.2, Direction: From, Burst: 1} },
-	"loss, mostly":    func() injectors.Fault { return &Loss{Share: 0.7, Direction: Both, Burst: 1} },
-	"loss, bursts":    func() injectors.Fault { return &Loss{Share: 0.3, Direction: To, Burst: 4} },
-	"partition":       func() injectors.Fault { return &Partition{Direction: To} },
-	"reset":           func() injectors.Fault { return &Reset{Share: 1} },
-	"blackhole":       func() injectors.Fault { return &Blackhole{How: "slow", Direction: Both} },
-	"rate, to":        func() injectors.Fault { return &Rate{To: 2e6, Direction: To} },
-	"blackhole, from": func() injectors.Fault { return &Blackhole{How: "blackholed", Direction: From} },
+	"loss":             func() injectors.Fault { return &Loss{Share: 0.2, Direction: Both, Burst: 1} },
+	"loss, one way":    func() injectors.Fault { return &Loss{Share: 0.2, Direction: From, Burst: 1} },
+	"loss, mostly":     func() injectors.Fault { return &Loss{Share: 0.7, Direction: Both, Burst: 1} },
+	"loss, bursts":     func() injectors.Fault { return &Loss{Share: 0.3, Direction: To, Burst: 4} },
+	"partition":        func() injectors.Fault { return &Partition{Direction: To} },
+	"reset":            func() injectors.Fault { return &Reset{Share: 1} },
+	"blackhole":        func() injectors.Fault { return &Blackhole{How: "slow", Direction: Both} },
+	"blackhole, reset": func() injectors.Fault { return &Blackhole{How: "reset", Direction: Both} },
+	"rate, to":         func() injectors.Fault { return &Rate{To: 2e6, Direction: To} },
+	"blackhole, from":  func() injectors.Fault { return &Blackhole{How: "blackholed", Direction: From} },
 	"delay": func() injectors.Fault {
 		return &Delay{queued: queued{To}, By: unit.Duration(50 * time.Millisecond), Distribution: "uniform"}
 	},
@@ -63,7 +67,7 @@ var faults = injectortest.Cases(Kinds, map[string]func() injectors.Fault{
 })
 
 // like names the case that stands for others when a process is killed: one rule in the kernel, one queue, one bucket.
-var like = map[string]string{"loss, one way": "loss", "loss, mostly": "loss", "partition": "loss", "reset": "loss", "blackhole": "rate", "blackhole, from": "loss", "rate, to": "rate", "delay, jitter": "delay", "delay, correlated": "delay", "reorder": "delay",
+var like = map[string]string{"loss, one way": "loss", "loss, mostly": "loss", "partition": "loss", "reset": "loss", "blackhole": "rate", "blackhole, from": "loss", "blackhole, reset": "loss", "rate, to": "rate", "delay, jitter": "delay", "delay, correlated": "delay", "reorder": "delay",
 	"duplicate": "delay", "duplicate, both ways": "delay, both ways", "corrupt": "delay", "corrupt, from": "delay, both ways", "loss, bursts": "loss"}
 
 // TestConformance runs every network fault through the promises, on a link of its own.
@@ -83,6 +87,45 @@ func TestConformance(t *testing.T) {
 			injectortest.Run(t, injectortest.Case{Kind: name, Like: like[name], New: faults[name], On: on, State: func() (any, error) { return linkState(on.Handles.Network) }})
 		})
 	}
+}
+
+// TestBlackholeKilled is the way to die that is none of the link's: it needs somebody to kill, and somebody who starts that again.
+func TestBlackholeKilled(t *testing.T) {
+	host, err := hoststest.Range(t).AddHost("mortal")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	over, log := make(chan struct{}), filepath.Join(t.TempDir(), "log")
+	go func() {
+		defer close(over)
+		for ctx.Err() == nil {
+			p, err := host.Start(hosts.Command{Name: "mortal", Path: "sleep", Args: []string{"1000"}, Log: log})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			select {
+			case <-p.Done():
+			case <-ctx.Done():
+				p.Stop(time.Second)
+			}
+			target.Wait(ctx, 20*time.Millisecond)
+		}
+	}()
+	t.Cleanup(func() { stop(); <-over })
+	on := target.Component{Name: host.Name, Handles: target.Handles{Network: host.Network()}}
+	if err := target.WaitUntil(t.Context(), 5*time.Second, func() bool {
+		pids, err := process.PIDs(on)
+		return err == nil && len(pids) == 1
+	}); err != nil {
+		t.Fatal(err)
+	}
+	f := &Blackhole{How: "killed", Direction: Both}
+	restore := injectortest.Inject(t, f, on)
+	injectortest.Proven(t.Context(), t, f, on)
+	restore()
+	injectortest.Gone(t.Context(), t, f, on)
 }
 
 // linkState is all that these faults may change: nftables' tables, queues and the link's own queue at both ends.
@@ -133,6 +176,7 @@ func linkState(n *target.Network) (any, error) {
 
 func TestWithoutRights(t *testing.T) {
 	injectortest.AsUser(t, "^TestConformance$/./^(is_proven|another)")
+	injectortest.AsUser(t, "^TestDNS$/^is_proven")
 }
 
 // TestTogether puts two faults on one link that plan lets be there together: each is proven beside the other, and stays when the other goes.

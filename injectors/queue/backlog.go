@@ -132,6 +132,6 @@ func (f *Backlog) Effect(ctx context.Context, on target.Component) (injectors.Me
 
 // Kinds lists the faults of queues.
 var Kinds = []injectors.Kind{
-	{Name: "queue.backlog", Summary: "the consumer of a queue is slow, and work piles up", BackEnds: []string{"ranking"}, On: "ranking", Takes: "consumer",
+	{Name: "queue.backlog", Summary: "the consumer of a queue is slow, and work piles up", BackEnds: []string{"ranking"}, On: "ranking", Takes: "consumer, processes",
 		Default: func() injectors.Fault { return &Backlog{By: unit.Duration(200 * time.Millisecond)} }},
 }

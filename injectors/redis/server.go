@@ -166,3 +166,8 @@ func refused(on target.Component, what, words string, ask func(*redis.Client) er
 	}
 	return m, nil
 }
+
+// Misses is how many times clients have asked the server for a key that was not there.
+func Misses(ctx context.Context, c *redis.Client) (float64, error) {
+	return info(ctx, c, "stats", "keyspace_misses")
+}

@@ -15,7 +15,7 @@ var Kinds = []injectors.Kind{
 	{Name: "resource.cpu-burn", Summary: "neighbours on its host compute without end", BackEnds: []string{"neighbour"},
 		Takes: "host", Default: func() injectors.Fault { return &Burn{Processes: 2} }},
 	{Name: "resource.memory", Summary: "a neighbour on its host holds memory", BackEnds: []string{"neighbour"},
-		Takes: "host", Default: func() injectors.Fault { return &Memory{Size: 256} }},
+		Takes: "host, memory", Default: func() injectors.Fault { return &Memory{Size: 256} }},
 	{Name: "resource.oom", Summary: "a component has too little memory, and the kernel kills it", BackEnds: []string{"cgroup"},
 		Takes: "memory", Default: func() injectors.Fault { return &OOM{} }},
 	{Name: "resource.pids", Summary: "a component may start no more processes and threads", BackEnds: []string{"cgroup"},

@@ -204,6 +204,6 @@ func handshake(ctx context.Context, on target.Component) (s seen, err error) {
 
 // Kinds lists the faults of what clients are to trust.
 var Kinds = []injectors.Kind{
-	{Name: "tls.expiry", Summary: "a certificate has run out, or soon will", BackEnds: []string{"certificate"}, On: "gateway, edge", Takes: "certificate",
+	{Name: "tls.expiry", Summary: "a certificate has run out, or soon will", BackEnds: []string{"certificate"}, On: "gateway, edge", Takes: "certificate, processes",
 		Default: func() injectors.Fault { return &Expiry{} }},
 }

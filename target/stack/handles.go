@@ -22,7 +22,10 @@ func (s *Stack) hold(p place, host *hosts.Host, c *target.Config, component *tar
 		if c.Names = s.names; !s.asked { // no fault of it would be felt
 			component.Ports = nil
 		}
-	case "gateway", "edge":
+	case "gateway":
+		component.Handles.Tokens = &target.Tokens{Key: s.options.Secrets.Token}
+		fallthrough
+	case "edge":
 		component.Handles.TLS = &target.TLS{Root: s.options.Secrets.Root}
 	case "transcode":
 		c.Cgroup = encoders
