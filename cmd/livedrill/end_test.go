@@ -23,14 +23,8 @@ import (
 // evening begins a short drill that the test will cut still shorter.
 func evening(t *testing.T, state string) (*exec.Cmd, string, *bytes.Buffer) {
 	t.Helper()
-	return start(t, state, "evening-peak", "--profile", "weak", "--time-scale", "0.2")
-}
-
-// start begins a drill that the test will cut short.
-func start(t *testing.T, state, scenario string, flags ...string) (*exec.Cmd, string, *bytes.Buffer) {
-	t.Helper()
 	dir := filepath.Join(t.TempDir(), "run")
-	cmd := exec.Command(binary, append([]string{"run", scenario, "--out", dir, "--json"}, flags...)...)
+	cmd := exec.Command(binary, "run", "evening-peak", "--profile", "weak", "--time-scale", "0.2", "--out", dir, "--json")
 	cmd.Env = append(os.Environ(), "XDG_STATE_HOME="+state)
 	var out bytes.Buffer
 	cmd.Stdout = &out
