@@ -40,7 +40,7 @@ func TestWhy(t *testing.T) {
 		return l.Addr().String()
 	}
 	get := func(t *testing.T, url string) error {
-		client := &http.Client{Timeout: 200 * time.Millisecond, Transport: &http.Transport{DisableKeepAlives: true}}
+		client := &http.Client{Timeout: 2 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
 		if err != nil {
 			t.Fatal(err)

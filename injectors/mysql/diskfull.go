@@ -34,7 +34,7 @@ func full(err error) bool {
 }
 
 // probeTable is a table of ours.
-const probeTable = "livedrill_disk_full"
+const probeTable = "room_of_livedrill"
 
 // Check is part of injectors.Fault.
 func (f *DiskFull) Check(ctx context.Context, on target.Component) error {
