@@ -1,13 +1,11 @@
 package api
 
 import (
-	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
 	"io"
-
-	"github.com/valyala/fasthttp"
+	"strconv"
 )
 
 // answer is what has come so far of one answer (RFC 9112).
@@ -20,7 +18,7 @@ type answer struct {
 }
 
 const (
-	inPieces = -1 // chunked: its end stands in it (7.1)
+	inPieces = -1 // its end stands in it (7.1)
 	untilEnd = -2 // of the connection (6.3, 8)
 
 	headLimit = 64 << 10
@@ -58,7 +56,7 @@ func (a *answer) whole(bodiless, ended bool) (body []byte, done bool, err error)
 	case a.size == untilEnd && ended:
 		return have, true, nil
 	case a.size == inPieces:
-		body, done, err = chunked(a.in)
+		body, done, err = chunked(have)
 	case a.size >= 0 && len(have) >= a.size:
 		return have[:a.size], true, nil
 	}
@@ -70,6 +68,9 @@ func (a *answer) whole(bodiless, ended bool) (body []byte, done bool, err error)
 
 // parse reads a status line and a header, without the empty line behind them.
 func (a *answer) parse(head []byte) error {
+	if bytes.Count(head, []byte("\n")) != bytes.Count(head, []byte("\r\n")) { // some would take that for the end of a line as well (2.2)
+		return errMalformed
+	}
 	line, rest, _ := bytes.Cut(head, []byte("\r\n"))
 	if len(line) < len("HTTP/1.1 200") || !bytes.HasPrefix(line, []byte("HTTP/1.")) || line[8] != ' ' || len(line) > 12 && line[12] != ' ' {
 		return errMalformed
@@ -116,12 +117,36 @@ func number(text []byte) (n int, ok bool) {
 	return n, len(text) > 0 && len(text) <= 9
 }
 
-// chunked reads an answer whose body comes in pieces, which few do.
+// chunked reads a body that comes in pieces (RFC 9112, 7.1). Trailers are read over.
 func chunked(in []byte) (body []byte, done bool, err error) {
-	var whole fasthttp.Response
-	err = whole.ReadLimitBody(bufio.NewReader(bytes.NewReader(in)), bodyLimit)
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return nil, false, nil
+	var parts [][]byte
+	for {
+		line, rest, ok := bytes.Cut(in, []byte("\r\n"))
+		if !ok {
+			if len(line) > headLimit {
+				err = errMalformed
+			}
+			return nil, false, err
+		}
+		digits, _, _ := bytes.Cut(line, []byte(";"))
+		size, err := strconv.ParseUint(string(bytes.TrimSpace(digits)), 16, 31)
+		if err != nil {
+			return nil, false, errMalformed
+		}
+		if size == 0 {
+			return bytes.Join(parts, nil), ended(rest), nil
+		}
+		if in = rest; uint64(len(in)) < size+2 {
+			return nil, false, nil
+		}
+		if string(in[size:size+2]) != "\r\n" {
+			return nil, false, errMalformed
+		}
+		parts, in = append(parts, in[:size]), in[size+2:]
 	}
-	return whole.Body(), err == nil, err
+}
+
+// ended tells whether the trailers behind the last piece are there, with the empty line behind them.
+func ended(in []byte) bool {
+	return bytes.HasPrefix(in, []byte("\r\n")) || bytes.Contains(in, []byte("\r\n\r\n"))
 }
