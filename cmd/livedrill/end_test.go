@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/livedrill/livedrill/injectors"
 	"github.com/livedrill/livedrill/reports"
+	"github.com/livedrill/livedrill/reports/record"
 	"github.com/livedrill/livedrill/target"
 )
 
@@ -115,6 +117,12 @@ func TestInterrupt(t *testing.T) {
 		if f.Undone == nil || r.Run.Started.Add(time.Duration(*f.Undone*float64(time.Second))).Sub(at) > 2*time.Second {
 			t.Errorf("%s was undone at %v of a run that began at %s; it was interrupted at %s", f.ID, f.Undone, r.Run.Started, at)
 		}
+	}
+	halted := slices.ContainsFunc(events(dir), func(e record.Event) bool {
+		return e.Kind == "load.halted" && r.Run.Started.Add(time.Duration(e.T*float64(time.Second))).Sub(at) < 2*time.Second
+	})
+	if !halted {
+		t.Error("the load went on")
 	}
 	unchanged(t, before)
 	if left := processes(t, namespaces); len(left) > 0 {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/nftables"
+	"github.com/google/nftables/expr"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
@@ -37,7 +38,8 @@ func TestOthersAreLeftAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 	table := nft.AddTable(&nftables.Table{Family: nftables.TableFamilyINet, Name: "livedrill-somebody"})
-	nft.AddChain(&nftables.Chain{Name: "faults", Table: table})
+	chain := nft.AddChain(&nftables.Chain{Name: "faults", Table: table})
+	nft.AddRule(&nftables.Rule{Table: table, Chain: chain, Exprs: []expr.Any{&expr.Verdict{Kind: expr.VerdictAccept}}})
 	if err := nft.Flush(); err != nil {
 		t.Skip(err)
 	}
@@ -62,8 +64,10 @@ func TestOthersAreLeftAlone(t *testing.T) {
 		return out
 	}
 	before := theirs()
-	if queues, rules := fmt.Sprint(before["queues"]), fmt.Sprint(before["rules"]); !strings.Contains(queues, "tbf") || !strings.Contains(rules, "somebody") {
-		t.Fatalf("nothing of theirs is there: %s, %s", queues, rules)
+	for what, sign := range map[string]string{"queues": "tbf", "rules": "somebody", "chains": "1 parts"} {
+		if !strings.Contains(fmt.Sprint(before[what]), sign) {
+			t.Fatalf("nothing of theirs is there: %s %q", what, before[what])
+		}
 	}
 	state := t.TempDir()
 	cmd, dir, _ := evening(t, state)

@@ -29,7 +29,11 @@ func machine(t *testing.T) map[string][]string {
 			t.Fatal(err)
 		}
 		for _, q := range queues {
-			out["queues"] = append(out["queues"], fmt.Sprint(l.Attrs().Name, " ", q.Type(), q.Attrs().Handle, q.Attrs().Parent))
+			said := fmt.Sprint(l.Attrs().Name, " ", q.Type(), q.Attrs().Handle, q.Attrs().Parent)
+			if bucket, ok := q.(*netlink.Tbf); ok {
+				said += fmt.Sprint(" ", bucket.Rate, " ", bucket.Limit, " ", bucket.Buffer)
+			}
+			out["queues"] = append(out["queues"], said)
 		}
 	}
 	nft, err := nftables.New()
@@ -42,6 +46,25 @@ func machine(t *testing.T) map[string][]string {
 	}
 	for _, table := range tables {
 		out["tables"] = append(out["tables"], fmt.Sprint(table.Family, " ", table.Name))
+	}
+	chains, err := nft.ListChains()
+	if err != nil && os.Getuid() == 0 {
+		t.Fatal(err)
+	}
+	for _, c := range chains {
+		rules, err := nft.GetRules(c.Table, c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		said := fmt.Sprint(c.Table.Family, " ", c.Table.Name, " ", c.Name, ":")
+		for _, r := range rules {
+			said += fmt.Sprint(" ", r.Handle, " of ", len(r.Exprs), " parts")
+		}
+		out["chains"] = append(out["chains"], said)
+	}
+	for _, name := range []string{"net/ipv4/ip_forward", "net/ipv4/conf/all/rp_filter", "net/bridge/bridge-nf-call-iptables", "kernel/core_pattern", "vm/overcommit_memory"} {
+		value, _ := os.ReadFile(filepath.Join("/proc/sys", name)) // a kernel without bridges has none of theirs
+		out["settings of the kernel"] = append(out["settings of the kernel"], name+" "+strings.TrimSpace(string(value)))
 	}
 	rules, err := exec.Command("iptables-save").Output()
 	if err != nil && os.Getuid() == 0 {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -95,12 +96,17 @@ func TestBlackholeKilled(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	path, err := exec.LookPath("redis-server")
+	if err != nil {
+		t.Skip("redis-server is not on this machine")
+	}
 	ctx, stop := context.WithCancel(t.Context())
-	over, log := make(chan struct{}), filepath.Join(t.TempDir(), "log")
+	over, dir := make(chan struct{}), t.TempDir()
 	go func() {
 		defer close(over)
 		for ctx.Err() == nil {
-			p, err := host.Start(hosts.Command{Name: "mortal", Path: "sleep", Args: []string{"1000"}, Log: log})
+			p, err := host.Start(hosts.Command{Name: "mortal", Path: path, Log: filepath.Join(dir, "log"),
+				Args: []string{"--port", "6379", "--bind", host.Addr, "--protected-mode", "no", "--save", "", "--dir", dir}})
 			if err != nil {
 				t.Error(err)
 				return
@@ -114,10 +120,10 @@ func TestBlackholeKilled(t *testing.T) {
 		}
 	}()
 	t.Cleanup(func() { stop(); <-over })
-	on := target.Component{Name: host.Name, Handles: target.Handles{Network: host.Network()}}
+	on := target.Component{Name: host.Name, Addr: host.Addr, Ports: map[string]int{"redis": 6379}, Handles: target.Handles{Network: host.Network()}}
 	if err := target.WaitUntil(t.Context(), 5*time.Second, func() bool {
-		pids, err := process.PIDs(on)
-		return err == nil && len(pids) == 1
+		m, err := new(process.Kill).Effect(t.Context(), on)
+		return err == nil && m.Clean
 	}); err != nil {
 		t.Fatal(err)
 	}

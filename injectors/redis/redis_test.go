@@ -87,6 +87,11 @@ func TestDeadServer(t *testing.T) {
 			if restored == nil && seen == nil && m.Clean {
 				t.Errorf("it is taken for restored: %+v", m)
 			}
+			for what, err := range map[string]error{"the restoration": restored, "a look": seen} {
+				if err != nil && !strings.Contains(err.Error(), on.Handles.Redis.Addr) {
+					t.Errorf("%s does not say who is gone: %v", what, err)
+				}
+			}
 			if err := kind().Check(t.Context(), on); err == nil || !strings.Contains(err.Error(), on.Handles.Redis.Addr) {
 				t.Errorf("a dead server is refused with %v", err)
 			}
