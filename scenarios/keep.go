@@ -17,6 +17,7 @@ import (
 
 	"github.com/livedrill/livedrill/injectors"
 	faultkinds "github.com/livedrill/livedrill/injectors/kinds"
+	"github.com/livedrill/livedrill/reports"
 	"github.com/livedrill/livedrill/reports/record"
 	"github.com/livedrill/livedrill/target"
 	"github.com/livedrill/livedrill/target/stack"
@@ -144,7 +145,11 @@ func (d *drill) order(o InjectOrder) (out injectors.Order, err error) {
 	if !ok {
 		return out, fmt.Errorf("no fault %q", o.Kind)
 	}
-	on, err := d.stack.Platform().Find(o.On)
+	platform := d.stack.Platform()
+	on, err := platform.Find(o.On)
+	if err != nil {
+		err = fmt.Errorf("%w%s", err, reports.Nearest(o.On, platform.Names()))
+	}
 	if err != nil && o.On == stack.ReplicaName {
 		err = fmt.Errorf("%w; livedrill target up --replica has one", err)
 	}

@@ -5,7 +5,9 @@ package target
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -172,7 +174,7 @@ type Cgroup struct {
 func (c Component) HostPort(protocol string) (string, error) {
 	port, ok := c.Ports[protocol]
 	if !ok {
-		return "", fmt.Errorf("%s does not speak %s", c.Name, protocol)
+		return "", fmt.Errorf("%s does not speak %s, but %s", c.Name, protocol, strings.Join(slices.Sorted(maps.Keys(c.Ports)), ", "))
 	}
 	return net.JoinHostPort(c.Addr, strconv.Itoa(port)), nil
 }
@@ -218,9 +220,15 @@ func (p Platform) Find(name string) (Component, error) {
 			}
 		}
 	}
-	names := make([]string, len(p.Components))
-	for i, c := range p.Components {
-		names[i] = c.Name
+	return Component{}, fmt.Errorf("the platform has no component %q: there are %s", name, strings.Join(p.Names(), ", "))
+}
+
+// Names are those of all components, and of the viewers of each region.
+func (p Platform) Names() (names []string) {
+	for _, list := range [][]Component{p.Components, p.Viewers} {
+		for _, c := range list {
+			names = append(names, c.Name)
+		}
 	}
-	return Component{}, fmt.Errorf("the platform has no component %q: there are %s", name, strings.Join(names, ", "))
+	return names
 }

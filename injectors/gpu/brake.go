@@ -57,6 +57,9 @@ type braked struct {
 	usual    float64 // times that they were held back in a second before
 }
 
+// leastSpeed is what nothing can be cut of, in cores or megahertz.
+const leastSpeed = 0.005
+
 // free tells whether the encoders are held back no more: not at all, or, where something held them back before, by the setting that was there.
 func (b *braked) free(held float64, now saved) bool { return held == 0 || b.usual > 0 && now == b.was }
 
@@ -157,8 +160,9 @@ func (b *braked) Save(ctx context.Context, on target.Component) (_ injectors.Ori
 		return nil, err
 	}
 	b.usual = after - before
-	if b.baseline < 0.005 {
-		return nil, fmt.Errorf("the encoders use %.3f %s: nothing is being encoded", b.baseline, b.brake.unit())
+	if b.baseline < leastSpeed {
+		return nil, fmt.Errorf("the encoders use %.3f %s: nothing is being encoded (no stream comes in, or the transcoder has given up and tries again in some seconds)",
+			b.baseline, b.brake.unit())
 	}
 	return injectors.Keep(b.was)
 }

@@ -111,6 +111,8 @@ func (f *Throttle) Effect(ctx context.Context, on target.Component) (injectors.M
 	m.Bites = (held > 0 || f.felt && f.shown && now == f.set) && speed <= b.slack()*float64(f.To)*f.baseline+0.01
 	f.felt = f.felt || m.Bites
 	switch {
+	case m.Clean && speed < leastSpeed:
+		m.Reason = "nothing is being encoded now: the transcoder may have given up, and try again in some seconds"
 	case m.Clean:
 		m.Reason = "the encoders were never held back: they need less than is left"
 	case !m.Bites:

@@ -22,7 +22,7 @@ import (
 // levels. A trace that is over begins again.
 type RateTrace struct {
 	injectors.Drawn
-	File string        `json:"file" help:"CSV of seconds,bits-per-second; or a 4G log of six columns (time ms, elapsed ms, lat, lon, bytes, ms); empty: a seeded walk"`
+	File string        `json:"file" help:"CSV of seconds for which it lasts,bits-per-second; or a 4G log of six columns (time ms, elapsed ms, lat, lon, bytes, ms); empty: a seeded walk"`
 	From unit.Bitrate  `json:"from" unit:"bits per second" help:"narrowest level of the walk"`
 	To   unit.Bitrate  `json:"to" unit:"bits per second" help:"widest level of the walk"`
 	Step unit.Duration `json:"step" help:"mean time on one level of the walk"`

@@ -10,11 +10,14 @@ import (
 
 // answer is what has come so far of one answer (RFC 9112).
 type answer struct {
-	in   []byte
-	head int // length of the status line and the header; 0: they are not complete yet
-	code int
-	size int  // of the body, or one of the two below
-	last bool // the server closes the connection behind it
+	in     []byte
+	head   int // length of the status line and the header; 0: they are not complete yet
+	looked int // how much of it was searched for their end
+	code   int
+	size   int    // of the body, or one of the two below
+	at     int    // where the next piece of a body in pieces begins
+	body   []byte // the pieces before it
+	last   bool   // the connection is of no more use behind it
 }
 
 const (
@@ -29,7 +32,9 @@ var errMalformed = errors.New("no answer of HTTP/1.1")
 // whole tells whether the answer is complete, and gives its body then. ended: the connection is, and no more will come.
 func (a *answer) whole(bodiless, ended bool) (body []byte, done bool, err error) {
 	for a.head == 0 {
-		end := bytes.Index(a.in, []byte("\r\n\r\n"))
+		from := max(a.looked-3, 0)
+		end := bytes.Index(a.in[from:], []byte("\r\n\r\n"))
+		a.looked = len(a.in)
 		switch {
 		case end < 0 && len(a.in) > headLimit:
 			return nil, false, errMalformed
@@ -38,17 +43,19 @@ func (a *answer) whole(bodiless, ended bool) (body []byte, done bool, err error)
 		case end < 0:
 			return nil, false, nil
 		}
-		if err := a.parse(a.in[:end]); err != nil {
+		if err := a.parse(a.in[:from+end]); err != nil {
 			return nil, false, err
 		}
-		if a.head = end + 4; a.code < 200 { // the answer comes behind it (RFC 9110, 15.2)
-			a.in, a.head = a.in[a.head:], 0
+		if a.head = from + end + 4; a.code < 200 { // the answer comes behind it (RFC 9110, 15.2)
+			a.in, a.head, a.looked = a.in[a.head:], 0, 0
 		}
-	}
-	if bodiless || a.code == 204 || a.code == 304 {
-		return nil, true, nil
+		a.at = a.head
 	}
 	have := a.in[a.head:]
+	if bodiless || a.code == 204 || a.code == 304 {
+		a.last = a.last || len(have) > 0
+		return nil, true, nil
+	}
 	if len(have) > bodyLimit || a.size > bodyLimit {
 		return nil, false, fmt.Errorf("%w: its body is larger than %d MiB", errMalformed, bodyLimit>>20)
 	}
@@ -56,8 +63,9 @@ func (a *answer) whole(bodiless, ended bool) (body []byte, done bool, err error)
 	case a.size == untilEnd && ended:
 		return have, true, nil
 	case a.size == inPieces:
-		body, done, err = chunked(have)
+		body, done, err = a.pieces()
 	case a.size >= 0 && len(have) >= a.size:
+		a.last = a.last || len(have) > a.size // what stands behind it belongs to no request
 		return have[:a.size], true, nil
 	}
 	if ended && !done && err == nil {
@@ -80,23 +88,40 @@ func (a *answer) parse(head []byte) error {
 		return errMalformed
 	}
 	a.code, a.size, a.last = code, untilEnd, line[7] == '0'
+	length, pieces := -1, false
 	for len(rest) > 0 {
 		line, rest, _ = bytes.Cut(rest, []byte("\r\n"))
 		name, value, ok := bytes.Cut(line, []byte(":"))
 		if !ok {
 			return errMalformed
 		}
+		if bytes.ContainsAny(name, " \t") {
+			return errMalformed
+		}
 		value = bytes.TrimSpace(value)
 		switch {
-		case is(name, "content-length") && a.size != inPieces:
-			if a.size, ok = number(value); !ok {
+		case is(name, "content-length"):
+			n, ok := number(value)
+			if !ok || length >= 0 && n != length {
 				return errMalformed
 			}
-		case is(name, "transfer-encoding") && is(value, "chunked"):
-			a.size = inPieces
+			length = n
+		case is(name, "transfer-encoding"):
+			all := bytes.Split(value, []byte(","))
+			if pieces = is(bytes.TrimSpace(all[len(all)-1]), "chunked"); !pieces { // nobody could tell where it ends
+				return errMalformed
+			}
 		case is(name, "connection"):
-			a.last = is(value, "close")
+			for _, v := range bytes.Split(value, []byte(",")) {
+				a.last = a.last && !is(bytes.TrimSpace(v), "keep-alive") || is(bytes.TrimSpace(v), "close")
+			}
 		}
+	}
+	switch {
+	case pieces:
+		a.size, a.last = inPieces, a.last || length >= 0 // both: somebody between here and there may understand it otherwise (6.3)
+	case length >= 0:
+		a.size = length
 	}
 	return nil
 }
@@ -117,10 +142,10 @@ func number(text []byte) (n int, ok bool) {
 	return n, len(text) > 0 && len(text) <= 9
 }
 
-// chunked reads a body that comes in pieces (RFC 9112, 7.1). Trailers are read over.
-func chunked(in []byte) (body []byte, done bool, err error) {
-	var parts [][]byte
+// pieces reads on in a body that comes in pieces (7.1). Trailers are read over.
+func (a *answer) pieces() (body []byte, done bool, err error) {
 	for {
+		in := a.in[a.at:]
 		line, rest, ok := bytes.Cut(in, []byte("\r\n"))
 		if !ok {
 			if len(line) > headLimit {
@@ -130,23 +155,30 @@ func chunked(in []byte) (body []byte, done bool, err error) {
 		}
 		digits, _, _ := bytes.Cut(line, []byte(";"))
 		size, err := strconv.ParseUint(string(bytes.TrimSpace(digits)), 16, 31)
-		if err != nil {
+		switch {
+		case err != nil:
 			return nil, false, errMalformed
-		}
-		if size == 0 {
-			return bytes.Join(parts, nil), ended(rest), nil
-		}
-		if in = rest; uint64(len(in)) < size+2 {
+		case size == 0 && len(rest) > headLimit:
+			return nil, false, errMalformed
+		case size == 0:
+			end, done := trailers(rest)
+			a.last = a.last || done && end < len(rest)
+			return a.body, done, nil
+		case uint64(len(rest)) < size+2:
 			return nil, false, nil
-		}
-		if string(in[size:size+2]) != "\r\n" {
+		case string(rest[size:size+2]) != "\r\n":
 			return nil, false, errMalformed
 		}
-		parts, in = append(parts, in[:size]), in[size+2:]
+		a.body = append(a.body, rest[:size]...)
+		a.at += len(line) + 2 + int(size) + 2
 	}
 }
 
-// ended tells whether the trailers behind the last piece are there, with the empty line behind them.
-func ended(in []byte) bool {
-	return bytes.HasPrefix(in, []byte("\r\n")) || bytes.Contains(in, []byte("\r\n\r\n"))
+// trailers tells where the trailers behind the last piece end, and whether they do.
+func trailers(in []byte) (end int, done bool) {
+	if bytes.HasPrefix(in, []byte("\r\n")) {
+		return 2, true
+	}
+	end = bytes.Index(in, []byte("\r\n\r\n"))
+	return end + 4, end >= 0
 }

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	vegeta "github.com/tsenart/vegeta/v12/lib"
 	"github.com/valyala/fasthttp"
 
 	"github.com/livedrill/livedrill/loadgen"
@@ -53,6 +54,54 @@ func TestAnswersComeInParts(t *testing.T) {
 	}
 	if body, done, err := a.whole(false, true); !done || err != nil || string(body) != "until the end" || !a.last {
 		t.Errorf("%q, done %v, last %v, %v", body, done, a.last, err)
+	}
+}
+
+// TestAnswersThatAreNone, and those behind which a connection is of no more use.
+func TestAnswersThatAreNone(t *testing.T) {
+	for text, want := range map[string]string{
+		"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nokx":          "malformed",
+		"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\nok":                           "malformed",
+		"HTTP/1.1 200 OK\r\nContent-Length : 2\r\n\r\nok":                                "malformed",
+		"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n":                     "malformed",
+		"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n": "ok",
+		"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok":                                 "ok",
+		"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: foo, close\r\n\r\nok":       "ok, the last",
+		"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 500 Who asked\r\n\r\n":   "ok, the last",
+		"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok":                                 "ok, the last",
+		"HTTP/1.0 200 OK\r\nContent-Length: 2\r\nConnection: Keep-Alive\r\n\r\nok":       "ok",
+	} {
+		a := answer{in: []byte(text)}
+		body, done, err := a.whole(false, false)
+		got := "malformed"
+		if done && err == nil {
+			got = string(body)
+			if a.last {
+				got += ", the last"
+			}
+		}
+		if got != want {
+			t.Errorf("%q is %q (%v), want %q", text, got, err, want)
+		}
+	}
+}
+
+// TestWire: a request goes out as its file has it, and cannot carry another one.
+func TestWire(t *testing.T) {
+	good, err := newTarget(vegeta.Target{Method: "POST", URL: "http://u:p@127.0.0.1:80/x", Body: []byte("{}"),
+		Header: http.Header{"host": {"shop.example"}, "content-length": {"7"}, "Transfer-Encoding": {"chunked"}, "X-A": {"b"}}})
+	want := "POST /x HTTP/1.1\r\nHost: shop.example\r\nAuthorization: Basic dTpw\r\nX-A: b\r\nContent-Length: 2\r\n\r\n{}"
+	if err != nil || string(good.bytes) != want {
+		t.Errorf("%q, want %q (%v)", good.bytes, want, err)
+	}
+	for _, bad := range []vegeta.Target{
+		{Method: "GET / HTTP/1.1\r\nX: y", URL: "http://127.0.0.1/"},
+		{Method: "GET", URL: "http://127.0.0.1/", Header: http.Header{"X": {"a\r\nY: b"}}},
+		{Method: "GET", URL: "http://127.0.0.1/", Header: http.Header{"X Y": {"a"}}},
+	} {
+		if _, err := newTarget(bad); err == nil {
+			t.Errorf("%+v is taken", bad)
+		}
 	}
 }
 

@@ -3,14 +3,19 @@ package api
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
+	"regexp"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
+	"unicode"
 
 	vegeta "github.com/tsenart/vegeta/v12/lib"
 
@@ -152,10 +157,21 @@ func readTargets(file string) ([]ownTarget, error) {
 	return out, nil
 }
 
+// token is a word as methods and names of headers are (RFC 9110, 5.6.2).
+var token = regexp.MustCompile("^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")
+
 func newTarget(t vegeta.Target) (ownTarget, error) {
 	u, err := url.Parse(t.URL)
 	if err != nil {
 		return ownTarget{}, err
+	}
+	if !token.MatchString(t.Method) {
+		return ownTarget{}, fmt.Errorf("%q is no method", t.Method)
+	}
+	for name, values := range t.Header {
+		if !token.MatchString(name) || slices.ContainsFunc(values, func(v string) bool { return strings.ContainsFunc(v, unicode.IsControl) }) {
+			return ownTarget{}, fmt.Errorf("header %q: has characters that no header has", name)
+		}
 	}
 	base := u.Scheme + "://" + u.Host
 	if u.Port() == "" {
@@ -171,9 +187,20 @@ func wire(dst []byte, t vegeta.Target) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	dst = fmt.Appendf(dst, "%s %s HTTP/1.1\r\nHost: %s\r\n", t.Method, u.RequestURI(), u.Host)
+	host := u.Host
 	for name, values := range t.Header {
-		if name == "Host" || name == "Content-Length" || name == "Connection" {
+		if strings.EqualFold(name, "Host") && len(values) > 0 {
+			host = values[0]
+		}
+	}
+	dst = fmt.Appendf(dst, "%s %s HTTP/1.1\r\nHost: %s\r\n", t.Method, u.RequestURI(), host)
+	if name := u.User.Username(); name != "" && t.Header.Get("Authorization") == "" {
+		password, _ := u.User.Password()
+		dst = fmt.Appendf(dst, "Authorization: Basic %s\r\n", base64.StdEncoding.EncodeToString([]byte(name+":"+password)))
+	}
+	for name, values := range t.Header {
+		switch http.CanonicalHeaderKey(name) {
+		case "Host", "Content-Length", "Connection", "Transfer-Encoding", "Trailer", "Upgrade":
 			continue // these are the connection's
 		}
 		for _, v := range values {

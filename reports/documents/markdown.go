@@ -51,7 +51,7 @@ func writeMarkdown(w io.Writer, d Document) error {
 		}
 	}
 	if len(d.Alerts) > 0 {
-		d.table(&b, "alert", "fired", "after the injection", "state")
+		d.table(&b, "alert", "fired at", "after the injection", "state")
 		for _, a := range d.Alerts {
 			fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", cell(a.Name), seconds(a.Fired), seconds(a.AfterT0), d.t(a.State))
 		}

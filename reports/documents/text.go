@@ -99,7 +99,7 @@ func bounded(of map[string]float64, name string) string {
 	text := quantity(of, name)
 	if _, ok := of[name+"_low"]; ok {
 		low, high := of[name+"_low"], of[name+"_high"]
-		text += fmt.Sprintf(" (%s to %s)", reports.Quantity(&low, effectUnit(name)), reports.Quantity(&high, effectUnit(name)))
+		text += fmt.Sprintf(" (%s – %s)", reports.Quantity(&low, effectUnit(name)), reports.Quantity(&high, effectUnit(name)))
 	}
 	return text
 }
