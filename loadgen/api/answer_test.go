@@ -60,16 +60,16 @@ func TestAnswersComeInParts(t *testing.T) {
 // TestAnswersThatAreNone, and those behind which a connection is of no more use.
 func TestAnswersThatAreNone(t *testing.T) {
 	for text, want := range map[string]string{
-		"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nokx":          "malformed",
-		"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\nok":                           "malformed",
-		"HTTP/1.1 200 OK\r\nContent-Length : 2\r\n\r\nok":                                "malformed",
-		"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n":                     "malformed",
+		"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nokx":            "malformed",
+		"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\nok":                            "malformed",
+		"HTTP/1.1 200 OK\r\nContent-Length : 2\r\n\r\nok":                                 "malformed",
+		"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n":                      "malformed",
 		"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n": "ok",
-		"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok":                                 "ok",
-		"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: foo, close\r\n\r\nok":       "ok, the last",
-		"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 500 Who asked\r\n\r\n":   "ok, the last",
-		"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok":                                 "ok, the last",
-		"HTTP/1.0 200 OK\r\nContent-Length: 2\r\nConnection: Keep-Alive\r\n\r\nok":       "ok",
+		"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok":                                  "ok",
+		"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: foo, close\r\n\r\nok":        "ok, the last",
+		"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 500 Who asked\r\n\r\n":    "ok, the last",
+		"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok":                                  "ok, the last",
+		"HTTP/1.0 200 OK\r\nContent-Length: 2\r\nConnection: Keep-Alive\r\n\r\nok":        "ok",
 	} {
 		a := answer{in: []byte(text)}
 		body, done, err := a.whole(false, false)
