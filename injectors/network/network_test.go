@@ -2,6 +2,7 @@ package network
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"maps"
 	"os/exec"
@@ -26,6 +27,7 @@ import (
 func TestMain(m *testing.M) {
 	hoststest.Serve(map[string]func(context.Context, target.Config) error{"dns": dns.Serve})
 	injectortest.Victim(faults)
+	_ = flag.Set("test.parallel", "2") // it measures delays: more at a time would be among them
 	hoststest.Main(m)
 }
 
