@@ -103,11 +103,11 @@ func TestNothingOutsideOfARange(t *testing.T) {
 func TestSameSeedSameAttack(t *testing.T) {
 	to := net.IPv4(10, 77, 0, 2).To4()
 	packet := func(seed, n uint64) string { return string(synTo(to, 80, drawn(seed, n))) }
-	if packet(1, 5) != packet(1, 5) || packet(1, 5) == packet(2, 5) || packet(1, 5) == packet(1, 6) {
-		t.Error("packets are not those of their seed and number")
-	}
-	if key(1, 5) != key(1, 5) || key(1, 5) == key(2, 5) || key(1, 5) == key(1, 9) {
-		t.Error("keys are not those of their seed and number")
+	for what, of := range map[string]func(seed, n uint64) string{"packets": packet, "keys": key} {
+		first, again := of(1, 5), of(1, 5)
+		if first != again || first == of(2, 5) || first == of(1, 9) {
+			t.Errorf("%s are not those of their seed and number", what)
+		}
 	}
 }
 

@@ -198,7 +198,7 @@ func (f *BadDelete) Restore(ctx context.Context, on target.Component, was inject
 		if n == 0 {
 			continue // it is there again
 		}
-		now, err := f.rows.where(ctx, tx, before.Keys[i])
+		now, err := f.where(ctx, tx, before.Keys[i])
 		if err != nil || len(now.Values) != 1 || !slices.EqualFunc(now.Values[0], row, same) {
 			return errors.Join(err, fmt.Errorf("row %s: it comes back with other values than before, and none is put back", before.Keys[i]))
 		}

@@ -130,7 +130,7 @@ func insert(ctx context.Context, db *sql.DB) (n uint64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }() // it goes back to where it came from
 	for n < most && err == nil {
 		_, err = conn.ExecContext(ctx, fmt.Sprintf("INSERT INTO %s VALUES (REPEAT('x', %d))", probeTable, size))
 		n++
