@@ -26,6 +26,9 @@ type Breakdown struct {
 	usual float64       // times a second that clients ask for a key in vain without it
 }
 
+// misses is the server's count of keys that were asked for in vain.
+const misses = "keyspace_misses"
+
 // taker is the name of the client that takes keys away.
 const taker = "livedrill-breakdown"
 
@@ -69,19 +72,9 @@ func (f *Breakdown) Save(ctx context.Context, on target.Component) (injectors.Or
 		return nil, err
 	}
 	defer c.Close()
-	before, err := redis.Misses(ctx, c)
-	if err != nil {
+	if f.usual, err = redis.Growth(ctx, c, misses, 500*time.Millisecond); err != nil {
 		return nil, err
 	}
-	start := time.Now()
-	if !target.Wait(ctx, 500*time.Millisecond) {
-		return nil, ctx.Err()
-	}
-	after, err := redis.Misses(ctx, c)
-	if err != nil {
-		return nil, err
-	}
-	f.usual = (after - before) / time.Since(start).Seconds()
 	return injectors.Keep(struct{}{})
 }
 
@@ -117,8 +110,9 @@ func (f *Breakdown) Inject(ctx context.Context, on target.Component) error {
 	return nil
 }
 
-// Effect counts for a second how often the server really had the key and took it away, and how often somebody asked for a key in vain meanwhile, more than
-// before, by the server's own count. It bites when half of the times were felt. A key that nobody asks for, or makes anew, is no hot key: taking it away hurts nobody. It is clean when the server has no client of that name.
+// Effect counts for a second how often the server really had the key and took it away, and how often somebody asked for a key in vain meanwhile, more
+// than before, by the server's own count. It bites when half of the times were felt. A key that nobody asks for, or makes anew, is no hot key: taking
+// it away hurts nobody. It is clean when the server has no client of that name.
 func (f *Breakdown) Effect(ctx context.Context, on target.Component) (injectors.Measured, error) {
 	m := injectors.Measured{N: 1, Asked: map[string]float64{"taken_away_at_least": 1}, Is: map[string]float64{"taken_away": 0}}
 	c, err := redis.Dial(on)
@@ -134,18 +128,10 @@ func (f *Breakdown) Effect(ctx context.Context, on target.Component) (injectors.
 		m.Reason = "nobody of this process takes it away"
 		return m, nil
 	}
-	before := f.taken.Load()
-	missed, err := redis.Misses(ctx, c)
-	if err != nil {
-		return m, err
-	}
-	start := time.Now()
-	if !target.Wait(ctx, max(time.Second, 2*time.Duration(f.Every))) {
-		return m, ctx.Err()
-	}
-	after, err := redis.Misses(ctx, c)
+	before, start := f.taken.Load(), time.Now()
+	rate, err := redis.Growth(ctx, c, misses, max(time.Second, 2*time.Duration(f.Every)))
 	n := f.taken.Load() - before
-	missed = max(after-missed-f.usual*time.Since(start).Seconds(), 0)
+	missed := max(rate-f.usual, 0) * time.Since(start).Seconds()
 	m.N, m.Is["taken_away"], m.Is["misses"], m.Bites = uint64(max(n, 1)), float64(n), missed, n > 0 && 2*missed >= float64(n)
 	m.Reason = fmt.Sprintf("the key was there, and was taken away, %d times; keys were asked for in vain %.0f times more than before", n, missed)
 	return m, err

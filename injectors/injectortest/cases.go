@@ -10,7 +10,7 @@ import (
 )
 
 // Cases are what a family's conformance test tries: every kind of its list, under the kind's name without the family, so that none can be
-// forgotten. A kind is tried with its defaults, or as in told, which may have more than one case of it: "loss", "loss, one way".
+// forgotten by a test that goes through them. A kind is tried with its defaults, or as in told, which may have more than one case of it: "loss", "loss, one way".
 func Cases(kinds []injectors.Kind, told map[string]func() injectors.Fault) map[string]func() injectors.Fault {
 	out := map[string]func() injectors.Fault{}
 	for _, k := range kinds {

@@ -66,16 +66,7 @@ func (f *HotKey) Save(ctx context.Context, on target.Component) (injectors.Origi
 
 // sends is how many bytes a second the server sends.
 func sends(ctx context.Context, c *redis.Client) (float64, error) {
-	before, err := info(ctx, c, "stats", "total_net_output_bytes")
-	if err != nil {
-		return 0, err
-	}
-	start := time.Now()
-	if !target.Wait(ctx, 500*time.Millisecond) {
-		return 0, ctx.Err()
-	}
-	after, err := info(ctx, c, "stats", "total_net_output_bytes")
-	return (after - before) / time.Since(start).Seconds(), err
+	return Growth(ctx, c, "total_net_output_bytes", 500*time.Millisecond)
 }
 
 func (*HotKey) name(on target.Component) string { return "redis hot key " + on.Handles.Redis.Addr }

@@ -167,7 +167,16 @@ func refused(on target.Component, what, words string, ask func(*redis.Client) er
 	return m, nil
 }
 
-// Misses is how many times clients have asked the server for a key that was not there.
-func Misses(ctx context.Context, c *redis.Client) (float64, error) {
-	return info(ctx, c, "stats", "keyspace_misses")
+// Growth watches one of the server's counters (INFO stats) for a time, and gives how fast it grows, a second.
+func Growth(ctx context.Context, c *redis.Client, counter string, over time.Duration) (float64, error) {
+	before, err := info(ctx, c, "stats", counter)
+	if err != nil {
+		return 0, err
+	}
+	start := time.Now()
+	if !target.Wait(ctx, over) {
+		return 0, ctx.Err()
+	}
+	after, err := info(ctx, c, "stats", counter)
+	return (after - before) / time.Since(start).Seconds(), err
 }
