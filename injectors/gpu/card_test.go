@@ -126,7 +126,7 @@ func TestLeastOfACard(t *testing.T) {
 // TestOverheatOnACard: the modelled heat cuts a card's own setting, and gives it back.
 func TestOverheatOnACard(t *testing.T) {
 	t.Parallel()
-	n := newNvidia(380_000, 1905)
+	n := newNvidia(380_000, 1980)
 	f := &Overheat{Load: 95, Limit: 83, To: 0.4, Over: unit.Duration(500 * time.Millisecond), braked: braked{By: byClocks, brake: newCard(n, byClocks)}}
 	on := target.Component{Name: "a card", Handles: target.Handles{Encoder: &target.Encoder{GPU: new(int)}}}
 	was, err := f.Save(t.Context(), on)
@@ -140,11 +140,18 @@ func TestOverheatOnACard(t *testing.T) {
 	if err != nil || !m.Bites || injectors.BackEnd(f) != "nvml" {
 		t.Errorf("by %s: %+v (%v)", injectors.BackEnd(f), m, err)
 	}
-	if err := f.Restore(t.Context(), on, was); err != nil || n.clock != 1905 || n.power != 380_000 {
+	if err := f.Restore(t.Context(), on, was); err != nil || n.clock != 1980 || n.power != 380_000 {
 		t.Errorf("%d MHz and %d mW after it (%v)", n.clock, n.power, err)
 	}
 	if m, err = f.Effect(t.Context(), on); err != nil || !m.Clean {
 		t.Errorf("after it: %+v (%v)", m, err)
+	}
+	n.clock = 1200 // somebody's: the card says that it is held back, heat or not
+	if _, err := f.Save(t.Context(), on); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Inject(t.Context(), on); err == nil || n.clock != 1200 {
+		t.Errorf("a card that is held back already is taken (%v), and has %d MHz", err, n.clock)
 	}
 }
 

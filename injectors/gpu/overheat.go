@@ -79,6 +79,9 @@ func (f *Overheat) Check(ctx context.Context, on target.Component) error {
 // Inject is part of injectors.Fault. The card starts at the point where its clocks come back, and Inject returns when they were cut for the
 // first time.
 func (f *Overheat) Inject(ctx context.Context, on target.Component) error {
+	if f.usual > 0 {
+		return errors.New("the encoders are held back by something else already: nobody could tell what the heat does")
+	}
 	was, err := f.brake.save()
 	if err != nil {
 		return err

@@ -81,8 +81,8 @@ func (f *SessionLimit) Inject(ctx context.Context, on target.Component) error {
 	return nil
 }
 
-// Effect looks for a second at how many encoders the transcoder has, and asks the kernel how many of those from before are left. It is clean when the transcoder knows of no limit: when it
-// tries its renditions again is its own affair.
+// Effect looks for a second at how many encoders the transcoder has, and asks the kernel how many of those from before are left. It is clean when
+// the transcoder knows of no limit: when it tries its renditions again is its own affair.
 func (f *SessionLimit) Effect(ctx context.Context, on target.Component) (injectors.Measured, error) {
 	told, err := target.HasBeenTold[target.Sessions](ctx, on, "transcode")
 	if err != nil {

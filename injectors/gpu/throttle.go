@@ -75,10 +75,10 @@ func (f *Throttle) cool(ctx context.Context) error {
 	return f.brake.settle(ctx, float64(f.To), f.baseline)
 }
 
-// Effect reads for a second what the kernel or the card itself says of the encoders. It bites when they were held back and
-// are no faster than was asked for, within the brake's slack; beside that stands how much media comes out of them: an encoder below a second a second
-// falls behind; once they were, the limit itself is enough, if it can be read: a transcoder that has shed renditions
-// may need less than is left. It is clean when they are not held back any more.
+// Effect reads for a second what the kernel or the card itself says of the encoders. It bites when they were held back and are no faster than
+// was asked for, within the brake's slack; once they were, the limit itself is enough, if it can be read: a transcoder that has shed renditions
+// may need less than is left. It is clean when they are not held back any more. Beside that stands how much media comes out of them: encoders
+// that make less than a second in a second fall behind.
 func (f *Throttle) Effect(ctx context.Context, on target.Component) (injectors.Measured, error) {
 	b, err := f.use(on)
 	if err != nil {
