@@ -37,6 +37,7 @@ require (
 	github.com/XSAM/otelsql v0.41.0
 	github.com/aclements/go-moremath v0.0.0-20210112150236-f10218a38794
 	github.com/florianl/go-nfqueue/v2 v2.0.2
+	github.com/gobwas/ws v1.5.0
 	github.com/hanwen/go-fuse/v2 v2.12.1
 	github.com/miekg/dns v1.1.72
 	github.com/pion/ice/v4 v4.4.0
@@ -116,6 +117,7 @@ require (
 	github.com/go-openapi/swag/yamlutils v0.25.4 // indirect
 	github.com/go-openapi/validate v0.25.1 // indirect
 	github.com/go-viper/mapstructure/v2 v2.5.0 // indirect
+	github.com/gobwas/httphead v0.1.0 // indirect
 	github.com/gogo/protobuf v1.3.2 // indirect
 	github.com/golang/snappy v1.0.0 // indirect
 	github.com/google/go-cmp v0.7.0 // indirect

@@ -96,6 +96,18 @@ func (w *Walk) Gone(mine bool) {
 	}
 }
 
+// Waking is when a thread that has more to wait for than the next arrival should wake, at the latest: arrivals that are closer together than a
+// tick go out at one waking, if nothing else wakes it before.
+func Waking(now, next, latest time.Time) time.Time {
+	if soon := now.Add(tick); next.Before(soon) {
+		next = soon
+	}
+	if next.After(latest) {
+		next = latest
+	}
+	return next
+}
+
 const (
 	// nap bounds one sleep, so that the end of ctx is seen.
 	nap = 50 * time.Millisecond

@@ -2,19 +2,15 @@
 package danmaku
 
 import (
-	"bufio"
 	"context"
-	"errors"
 	"fmt"
 	"net"
-	"net/http"
 	"regexp"
 	"time"
 
-	"github.com/lxzan/gws"
-
 	"github.com/livedrill/livedrill/injectors/clients"
 	"github.com/livedrill/livedrill/target"
+	"github.com/livedrill/livedrill/target/danmaku"
 )
 
 var roomName = regexp.MustCompile(`^[A-Za-z0-9-]{1,64}$`)
@@ -26,48 +22,15 @@ func checkRoom(name string) error {
 	return nil
 }
 
-// join opens a connection to a room by hand: the handshake of RFC 6455, 4.1, and nothing more.
-func join(ctx context.Context, on target.Component, room string) (net.Conn, error) {
+// join takes a place in a room.
+func join(ctx context.Context, on target.Component, room string) (*danmaku.Conn, error) {
 	addr, err := clients.InRange(on, "ws")
 	if err != nil {
 		return nil, err
 	}
-	conn, err := clients.Dial(on)(ctx, "tcp4", addr)
-	if err != nil {
-		return nil, err
-	}
-	_ = conn.SetDeadline(time.Now().Add(3 * time.Second))
-	_, err = fmt.Fprintf(conn, "GET /ws?room=%s HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
-		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: bGl2ZWRyaWxsbGl2ZWRyaQ==\r\n\r\n", room, addr)
-	if err == nil {
-		var resp *http.Response
-		if resp, err = http.ReadResponse(bufio.NewReaderSize(conn, 512), nil); err == nil {
-			_ = resp.Body.Close() // an upgrade has none
-			if resp.StatusCode != http.StatusSwitchingProtocols {
-				err = errors.New(resp.Status)
-			}
-		}
-	}
-	if err != nil {
-		return nil, errors.Join(err, conn.Close())
-	}
-	return conn, conn.SetDeadline(time.Time{})
-}
-
-// member joins a room as a real client does.
-func member(ctx context.Context, on target.Component, room string, handler gws.Event) (conn *gws.Conn, err error) {
-	addr, err := clients.InRange(on, "ws")
-	if err != nil {
-		return nil, err
-	}
-	raw, err := clients.Dial(on)(ctx, "tcp4", addr)
-	if err != nil {
-		return nil, err
-	}
-	conn, _, err = gws.NewClientFromConn(handler, &gws.ClientOption{Addr: "ws://" + addr + "/ws?room=" + room, //nolint:bodyclose // an upgrade has no body
-		HandshakeTimeout: 3 * time.Second, ReadMaxPayloadSize: 8 << 20, Recovery: gws.Recovery}, raw)
-	if err != nil {
-		return nil, errors.Join(err, raw.Close())
-	}
-	return conn, nil
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	return danmaku.Join(ctx, "ws://"+addr+"/ws?room="+room, func(ctx context.Context, _, addr string) (net.Conn, error) {
+		return clients.Dial(on)(ctx, "tcp4", addr)
+	})
 }

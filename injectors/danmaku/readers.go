@@ -9,11 +9,10 @@ import (
 	"sync"
 	"time"
 
-	"github.com/lxzan/gws"
-
 	"github.com/livedrill/livedrill/injectors"
 	"github.com/livedrill/livedrill/injectors/clients"
 	"github.com/livedrill/livedrill/target"
+	"github.com/livedrill/livedrill/target/danmaku"
 	"github.com/livedrill/livedrill/target/hosts"
 )
 
@@ -47,7 +46,7 @@ func (*SlowReaders) Save(context.Context, target.Component) (injectors.Original,
 
 // Inject is part of injectors.Fault. One more member talks, so that there is something to read.
 func (f *SlowReaders) Inject(ctx context.Context, on target.Component) error {
-	var conns []net.Conn
+	var conns []*danmaku.Conn
 	leave := func() {
 		for _, c := range conns {
 			_ = c.Close() // that is how a member leaves
@@ -60,7 +59,7 @@ func (f *SlowReaders) Inject(ctx context.Context, on target.Component) error {
 			return err
 		}
 		conns = append(conns, conn)
-		if tcp, ok := conn.(*net.TCPConn); ok {
+		if tcp, ok := conn.Conn.(*net.TCPConn); ok {
 			_ = tcp.SetReadBuffer(4096) // a larger one only takes more to fill
 		}
 	}
@@ -138,26 +137,27 @@ func (*SlowReaders) Restore(_ context.Context, on target.Component, _ injectors.
 }
 
 // talker is a member who says something again and again.
-type talker struct {
-	gws.BuiltinEventHandler
-	room, text string
-}
+type talker struct{ room, text string }
 
 // run talks until ctx ends, so many times a second; without a connection it tries again.
 func (t *talker) run(ctx context.Context, on target.Component, rate int) {
 	for target.Wait(ctx, 50*time.Millisecond) {
-		conn, err := member(ctx, on, t.room, t)
+		conn, err := join(ctx, on, t.room)
 		if err != nil {
 			continue
 		}
 		var wg sync.WaitGroup
-		wg.Go(conn.ReadLoop)
+		wg.Go(func() {
+			for err := error(nil); err == nil; {
+				_, err = conn.Hear()
+			}
+		})
 		for id := 1; target.Wait(ctx, time.Second/time.Duration(rate)); id++ {
-			if conn.WriteMessage(gws.OpcodeText, fmt.Appendf(nil, "pub %d %d %s", id, time.Now().UnixMicro(), t.text)) != nil {
+			if conn.Say(fmt.Appendf(nil, "pub %d %d %s", id, time.Now().UnixMicro(), t.text)) != nil {
 				break
 			}
 		}
-		_ = conn.NetConn().Close() // that ends the reading
+		_ = conn.Close() // that ends the reading
 		wg.Wait()
 	}
 }

@@ -1,16 +1,16 @@
 package danmaku
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"strings"
 	"time"
 
-	"github.com/lxzan/gws"
-
 	"github.com/livedrill/livedrill/injectors/clients"
 	"github.com/livedrill/livedrill/target"
+	"github.com/livedrill/livedrill/target/danmaku"
 )
 
 // Talk lets members say things that a room cannot bear: too many (a hot room), the same again and again (a storm), or too large.
@@ -41,59 +41,64 @@ var sayings = map[string]func(n uint64) []byte{
 // Check is part of injectors.Fault.
 func (*Talk) Check(_ context.Context, on target.Component) error { return clients.Free(on, "ws") }
 
-// answers is a member who hears what became of one message.
-type answers struct {
-	gws.BuiltinEventHandler
+// guest is a member who hears what became of one message.
+type guest struct {
+	*danmaku.Conn
 	heard chan clients.Answer
+	left  chan struct{}
 }
 
-// OnMessage takes acknowledgements and refusals; what others say is none of them.
-func (a *answers) OnMessage(_ *gws.Conn, m *gws.Message) {
-	defer m.Close()
-	for line := range strings.Lines(m.Data.String()) {
-		switch {
-		case strings.HasPrefix(line, "ack "):
-			a.put(clients.Got)
-		case strings.HasPrefix(line, "nak "):
-			a.put(clients.Turned)
+// listen takes acknowledgements and refusals; what others say is none of them. The end is the answer of a server that throws a member out.
+func (g guest) listen() {
+	defer close(g.left)
+	defer g.Close()
+	for {
+		lines, err := g.Hear()
+		if err != nil {
+			g.put(clients.Turned)
+			return
+		}
+		for line := range bytes.Lines(lines) {
+			switch {
+			case bytes.HasPrefix(line, []byte("ack ")):
+				g.put(clients.Got)
+			case bytes.HasPrefix(line, []byte("nak ")):
+				g.put(clients.Turned)
+			}
 		}
 	}
 }
 
-// OnClose is the answer of a server that throws a member out.
-func (a *answers) OnClose(*gws.Conn, error) { a.put(clients.Turned) }
-
-func (a *answers) put(what clients.Answer) {
+func (g guest) put(what clients.Answer) {
 	select {
-	case a.heard <- what:
+	case g.heard <- what:
 	default: // the first one counts
 	}
+}
+
+func (g guest) leave() {
+	_ = g.Close()
+	<-g.left
 }
 
 // Inject is part of injectors.Fault. Members stay in the room as long as the server lets them.
 func (f *Talk) Inject(ctx context.Context, on target.Component) error {
 	say := sayings[f.Sort]
-	type guest struct {
-		conn *gws.Conn
-		*answers
-		left chan struct{}
-	}
 	idle := make(chan guest, f.Clients)
 	return f.Run(ctx, on, func(ctx context.Context, n uint64) clients.Answer {
 		var g guest
 		select {
 		case g = <-idle:
 		default:
-			g = guest{answers: &answers{heard: make(chan clients.Answer, 1)}, left: make(chan struct{})}
-			var err error
-			if g.conn, err = member(ctx, on, f.Room, g.answers); err != nil {
+			conn, err := join(ctx, on, f.Room)
+			if err != nil {
 				return clients.Failed
 			}
-			go func() { defer close(g.left); g.conn.ReadLoop() }()
+			g = guest{conn, make(chan clients.Answer, 1), make(chan struct{})}
+			go g.listen()
 		}
-		leave := func() { _ = g.conn.NetConn().Close(); <-g.left }
-		if g.conn.WriteMessage(gws.OpcodeText, say(n)) != nil {
-			leave()
+		if g.Say(say(n)) != nil {
+			g.leave()
 			return clients.Turned // it was thrown out before it could speak
 		}
 		select {
@@ -106,15 +111,14 @@ func (f *Talk) Inject(ctx context.Context, on target.Component) error {
 			idle <- g
 			return a
 		case <-ctx.Done():
-			leave()
+			g.leave()
 			return clients.Failed
 		}
 	}, func() {
 		for {
 			select {
 			case g := <-idle:
-				_ = g.conn.NetConn().Close()
-				<-g.left
+				g.leave()
 			default:
 				return
 			}

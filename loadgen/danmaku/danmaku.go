@@ -3,13 +3,10 @@
 package danmaku
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
-	"net/http"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -17,7 +14,6 @@ import (
 
 	"github.com/livedrill/livedrill/loadgen"
 	"github.com/livedrill/livedrill/reports/record"
-	"github.com/livedrill/livedrill/target"
 	"github.com/livedrill/livedrill/target/unit"
 )
 
@@ -161,96 +157,4 @@ func newNumbers(m *loadgen.Meter, rooms int) *numbers {
 		m.CounterFunc(c.name, c.help, m.Labels(), func() float64 { return float64(c.v.Load()) })
 	}
 	return n
-}
-
-// house is all members of one worker.
-type house struct {
-	*Load
-	on     target.Platform
-	m      *loadgen.Meter
-	n      *numbers
-	client *http.Client
-	roomOf []int          // of each member
-	place  []int          // of each member in its room
-	size   []int          // of each room
-	away   []atomic.Int64 // members of this worker who are not connected now, by room
-	text   []byte
-	masks  *rand.Rand // of the pace alone, as are the buffers
-	line   []byte
-	frame  []byte
-}
-
-// address is where a member connects to, as the platform's dispatch says.
-func (h *house) address(ctx context.Context, query string) (string, error) {
-	if h.URL != "" {
-		return h.URL + "?" + query, nil
-	}
-	assigned, err := loadgen.Dispatch(ctx, h.client, h.on, h.m.Region)
-	if err != nil {
-		return "", err
-	}
-	return loadgen.URL(h.on, assigned.Danmaku, "ws", "/ws?"+query)
-}
-
-// settle is how long deliveries may still come after the last message.
-const settle = 1500 * time.Millisecond
-
-// Run is part of loadgen.Generator.
-func (l *Load) Run(ctx context.Context, on target.Platform, m *loadgen.Meter) error {
-	rng := m.Rand()
-	h := &house{Load: l, on: on, m: m, text: make([]byte, l.Size), masks: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
-		client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 16}}}
-	defer h.client.CloseIdleConnections()
-	h.roomOf, h.place, h.size = l.plan(rng)
-	h.n, h.away = newNumbers(m, len(h.size)), make([]atomic.Int64, len(h.size))
-	for i := range h.text {
-		h.text[i] = 'a' + byte(i%26)
-	}
-	members := make([]*member, l.Connections)
-	stay, leave := context.WithCancel(ctx)
-	defer leave()
-	var wg sync.WaitGroup
-	defer wg.Wait()
-	defer leave()
-	gate := make(chan struct{}, 64) // members who may be connecting at once
-	for i := range members {
-		if m.Slice.Mine(i, l.Connections) {
-			members[i] = &member{house: h, number: i, room: h.roomOf[i], why: loadgen.Unanswered, seen: newLedger(h.size[h.roomOf[i]])}
-			h.away[h.roomOf[i]].Add(1)
-			wg.Go(func() { members[i].stay(stay, gate) })
-		}
-	}
-	wg.Go(func() { h.ping(stay, members) })
-	wg.Go(func() {
-		for target.Wait(stay, overdue/8) {
-			before := time.Now().Add(-overdue)
-			for _, m := range members {
-				if m != nil {
-					m.expire(before)
-				}
-			}
-		}
-	})
-	m.Arrivals(ctx, l.Rate, func(_ uint64, due time.Time) bool {
-		sender := members[rng.IntN(l.Connections)]
-		if sender == nil {
-			return false
-		}
-		sender.publish(due)
-		return true
-	})
-	target.Wait(ctx, settle)
-	return nil
-}
-
-// ping lets every member say from time to time that it is there, a few of them at a time.
-func (h *house) ping(ctx context.Context, members []*member) {
-	const turns = 40
-	for turn := 0; target.Wait(ctx, pingEvery/turns); turn = (turn + 1) % turns {
-		for i := turn; i < len(members); i += turns {
-			if members[i] != nil {
-				members[i].ping(rand.Uint32())
-			}
-		}
-	}
 }

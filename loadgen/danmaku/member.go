@@ -6,134 +6,126 @@ import (
 	"fmt"
 	"log/slog"
 	"strconv"
-	"sync"
 	"time"
 
-	"github.com/lxzan/gws"
+	"github.com/gobwas/ws"
 
 	"github.com/livedrill/livedrill/loadgen"
 	"github.com/livedrill/livedrill/target"
 	"github.com/livedrill/livedrill/target/danmaku"
+	"github.com/livedrill/livedrill/target/poll"
 )
-
-// pingEvery keeps a member who only listens in its room.
-const pingEvery = 20 * time.Second
 
 // unread is how many bytes may wait for a server that does not read, before the member gives it up.
 const unread = 1 << 20
 
-// member is one connection, and all that it has seen.
+// member is one connection after the other, and all that it has seen. It belongs to the house's thread.
 type member struct {
-	gws.BuiltinEventHandler
-	house  *house
-	number int
-	room   int
-	seen   ledger
-
-	mu      sync.Mutex
-	out     *danmaku.Outbox // nil while there is no connection
-	why     string          // there is none: what a message that cannot be sent fails for
+	house   *house
+	number  int
+	room    int
+	seen    ledger
+	conn    *poll.Conn // nil while there is none
+	frames  danmaku.Frames
+	why     string // there is no connection: what a message that cannot be sent fails for
 	id      uint32
 	pending pending
 }
 
-// stay keeps the member in its room until ctx ends, with a pause before each new try.
-func (m *member) stay(ctx context.Context, gate chan struct{}) {
-	for pause := 250 * time.Millisecond; ctx.Err() == nil; pause = min(2*pause, 4*time.Second) {
-		select {
-		case gate <- struct{}{}:
-		case <-ctx.Done():
-			return
-		}
-		conn, out, err := m.connected(ctx)
-		<-gate
-		if err != nil {
+// join connects the member, with a pause before each new try, until it is in its room or the house closes.
+func (m *member) join() {
+	h, ctx := m.house, m.house.open
+	h.joining.Go(func() {
+		for pause := 250 * time.Millisecond; ctx.Err() == nil; pause = min(2*pause, 4*time.Second) {
+			select {
+			case h.gate <- struct{}{}:
+			case <-ctx.Done():
+				return
+			}
+			fd, early, err := m.connect(ctx)
+			<-h.gate
+			if err == nil {
+				h.poll.Do(func() { m.sit(fd, early) })
+				return
+			}
 			slog.Debug("member", "number", m.number, "err", err)
-			m.mu.Lock()
-			m.why = loadgen.Why(err)
-			m.mu.Unlock()
+			why := loadgen.Why(err)
+			h.poll.Do(func() { m.why = why })
 			target.Wait(ctx, pause)
-			continue
 		}
-		pause = 250 * time.Millisecond
-		m.sit(ctx, conn, out)
-	}
-}
-
-// sit reads what the room says until the connection or ctx ends.
-func (m *member) sit(ctx context.Context, conn *gws.Conn, out *danmaku.Outbox) {
-	m.house.n.begun.Inc()
-	m.mu.Lock()
-	m.out = out
-	m.mu.Unlock()
-	m.house.away[m.room].Add(-1)
-	stop := context.AfterFunc(ctx, func() {
-		_ = conn.SetWriteDeadline(time.Now().Add(time.Second)) // a server that does not read hears no goodbye
-		conn.WriteClose(1000, nil)
-		conn.NetConn().Close()
 	})
-	conn.ReadLoop()
-	stop()
-	out.Close()
-	m.house.away[m.room].Add(1)
-	m.mu.Lock()
-	m.out, m.why = nil, loadgen.CutOff
-	cut, fresh := 0, 0
-	if ctx.Err() == nil {
-		cut, fresh = m.pending.drop()
-	}
-	m.mu.Unlock()
-	if ctx.Err() == nil {
-		m.house.n.dropped.Inc()
-		m.house.n.inFlight.Add(-int64(cut))
-		m.house.n.published["cut"].Add(float64(cut))
-		m.house.n.bad.Add(float64(fresh))
-		m.house.m.Failed[loadgen.CutOff].Add(float64(cut))
-	}
 }
 
-// connected connects on a stack of its own: it needs a large one, and a member who only listens would keep that.
-func (m *member) connected(ctx context.Context) (conn *gws.Conn, out *danmaku.Outbox, err error) {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		conn, out, err = m.connect(ctx)
-	}()
-	<-done
-	return conn, out, err
+// connect gives the connection's descriptor, and what came on it behind the handshake (RFC 6455, 4).
+func (m *member) connect(ctx context.Context) (fd int, early []byte, err error) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	url, err := m.house.address(ctx, fmt.Sprintf("room=room-%d&as=m%d", m.room, m.number))
+	if err != nil {
+		return -1, nil, err
+	}
+	conn, err := danmaku.Join(ctx, url, nil)
+	if err != nil {
+		return -1, nil, err
+	}
+	return conn.Take()
 }
 
-func (m *member) connect(ctx context.Context) (*gws.Conn, *danmaku.Outbox, error) {
+// sit begins to listen to what the room says.
+func (m *member) sit(fd int, early []byte) {
+	conn, err := m.house.poll.Add(fd, unread, m)
+	if err != nil {
+		slog.Error("member", "err", err)
+		m.join()
+		return
+	}
+	m.conn, m.frames = conn, danmaku.Frames{Limit: danmaku.MaxHeard}
+	m.house.n.begun.Inc()
+	m.house.away[m.room]--
+	m.Read(early, nil)
+}
+
+// left counts what the end of the connection took with it, and lets the member try again.
+func (m *member) left() {
 	h := m.house
-	url, err := h.address(ctx, fmt.Sprintf("room=room-%d&as=m%d", m.room, m.number))
-	if err != nil {
-		return nil, nil, err
+	m.conn, m.why = nil, loadgen.CutOff
+	h.away[m.room]++
+	if h.open.Err() != nil {
+		return
 	}
-	conn, answer, err := gws.NewClient( //nolint:bodyclose // the answer to an upgrade has no body
-		m, &gws.ClientOption{Addr: url, HandshakeTimeout: 5 * time.Second,
-			ReadMaxPayloadSize: 8 << 20, ReadBufferSize: 2048, Recovery: gws.Recovery})
-	if err != nil && answer != nil && answer.StatusCode >= 400 {
-		err = fmt.Errorf("%w: %s", target.ErrRefused, answer.Status)
-	}
-	if err != nil {
-		return nil, nil, err
-	}
-	out, err := danmaku.NewOutbox(conn.NetConn(), unread)
-	if err != nil {
-		conn.NetConn().Close()
-	}
-	return conn, out, err
+	cut, fresh := m.pending.drop()
+	h.n.dropped.Inc()
+	h.n.inFlight.Add(-int64(cut))
+	h.n.published["cut"].Add(float64(cut))
+	h.n.bad.Add(float64(fresh))
+	h.m.Failed[loadgen.CutOff].Add(float64(cut))
+	m.join()
 }
 
-// publish says something, at the time at which it was due. Without a connection the message counts as unsent. It is called by the
-// pace alone, so that one buffer serves every member.
+// write sends a frame. That the connection broke is told by the poller, and cuts what is pending.
+func (m *member) write(opcode byte, payload []byte) {
+	h := m.house
+	h.frame = danmaku.AppendMasked(h.frame[:0], opcode, payload, h.masks.Uint32())
+	_ = m.conn.Write(h.frame, nil)
+}
+
+// bye leaves the room.
+func (m *member) bye() {
+	if m.conn != nil {
+		m.write(danmaku.CloseFrame, goodbye)
+		m.conn.Close()
+		m.conn = nil
+	}
+}
+
+var goodbye = ws.NewCloseFrameBody(ws.StatusNormalClosure, "")
+
+// publish says something, at the time at which it was due. Without a connection the message counts as unsent.
 func (m *member) publish(due time.Time) {
 	h, n := m.house, m.house.n
 	n.due.Inc()
 	n.room(n.roomDue, m.room).Inc()
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.out == nil {
+	if m.conn == nil {
 		n.published["unsent"].Inc()
 		n.bad.Inc()
 		h.m.Failed[m.why].Inc()
@@ -146,7 +138,6 @@ func (m *member) publish(due time.Time) {
 	h.line = strconv.AppendInt(h.line, due.UnixMicro(), 10)
 	h.line = append(h.line, ' ')
 	h.line = append(h.line, h.text...)
-	h.frame = danmaku.AppendMasked(h.frame[:0], danmaku.TextFrame, h.line, h.masks.Uint32())
 	switch givenUp, overdue := m.pending.add(m.id, due); {
 	case !givenUp:
 		n.inFlight.Add(1)
@@ -158,47 +149,59 @@ func (m *member) publish(due time.Time) {
 		}
 	}
 	n.sent.Inc()
-	_ = m.out.Write(h.frame, nil) // a connection that broke is seen by its reader, and cuts what is pending
+	m.write(danmaku.TextFrame, h.line)
 }
 
 // expire judges what has waited too long for its answer.
 func (m *member) expire(before time.Time) {
-	m.mu.Lock()
-	n := m.pending.expire(before)
-	m.mu.Unlock()
-	m.house.n.bad.Add(float64(n))
+	if n := m.pending.expire(before); n > 0 {
+		m.house.n.bad.Add(float64(n))
+	}
 }
 
 // ping says that a member who only listens is still there.
-func (m *member) ping(mask uint32) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.out != nil {
-		_ = m.out.Write(danmaku.AppendMasked(nil, danmaku.PingFrame, nil, mask), nil)
+func (m *member) ping() {
+	if m.conn != nil {
+		m.write(danmaku.PingFrame, nil)
 	}
 }
 
-// OnPing answers the server.
-func (m *member) OnPing(_ *gws.Conn, payload []byte) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.out != nil {
-		_ = m.out.Write(danmaku.AppendMasked(nil, danmaku.PongFrame, payload, 0), nil)
+// Read is part of poll.Reader.
+func (m *member) Read(data []byte, err error) {
+	if err != nil {
+		m.left()
+		return
 	}
-}
-
-// OnClose ends the reading; sit does the rest.
-func (m *member) OnClose(*gws.Conn, error) {}
-
-// OnMessage takes in what the server says, line by line.
-func (m *member) OnMessage(_ *gws.Conn, message *gws.Message) {
-	defer message.Close()
 	now := time.Now()
-	rest := message.Bytes()
+	for m.frames.Feed(data); ; {
+		opcode, payload, ok, err := m.frames.Next()
+		switch {
+		case err != nil:
+			m.house.n.foreign.Inc()
+			m.conn.Close()
+			m.left()
+			return
+		case !ok:
+			return
+		case opcode == danmaku.PingFrame:
+			m.write(danmaku.PongFrame, payload)
+		case opcode == danmaku.CloseFrame:
+			m.write(danmaku.CloseFrame, payload)
+			m.conn.Close()
+			m.left()
+			return
+		case opcode != danmaku.PongFrame:
+			m.hears(payload, now)
+		}
+	}
+}
+
+// hears takes in what the server says, line by line.
+func (m *member) hears(lines []byte, now time.Time) {
 	delivered := uint64(0)
-	for len(rest) > 0 {
+	for len(lines) > 0 {
 		var line []byte
-		line, rest, _ = bytes.Cut(rest, []byte{'\n'})
+		line, lines, _ = bytes.Cut(lines, []byte{'\n'})
 		verb, args, _ := bytes.Cut(line, []byte{' '})
 		switch string(verb) {
 		case "msg":
@@ -246,9 +249,7 @@ func (m *member) answered(accepted bool, args []byte, now time.Time) {
 	n := m.house.n
 	first, _, _ := bytes.Cut(args, []byte{' '})
 	id, ok := danmaku.Number(first)
-	m.mu.Lock()
 	due, overdue, known := m.pending.take(id)
-	m.mu.Unlock()
 	if !ok || !known {
 		n.foreign.Inc()
 		return
@@ -269,5 +270,5 @@ func (m *member) answered(accepted bool, args []byte, now time.Time) {
 	n.ack.Observe(now.Sub(due).Seconds())
 	n.published["accepted"].Inc()
 	n.room(n.roomAccepted, m.room).Inc()
-	n.owed.Add(uint64(max(0, int64(m.house.size[m.room])-m.house.away[m.room].Load())))
+	n.owed.Add(uint64(m.house.size[m.room] - m.house.away[m.room]))
 }

@@ -4,18 +4,21 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"regexp"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/lxzan/gws"
+	"github.com/gobwas/ws"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
 
 	"github.com/livedrill/livedrill/reports/record"
 	"github.com/livedrill/livedrill/target"
+	"github.com/livedrill/livedrill/target/poll"
 )
 
 const (
@@ -27,11 +30,11 @@ const (
 	unread      = 8 << 20          // bytes that may wait for a slow member before it is thrown out
 )
 
-// server is one danmaku server.
+// server is one danmaku server. One thread reads what all members say; another delivers.
 type server struct {
-	gws.BuiltinEventHandler
 	config target.Config
 	redis  *redis.Client
+	poll   *poll.Poller
 	mu     sync.Mutex
 	rooms  map[string]*room
 	number atomic.Uint64 // of connections, for names
@@ -64,10 +67,14 @@ func Serve(ctx context.Context, c target.Config) error {
 		connections: metrics.Gauge("livedrill_danmaku_connections", "Members now.", nil),
 		tickTime:    metrics.Histogram("livedrill_danmaku_tick_seconds", "Time that one round of delivery took.", nil)}
 	defer s.redis.Close()
-	upgrader := gws.NewUpgrader(s, &gws.ServerOption{ReadMaxPayloadSize: MaxMessage, CheckUtf8Enabled: true,
-		HandshakeTimeout: 5 * time.Second, Recovery: gws.Recovery})
+	poller, err := poll.New()
+	if err != nil {
+		return err
+	}
+	defer poller.Close()
+	s.poll = poller
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /ws", func(w http.ResponseWriter, r *http.Request) { s.join(ctx, upgrader, w, r) })
+	mux.HandleFunc("GET /ws", func(w http.ResponseWriter, r *http.Request) { s.join(ctx, w, r) })
 	mux.HandleFunc("GET /health", func(http.ResponseWriter, *http.Request) {})
 	front, err := c.Open(target.PortDanmaku)
 	if err != nil {
@@ -76,6 +83,7 @@ func Serve(ctx context.Context, c target.Config) error {
 	return target.Together(ctx,
 		func(ctx context.Context) error { return record.ServeHTTP(ctx, front, mux) },
 		s.subscribe,
+		s.read,
 		s.run,
 		func(ctx context.Context) error {
 			return metrics.Serve(ctx, c.Socket, http.NewServeMux(), func(context.Context) error { return nil })
@@ -85,7 +93,7 @@ func Serve(ctx context.Context, c target.Config) error {
 var roomName = regexp.MustCompile(`^[A-Za-z0-9-]{1,64}$`)
 
 // join takes a WebSocket into a room: /ws?room=ROOM.
-func (s *server) join(ctx context.Context, up *gws.Upgrader, w http.ResponseWriter, r *http.Request) {
+func (s *server) join(ctx context.Context, w http.ResponseWriter, r *http.Request) {
 	name := r.URL.Query().Get("room")
 	if !roomName.MatchString(name) {
 		http.Error(w, "a room is 1 to 64 letters, digits and dashes", http.StatusBadRequest)
@@ -95,29 +103,19 @@ func (s *server) join(ctx context.Context, up *gws.Upgrader, w http.ResponseWrit
 	if !roomName.MatchString(from) {
 		from = fmt.Sprintf("%s-%d", s.config.Name, s.number.Add(1))
 	}
-	conn, err := up.Upgrade(w, r)
+	conn, buffered, _, err := ws.HTTPUpgrader{Timeout: 5 * time.Second}.Upgrade(r, w)
 	if err != nil {
 		slog.Info("websocket", "err", err)
 		return
 	}
-	out, err := NewOutbox(conn.NetConn(), unread)
+	early, _ := buffered.Reader.Peek(buffered.Reader.Buffered()) // what is there can be looked at
+	fd, err := poll.Take(conn)
 	if err != nil {
 		slog.Error("websocket", "err", err)
-		conn.NetConn().Close()
 		return
 	}
-	m := &member{out: out, from: []byte(from)}
-	m.room = s.enter(name, m)
-	conn.Session().Store("member", m)
-	s.connections.Inc()
-	stop := context.AfterFunc(ctx, func() { conn.WriteClose(1001, nil) })
-	go func() {
-		defer stop()
-		conn.ReadLoop()
-		s.connections.Dec()
-		s.leave(m)
-		out.Close()
-	}()
+	m := &member{server: s, from: []byte(from), frames: Frames{Masked: true, Limit: MaxMessage}}
+	s.poll.Do(func() { m.sit(ctx, name, fd, early) })
 }
 
 func (s *server) enter(name string, m *member) *room {
@@ -128,8 +126,8 @@ func (s *server) enter(name string, m *member) *room {
 		r = &room{name: name, members: map[*member]struct{}{}}
 		s.rooms[name] = r
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
+	r.door.Lock()
+	defer r.door.Unlock()
 	r.members[m] = struct{}{}
 	return r
 }
@@ -137,55 +135,42 @@ func (s *server) enter(name string, m *member) *room {
 func (s *server) leave(m *member) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	m.room.mu.Lock()
-	defer m.room.mu.Unlock()
+	m.room.door.Lock()
+	defer m.room.door.Unlock()
 	delete(m.room.members, m)
 	if len(m.room.members) == 0 {
 		delete(s.rooms, m.room.name)
 	}
 }
 
-func memberOf(conn *gws.Conn) (*member, bool) {
-	value, ok := conn.Session().Load("member")
-	if !ok {
-		return nil, false
+// read takes what members say, until ctx ends.
+func (s *server) read(ctx context.Context) (err error) {
+	stop := context.AfterFunc(ctx, func() { s.poll.Do(func() {}) })
+	defer stop()
+	for look := time.Now().Add(idle / 4); err == nil && ctx.Err() == nil; {
+		if err = s.poll.Turn(look); time.Now().After(look) {
+			look = time.Now().Add(idle / 4)
+			s.all(func(m *member) {
+				if time.Since(m.heard) > idle {
+					m.end(ws.StatusPolicyViolation)
+				}
+			})
+		}
 	}
-	return value.(*member), true
+	s.all(func(m *member) { m.end(ws.StatusGoingAway) })
+	return err
 }
 
-// OnOpen begins the time that a connection may say nothing.
-func (s *server) OnOpen(conn *gws.Conn) { _ = conn.SetReadDeadline(time.Now().Add(idle)) }
-
-// OnPing answers and keeps the connection open.
-func (s *server) OnPing(conn *gws.Conn, payload []byte) {
-	_ = conn.SetReadDeadline(time.Now().Add(idle))
-	if m, ok := memberOf(conn); ok {
-		_ = m.out.Write(append(AppendHeader(nil, PongFrame, len(payload)), payload...), nil) // one that has gone needs none
+// all calls do for every member who is here now.
+func (s *server) all(do func(*member)) {
+	s.mu.Lock()
+	var here []*member
+	for _, r := range s.rooms {
+		here = slices.AppendSeq(here, maps.Keys(r.members)) // only the caller's thread changes them
 	}
-}
-
-// OnMessage takes what a member says.
-func (s *server) OnMessage(conn *gws.Conn, message *gws.Message) {
-	defer message.Close()
-	m, ok := memberOf(conn)
-	if !ok {
-		return
-	}
-	if now := time.Now(); now.Sub(m.heard) > idle/4 { // not for every message: it is a call into the runtime
-		m.heard = now
-		_ = conn.SetReadDeadline(now.Add(idle))
-	}
-	p, err := parse(message.Bytes())
-	if err != nil {
-		s.rejected.Inc()
-		m.answer("nak", 0, "malformed")
-		_ = m.send(nil) // one that has gone needs none
-		return
-	}
-	if !m.room.add(m, p) {
-		s.rejected.Inc()
-		m.answer("nak", p.id, "busy")
-		_ = m.send(nil)
+	s.mu.Unlock()
+	for _, m := range here {
+		do(m)
 	}
 }
 

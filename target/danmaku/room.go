@@ -4,14 +4,14 @@ import (
 	"bytes"
 	"strconv"
 	"sync"
-	"time"
 )
 
 // room is what one server holds of a room: its own members and what they are owed at the next tick.
 type room struct {
 	name    string
-	mu      sync.Mutex
+	door    sync.Mutex // held while lines go out to the members, so that mu is free for what comes in
 	members map[*member]struct{}
+	mu      sync.Mutex
 	fresh   []byte // lines that came in here: the other servers need them too
 	relayed []byte // lines from other servers
 	waiting []waiting
@@ -28,17 +28,6 @@ type batch struct {
 	room           *room
 	fresh, relayed []byte
 	publishers     []waiting
-}
-
-// member is one connection.
-type member struct {
-	out   *Outbox
-	room  *room
-	heard time.Time // about when it said something; of its reader alone
-	from  []byte    // its name in messages
-	mu    sync.Mutex
-	acks  []byte // answers for the next tick
-	head  []byte // their frame
 }
 
 // batchLimit bounds what a room may collect in one tick; beyond it publishers are told so.
@@ -89,8 +78,8 @@ func (r *room) deliver(lines []byte) int {
 	count := bytes.Count(lines, []byte{'\n'})
 	frame := AppendHeader(make([]byte, 0, len(lines)+10), TextFrame, len(lines)-1)
 	frame = append(frame, lines[:len(lines)-1]...)
-	r.mu.Lock()
-	defer r.mu.Unlock()
+	r.door.Lock()
+	defer r.door.Unlock()
 	sent := 0
 	for m := range r.members {
 		if m.send(frame) == nil {
@@ -98,34 +87,4 @@ func (r *room) deliver(lines []byte) int {
 		}
 	}
 	return sent
-}
-
-// answer queues "ack ID" or "nak ID REASON" for the member.
-func (m *member) answer(verb string, id uint64, reason string) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.acks = append(m.acks, verb...)
-	m.acks = append(m.acks, ' ')
-	m.acks = strconv.AppendUint(m.acks, id, 10)
-	if reason != "" {
-		m.acks = append(m.acks, ' ')
-		m.acks = append(m.acks, reason...)
-	}
-	m.acks = append(m.acks, '\n')
-}
-
-// send writes the queued answers in one frame, then another frame, which may be nil.
-func (m *member) send(frame []byte) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if len(m.acks) == 0 {
-		if frame == nil {
-			return nil
-		}
-		return m.out.Write(frame, nil)
-	}
-	m.head = AppendHeader(m.head[:0], TextFrame, len(m.acks)-1)
-	m.head = append(m.head, m.acks[:len(m.acks)-1]...)
-	m.acks = m.acks[:0]
-	return m.out.Write(m.head, frame)
 }
