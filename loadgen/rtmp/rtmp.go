@@ -11,6 +11,7 @@ import (
 	"path"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -102,6 +103,8 @@ type run struct {
 	begun    prometheus.Counter
 	dropped  prometheus.Counter
 	first    *record.Histogram
+	cameras  []*camera
+	streams  atomic.Uint64 // begun, so that the cameras take turns
 	wg       sync.WaitGroup
 }
 
@@ -123,6 +126,10 @@ func (l *Load) Run(ctx context.Context, on target.Platform, m *loadgen.Meter) er
 	}
 	for _, result := range []string{"seen", "unseen"} {
 		r.push[result] = m.Counter("livedrill_push_total", "Publish attempts by whether a probe viewer saw a picture.", m.Labels("result", result))
+	}
+	end, err := r.film(ctx, l.Publishers)
+	if err != nil {
+		return err
 	}
 	if l.Viewers > 0 {
 		r.wg.Go(func() { err = l.audience().Fill(ctx, on, m, "rtmp", watch) })
@@ -151,7 +158,7 @@ func (l *Load) Run(ctx context.Context, on target.Platform, m *loadgen.Meter) er
 		})
 	}
 	r.wg.Wait()
-	return err
+	return errors.Join(err, end())
 }
 
 // ChannelName is the channel of publisher i of a load.
@@ -195,12 +202,9 @@ func (r *run) publish(ctx context.Context, channel string, until time.Time) erro
 		r.accepted["refused"].Inc()
 		return err
 	}
-	defer conn.Close()
 	r.accepted["accepted"].Inc()
 	r.begun.Inc()
-	stop := context.AfterFunc(ctx, func() { conn.Close() })
-	defer stop()
-	if err := r.send(ctx, conn, until); err != nil && ctx.Err() == nil {
+	if err := r.cameras[r.streams.Add(1)%uint64(len(r.cameras))].send(conn, until); err != nil && ctx.Err() == nil {
 		r.dropped.Inc()
 		return err
 	}
@@ -256,67 +260,6 @@ func dial(ctx context.Context, addr, app, key string) (*rtmp.Conn, error) {
 
 // errRefused is why a probe has nothing to wait for.
 var errRefused = errors.New("the publish was refused")
-
-// send plays the film in real time. What lies between two frames goes out with the second one, in one write: it is how muxers send, and a
-// write costs more than all the rest. A frame's lateness is its send time after its time stamp's moment.
-func (r *run) send(ctx context.Context, conn *rtmp.Conn, until time.Time) error {
-	if err := conn.WriteTags(r.clip.Config); err != nil {
-		return err
-	}
-	start := time.Now()
-	free := start // when the connection took the last frame
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	var batch []flv.Tag
-	for n := 0; ; n++ {
-		t := r.clip.At(n)
-		batch = append(batch, t)
-		if !t.IsFrame() {
-			continue
-		}
-		due := start.Add(time.Duration(t.Timestamp) * time.Millisecond)
-		if due.After(until) {
-			return conn.Unpublish()
-		}
-		timer.Reset(time.Until(due))
-		select {
-		case <-ctx.Done():
-			return conn.Unpublish()
-		case <-timer.C:
-		}
-		now := time.Now()
-		if free.After(due) { // the server did not take the frame before: that is not the publisher's doing
-			due = free
-		}
-		r.m.Late.Observe(now.Sub(due).Seconds())
-		if err := write(conn, batch, now); err != nil {
-			return err
-		}
-		free = time.Now()
-		batch = batch[:0]
-	}
-}
-
-// stamped are buffers in which tags are stamped: of many publishers only a few send at the same moment.
-var stamped = sync.Pool{New: func() any { return new([]byte) }}
-
-// write stamps a picture, which is the last of the tags, and the sound before it, and sends them.
-func write(conn *rtmp.Conn, batch []flv.Tag, now time.Time) error {
-	buf := stamped.Get().(*[]byte)
-	defer stamped.Put(buf)
-	out, newest := (*buf)[:0], batch[len(batch)-1].Timestamp
-	for i := range batch {
-		b, from := &batch[i], len(out)
-		if b.IsAAC() { // it belongs to an earlier moment than the picture
-			out = media.AppendStampedSound(out, *b, now.Add(-time.Duration(newest-b.Timestamp)*time.Millisecond))
-		} else {
-			out = media.AppendStamped(out, *b, now)
-		}
-		b.Data = out[from:]
-	}
-	*buf = out
-	return conn.WriteTags(batch)
-}
 
 // probe is the viewer who proves that a publish succeeded.
 func (r *run) probe(ctx context.Context, channel string) {

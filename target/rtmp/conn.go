@@ -152,37 +152,43 @@ func (c *Conn) read() (message, error) {
 		if err != nil {
 			return message{}, err
 		}
-		if err := c.acknowledge(); err != nil {
-			return message{}, err
-		}
-		switch m.kind {
-		case setChunkSize, windowSize:
-			if len(m.body) < 4 {
-				return message{}, fmt.Errorf("%w: control message of %d bytes", ErrMalformed, len(m.body))
-			}
-			v := binary.BigEndian.Uint32(m.body)
-			if m.kind == windowSize {
-				c.window = v
-			} else if c.chunks.size = int(v); v < 1 || v > maxChunk {
-				return message{}, fmt.Errorf("%w: chunks of %d bytes", ErrMalformed, v)
-			}
-		case userControl:
-			if len(m.body) >= 6 && binary.BigEndian.Uint16(m.body) == pingRequest {
-				pong := append([]byte{0, pingResponse}, m.body[2:6]...)
-				if err := c.answer(message{kind: userControl, body: pong}); err != nil {
-					return message{}, err
-				}
-			}
-		case acknowledge, peerBandwidth:
-		case commandAMF3: // the same as AMF0 behind one byte
-			if len(m.body) > 0 {
-				m.kind, m.body = commandAMF0, m.body[1:]
-			}
-			return m, nil
-		default:
-			return m, nil
+		if own, err := c.heed(&m); own || err != nil {
+			return m, err
 		}
 	}
+}
+
+// heed does what a message asks for that is about the connection itself. All others are the caller's own.
+func (c *Conn) heed(m *message) (own bool, err error) {
+	if err := c.acknowledge(); err != nil {
+		return false, err
+	}
+	switch m.kind {
+	case setChunkSize, windowSize:
+		if len(m.body) < 4 {
+			return false, fmt.Errorf("%w: control message of %d bytes", ErrMalformed, len(m.body))
+		}
+		v := binary.BigEndian.Uint32(m.body)
+		if m.kind == windowSize {
+			c.window = v
+		} else if c.chunks.size = int(v); v < 1 || v > maxChunk {
+			return false, fmt.Errorf("%w: chunks of %d bytes", ErrMalformed, v)
+		}
+		return false, nil
+	case userControl:
+		if len(m.body) >= 6 && binary.BigEndian.Uint16(m.body) == pingRequest {
+			pong := append([]byte{0, pingResponse}, m.body[2:6]...)
+			return false, c.answer(message{kind: userControl, body: pong})
+		}
+		return false, nil
+	case acknowledge, peerBandwidth:
+		return false, nil
+	case commandAMF3: // the same as AMF0 behind one byte
+		if len(m.body) > 0 {
+			m.kind, m.body = commandAMF0, m.body[1:]
+		}
+	}
+	return true, nil
 }
 
 // acknowledge tells the other side how much has arrived, as often as it asked for (5.4.3).
