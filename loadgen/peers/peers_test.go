@@ -67,7 +67,7 @@ func serveRTMP() error {
 	nobody := net.JoinHostPort(listen, strconv.Itoa(gatewayPort))
 	go func() {
 		_ = http.ListenAndServe(nobody, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			_ = json.NewEncoder(w).Encode(map[string]string{"channel": r.URL.Query().Get("key")})
+			_ = json.NewEncoder(w).Encode(map[string]string{"channel": r.FormValue("key")})
 		}))
 	}()
 	dir, err := os.MkdirTemp("", "ld")
