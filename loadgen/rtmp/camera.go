@@ -137,11 +137,12 @@ func (c *camera) turn(ctx context.Context) error {
 		for len(c.queue) > 0 && (ctx.Err() != nil || !c.queue[0].at.After(now)) {
 			c.shoot(ctx, c.queue[0])
 		}
-		next := now.Add(time.Second)
+		latest := now.Add(time.Second)
+		next := latest
 		if len(c.queue) > 0 {
 			next = c.queue[0].at
 		}
-		if err := c.poll.Turn(loadgen.Waking(now, next, next)); err != nil {
+		if err := c.poll.Turn(loadgen.Waking(now, next, latest)); err != nil {
 			return err
 		}
 	}
