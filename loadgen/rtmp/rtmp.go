@@ -11,7 +11,6 @@ import (
 	"path"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -103,8 +102,7 @@ type run struct {
 	begun    prometheus.Counter
 	dropped  prometheus.Counter
 	first    *record.Histogram
-	cameras  []*camera
-	streams  atomic.Uint64 // begun, so that the cameras take turns
+	studio   *media.Studio
 	wg       sync.WaitGroup
 }
 
@@ -127,8 +125,7 @@ func (l *Load) Run(ctx context.Context, on target.Platform, m *loadgen.Meter) er
 	for _, result := range []string{"seen", "unseen"} {
 		r.push[result] = m.Counter("livedrill_push_total", "Publish attempts by whether a probe viewer saw a picture.", m.Labels("result", result))
 	}
-	end, err := r.film(ctx, l.Publishers)
-	if err != nil {
+	if r.studio, err = media.NewStudio(ctx, l.Publishers); err != nil {
 		return err
 	}
 	if l.Viewers > 0 {
@@ -158,7 +155,7 @@ func (l *Load) Run(ctx context.Context, on target.Platform, m *loadgen.Meter) er
 		})
 	}
 	r.wg.Wait()
-	return errors.Join(err, end())
+	return errors.Join(err, r.studio.Close())
 }
 
 // ChannelName is the channel of publisher i of a load.
@@ -204,7 +201,7 @@ func (r *run) publish(ctx context.Context, channel string, until time.Time) erro
 	}
 	r.accepted["accepted"].Inc()
 	r.begun.Inc()
-	if err := r.cameras[r.streams.Add(1)%uint64(len(r.cameras))].send(conn, until); err != nil && ctx.Err() == nil {
+	if err := r.send(conn, until); err != nil && ctx.Err() == nil {
 		r.dropped.Inc()
 		return err
 	}

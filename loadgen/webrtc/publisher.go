@@ -2,13 +2,11 @@ package webrtc
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"sync"
 	"time"
 
-	"github.com/pion/webrtc/v4"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/livedrill/livedrill/loadgen"
@@ -17,6 +15,7 @@ import (
 	"github.com/livedrill/livedrill/reports/record"
 	"github.com/livedrill/livedrill/target"
 	"github.com/livedrill/livedrill/target/rtc"
+	"github.com/livedrill/livedrill/target/stamp"
 )
 
 // publishers are all of one worker.
@@ -24,14 +23,17 @@ type publishers struct {
 	*Load
 	on                target.Platform
 	m                 *loadgen.Meter
-	clip              *media.Clip
+	film              *media.Clip
+	pictures          []picture
 	sound             media.Sound
+	studio            *media.Studio
 	peers             *rtc.Peers
 	client            *http.Client
 	gate              chan struct{} // publishers who are connecting now
 	accepted, refused prometheus.Counter
 	begun, dropped    prometheus.Counter
 	askedForKey       prometheus.Counter
+	unsent            prometheus.Counter
 	waited            *record.Histogram
 }
 
@@ -40,22 +42,32 @@ type publishers struct {
 const atOnce = 8
 
 // publish keeps every stream of this worker up until the load's plan or ctx ends.
-func (l *Load) publish(ctx context.Context, on target.Platform, m *loadgen.Meter, clip *media.Clip, sound media.Sound, peers *rtc.Peers) {
-	p := &publishers{Load: l, on: on, m: m, clip: clip, sound: sound, peers: peers, gate: make(chan struct{}, atOnce), client: &http.Client{CheckRedirect: loadgen.Stay, Transport: &http.Transport{MaxIdleConnsPerHost: 4}},
+func (l *Load) publish(ctx context.Context, on target.Platform, m *loadgen.Meter, film *media.Clip, sound media.Sound, peers *rtc.Peers) error {
+	pictures, err := cut(film)
+	if err != nil {
+		return err
+	}
+	studio, err := media.NewStudio(ctx, l.Publishers)
+	if err != nil {
+		return err
+	}
+	p := &publishers{Load: l, on: on, m: m, film: film, pictures: pictures, studio: studio, sound: sound, peers: peers, gate: make(chan struct{}, atOnce), client: &http.Client{CheckRedirect: loadgen.Stay, Transport: &http.Transport{MaxIdleConnsPerHost: 4}},
 		accepted:    m.Counter("livedrill_publish_total", "Publish attempts by the server's answer.", m.Labels("result", "accepted")),
 		refused:     m.Counter("livedrill_publish_total", "Publish attempts by the server's answer.", m.Labels("result", "refused")),
 		begun:       m.Counter("livedrill_sessions_begun_total", "Sessions that began.", m.Labels("role", "publisher")),
 		dropped:     m.Counter("livedrill_sessions_dropped_total", "Sessions ended by anything but their own plan.", m.Labels("role", "publisher")),
 		waited:      m.Histogram("livedrill_publish_wait_seconds", "Time that a publisher waited for its turn to connect.", m.Labels()),
-		askedForKey: m.Counter("livedrill_rtc_key_requests_total", "Times a server asked a publisher for a key frame.", m.Labels())}
+		askedForKey: m.Counter("livedrill_rtc_key_requests_total", "Times a server asked a publisher for a key frame.", m.Labels()),
+		unsent:      m.Counter("livedrill_rtc_unsent_packets_total", "Packets for which a publisher's kernel had no room: they are lost.", m.Labels())}
 	defer p.client.CloseIdleConnections()
 	var wg sync.WaitGroup
-	defer wg.Wait()
 	for i := range l.Publishers {
 		if m.Slice.Mine(i, l.Publishers) {
 			wg.Go(func() { p.stay(ctx, i) })
 		}
 	}
+	wg.Wait()
+	return studio.Close()
 }
 
 // stay publishes one channel all the time, and again after it was cut off.
@@ -76,29 +88,23 @@ func (p *publishers) stay(ctx context.Context, i int) {
 
 // stream publishes until the plan is over. An error is what the publisher would complain about.
 func (p *publishers) stream(ctx context.Context, i int) error {
-	pc, err := p.peers.New()
+	sender, err := p.peers.NewSender(len(p.sound) > 0)
 	if err != nil {
 		return err
 	}
-	hangUp := func() { rtc.HangUp(pc) }
-	var listening sync.WaitGroup
-	defer func() { hangUp(); listening.Wait() }()
-	picture, err := p.track(pc, rtc.NewPicture, &listening)
-	var sound *rtc.Track
-	if err == nil && len(p.sound) > 0 {
-		sound, err = p.track(pc, rtc.NewSound, &listening)
-	}
-	if err != nil {
-		return err
-	}
+	sender.AskedForKey = p.askedForKey.Inc // the film has a key frame every second: a request for one needs no other answer
 	url, err := p.address(ctx, i)
-	if err == nil {
-		if !p.enter(ctx) {
-			return nil
-		}
-		hangUp, err = rtc.Offer(ctx, p.client, url, pc)
-		<-p.gate
+	if err == nil && !p.enter(ctx) {
+		sender.HangUp()
+		return nil
 	}
+	if err != nil {
+		sender.HangUp()
+		return err
+	}
+	leave, err := sender.Offer(ctx, p.client, url, p.peers)
+	<-p.gate
+	defer leave()
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil
@@ -108,7 +114,7 @@ func (p *publishers) stream(ctx context.Context, i int) error {
 	}
 	p.accepted.Inc()
 	p.begun.Inc()
-	if err := p.send(ctx, pc, picture, sound); err != nil && ctx.Err() == nil {
+	if err := p.send(sender); err != nil && ctx.Err() == nil {
 		p.dropped.Inc()
 		return err
 	}
@@ -130,19 +136,6 @@ func (p *publishers) enter(ctx context.Context) bool {
 	}
 }
 
-// track adds a track to a connection, and listens to what the server says of it until the connection ends.
-func (p *publishers) track(pc *webrtc.PeerConnection, newTrack func() (*rtc.Track, error), listening *sync.WaitGroup) (*rtc.Track, error) {
-	track, err := newTrack()
-	if err != nil {
-		return nil, err
-	}
-	sender, err := pc.AddTrack(track)
-	if err == nil {
-		listening.Go(func() { p.listen(sender) })
-	}
-	return track, err
-}
-
 // address is where WHIP goes, as the platform's dispatch says. On a server of one's own each publisher beyond the first has an address of its own.
 func (p *publishers) address(ctx context.Context, i int) (string, error) {
 	switch {
@@ -158,65 +151,103 @@ func (p *publishers) address(ctx context.Context, i int) (string, error) {
 	return loadgen.URL(p.on, assigned.Ingest, "http", "/whip/"+p.on.Secrets.StreamKey(rtmp.ChannelName(p.m.Name, i)))
 }
 
-// listen hears what the server says of the stream. The film has a key frame every second: a request for one needs no other answer.
-func (p *publishers) listen(sender *webrtc.RTPSender) {
-	for {
-		packets, _, err := sender.ReadRTCP()
-		if err != nil {
-			return
-		}
-		for _, packet := range packets {
-			if rtc.AsksForKey(packet) {
-				p.askedForKey.Inc()
-			}
-		}
-	}
-}
-
-// send plays the film in real time, and sound with it where there is some. What is to be heard between two frames goes out with the second
-// one. A frame's lateness is its send time after its time stamp's moment.
-func (p *publishers) send(ctx context.Context, pc *webrtc.PeerConnection, picture, sound *rtc.Track) error {
+// cut cuts the film into what packets carry: once for all publishers.
+func cut(film *media.Clip) ([]picture, error) {
 	var annexB rtc.AnnexB
-	for _, t := range p.clip.Config {
+	var out []picture
+	for _, t := range film.Config {
 		if t.IsVideoHeader() {
 			if err := annexB.Configure(t); err != nil {
-				return err
+				return nil, err
 			}
 		}
 	}
-	start := time.Now()
-	heard := 0 // packets of sound
-	for n := 0; ; n++ {
-		t := p.clip.At(n)
+	for _, t := range film.Tags {
 		if !t.IsFrame() {
 			continue
 		}
-		at := time.Duration(t.Timestamp) * time.Millisecond
-		due := start.Add(at)
-		if due.After(p.m.End()) || !target.Wait(ctx, time.Until(due)) {
-			return nil
-		}
-		if state := pc.ConnectionState(); state != webrtc.PeerConnectionStateConnected {
-			return errors.New(state.String())
-		}
-		for sound != nil {
-			moment := time.Duration(heard) * media.SoundPacket
-			if moment > at {
-				break
-			}
-			if err := sound.Write(p.sound.At(heard), moment); err != nil {
-				return err
-			}
-			heard++
-		}
-		now := time.Now()
-		p.m.Late.Observe(now.Sub(due).Seconds())
-		unit, err := annexB.Frame(media.Stamped(t, now))
+		unit, err := annexB.Frame(t)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		if err := picture.Write(unit, at); err != nil {
-			return err
-		}
+		out = append(out, picture{time.Duration(t.Timestamp) * time.Millisecond, rtc.Cut(unit)})
 	}
+	return out, nil
+}
+
+// picture is a frame of the film.
+type picture struct {
+	at     time.Duration
+	pieces [][]byte
+}
+
+// publisher is one stream: a scene of its camera's.
+type publisher struct {
+	*publishers
+	sender *rtc.Sender
+	start  time.Time
+	n      int // of the next picture
+	heard  int // packets of sound
+	done   chan error
+}
+
+// send plays the film in real time, and sound with it where there is some.
+func (p *publishers) send(sender *rtc.Sender) error {
+	s := &publisher{publishers: p, sender: sender, done: make(chan error, 1)}
+	p.studio.Film(func(c *media.Camera) {
+		s.start = time.Now()
+		c.Begin(s, s.start)
+	})
+	return <-s.done
+}
+
+// moment is when picture n is due, from the start.
+func (p *publisher) moment(n int) time.Duration {
+	return p.pictures[n%len(p.pictures)].at + time.Duration(n/len(p.pictures))*p.film.Length
+}
+
+// Cut is part of media.Scene.
+func (p *publisher) Cut() { p.done <- nil }
+
+// Shoot sends the next picture, with what is to be heard before it. Its lateness is its send time after its time stamp's moment.
+func (p *publisher) Shoot(now time.Time) (again time.Time) {
+	at := p.moment(p.n)
+	due := p.start.Add(at)
+	if due.After(p.m.End()) {
+		p.Cut()
+		return time.Time{}
+	}
+	p.m.Late.Observe(now.Sub(due).Seconds())
+	if err := p.shoot(now, at); err != nil {
+		p.done <- err
+		return time.Time{}
+	}
+	p.n++
+	return p.start.Add(p.moment(p.n))
+}
+
+func (p *publisher) shoot(now time.Time, at time.Duration) error {
+	if err := p.sender.Ended(); err != nil {
+		return err
+	}
+	for p.sender.HasSound() {
+		moment := time.Duration(p.heard) * media.SoundPacket
+		if moment > at {
+			break
+		}
+		if err := p.sender.Sound(moment, p.sound.At(p.heard)); err != nil {
+			return err
+		}
+		p.heard++
+	}
+	stamped := stamp.AppendNAL(nil, now) // a packet of its own (RFC 6184, 5.6), before the picture that it belongs to
+	if err := p.sender.Picture(at, false, stamped); err != nil {
+		return err
+	}
+	if err := p.sender.Picture(at, true, p.pictures[p.n%len(p.pictures)].pieces...); err != nil {
+		return err
+	}
+	lost, err := p.sender.Send(now)
+	p.unsent.Add(float64(lost))
+	return err
 }

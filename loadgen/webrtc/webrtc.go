@@ -86,8 +86,9 @@ func (l *Load) Run(ctx context.Context, on target.Platform, m *loadgen.Meter) er
 	}
 	defer peers.Close()
 	var wg sync.WaitGroup
-	wg.Go(func() { l.publish(ctx, on, m, clip, sound, peers) })
+	var failed error
+	wg.Go(func() { failed = l.publish(ctx, on, m, clip, sound, peers) })
 	err = l.watch(ctx, on, m, peers)
 	wg.Wait()
-	return err
+	return errors.Join(err, failed)
 }

@@ -122,6 +122,7 @@ var Catalogue = []Metric{
 	{"livedrill_rtc_key_requests_total", "counter", "load,region", "Times a server asked a publisher for a key frame."},
 	{"livedrill_rtc_lost_packets_total", "counter", "load,region", "RTP packets that never came to a viewer."},
 	{"livedrill_rtc_sound_packets_total", "counter", "load,region,result", "Packets of Opus by whether they came to a viewer."},
+	{"livedrill_rtc_unsent_packets_total", "counter", "load,region", "Packets for which a publisher's kernel had no room: they are lost."},
 	{"livedrill_segment_fetch_seconds", "histogram", "load,region", "Time to fetch a segment."},
 	{"livedrill_sessions_begun_total", "counter", "load,region,role", "Sessions that began."},
 	{"livedrill_sessions_dropped_total", "counter", "load,region,role", "Sessions ended by anything but their own plan."},

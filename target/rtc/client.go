@@ -52,22 +52,8 @@ func Offer(ctx context.Context, client *http.Client, to string, pc *webrtc.PeerC
 	case <-ctx.Done():
 		return leave, ctx.Err()
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, to, strings.NewReader(pc.LocalDescription().SDP))
-	if err != nil {
-		return leave, err
-	}
-	req.Header.Set("Content-Type", "application/sdp")
-	resp, err := client.Do(req)
-	if err != nil {
-		return leave, err
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusCreated {
-		return leave, fmt.Errorf("%w: %s", ErrRefused, resp.Status)
-	}
-	resource = here(to, resp.Header.Get("Location"))
-	answer, err := io.ReadAll(io.LimitReader(resp.Body, OfferLimit))
-	if err != nil {
+	var answer []byte
+	if resource, answer, err = exchange(ctx, client, to, pc.LocalDescription().SDP); err != nil {
 		return leave, err
 	}
 	if err := pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeAnswer, SDP: string(answer)}); err != nil {
@@ -81,6 +67,26 @@ func Offer(ctx context.Context, client *http.Client, to string, pc *webrtc.PeerC
 	case <-ctx.Done():
 		return leave, ctx.Err()
 	}
+}
+
+// exchange posts an offer and gives the answer, and where the server keeps the connection.
+func exchange(ctx context.Context, client *http.Client, to, offer string) (resource string, answer []byte, err error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, to, strings.NewReader(offer))
+	if err != nil {
+		return "", nil, err
+	}
+	req.Header.Set("Content-Type", "application/sdp")
+	resp, err := client.Do(req)
+	if err != nil {
+		return "", nil, err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusCreated {
+		return "", nil, fmt.Errorf("%w: %s", ErrRefused, resp.Status)
+	}
+	resource = here(to, resp.Header.Get("Location"))
+	answer, err = io.ReadAll(io.LimitReader(resp.Body, OfferLimit))
+	return resource, answer, err
 }
 
 // here is where a location leads, as long as it is on the server that gave it; empty: it is not, or there is none.

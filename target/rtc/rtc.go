@@ -6,6 +6,8 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -13,6 +15,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/pion/dtls/v3/pkg/crypto/selfsign"
 	"github.com/pion/ice/v4"
 	"github.com/pion/interceptor"
 	"github.com/pion/webrtc/v4"
@@ -44,10 +47,12 @@ var Opus = webrtc.RTPCodecCapability{MimeType: webrtc.MimeTypeOpus, ClockRate: 4
 
 // Peers makes connections with one certificate.
 type Peers struct {
-	api  *webrtc.API
-	cert webrtc.Certificate
-	udp  net.PacketConn
-	tcp  *ice.TCPMuxDefault
+	api   *webrtc.API
+	tls   tls.Certificate
+	cert  webrtc.Certificate
+	local bool
+	udp   net.PacketConn
+	tcp   *ice.TCPMuxDefault
 	// Outside is one more address of a server, over TCP, that clients are told of (RFC 6544, 4.5); empty: none.
 	Outside string
 }
@@ -59,16 +64,20 @@ func NewPeers(listen string, local bool) (*Peers, error) {
 	if err != nil {
 		return nil, err
 	}
-	cert, err := webrtc.GenerateCertificate(key)
+	own, err := selfsign.SelfSign(key)
 	if err != nil {
 		return nil, err
 	}
-	p := &Peers{cert: *cert}
-	media := &webrtc.MediaEngine{}
-	if err := media.RegisterCodec(webrtc.RTPCodecParameters{RTPCodecCapability: H264, PayloadType: 102}, webrtc.RTPCodecTypeVideo); err != nil {
+	cert, err := x509.ParseCertificate(own.Certificate[0])
+	if err != nil {
 		return nil, err
 	}
-	if err := media.RegisterCodec(webrtc.RTPCodecParameters{RTPCodecCapability: Opus, PayloadType: 111}, webrtc.RTPCodecTypeAudio); err != nil {
+	p := &Peers{tls: own, cert: webrtc.CertificateFromX509(key, cert), local: local}
+	media := &webrtc.MediaEngine{}
+	if err := media.RegisterCodec(webrtc.RTPCodecParameters{RTPCodecCapability: H264, PayloadType: h264Payload}, webrtc.RTPCodecTypeVideo); err != nil {
+		return nil, err
+	}
+	if err := media.RegisterCodec(webrtc.RTPCodecParameters{RTPCodecCapability: Opus, PayloadType: opusPayload}, webrtc.RTPCodecTypeAudio); err != nil {
 		return nil, err
 	}
 	settings := webrtc.SettingEngine{}

@@ -19,10 +19,12 @@ type Track struct {
 }
 
 // NewPicture makes a track of H.264.
-func NewPicture() (*Track, error) { return newTrack(H264, "video", 102, &codecs.H264Payloader{}) }
+func NewPicture() (*Track, error) {
+	return newTrack(H264, "video", h264Payload, &codecs.H264Payloader{})
+}
 
 // NewSound makes a track of Opus.
-func NewSound() (*Track, error) { return newTrack(Opus, "audio", 111, &codecs.OpusPayloader{}) }
+func NewSound() (*Track, error) { return newTrack(Opus, "audio", opusPayload, &codecs.OpusPayloader{}) }
 
 func newTrack(codec webrtc.RTPCodecCapability, id string, payload uint8, cut rtp.Payloader) (*Track, error) {
 	t, err := webrtc.NewTrackLocalStaticRTP(codec, id, "livedrill")
