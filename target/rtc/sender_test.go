@@ -139,7 +139,7 @@ func TestSender(t *testing.T) {
 			}
 			return out.String()
 		}},
-		"passive": {asItIs},
+		"passive":  {asItIs},
 		"no sound": {func(answer string) string { return strings.Replace(answer, "m=audio 9", "m=audio 0", 1) }},
 	} {
 		t.Run(name, func(t *testing.T) {
