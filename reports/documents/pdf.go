@@ -15,16 +15,20 @@ import (
 // browsers are the names under which Chromium is found.
 var browsers = []string{"chromium", "chromium-browser", "google-chrome"}
 
+// Browser is the path of Chromium on this machine; empty: there is none.
+func Browser() string {
+	for _, name := range browsers {
+		if path, err := exec.LookPath(name); err == nil {
+			return path
+		}
+	}
+	return ""
+}
+
 // writePDF prints the HTML report with Chromium. The page is our own and needs no network, so Chromium gets none of its own
 // sandbox, which it would refuse to root.
 func writePDF(ctx context.Context, w io.Writer, d Document) error {
-	browser := ""
-	for _, name := range browsers {
-		if path, err := exec.LookPath(name); err == nil {
-			browser = path
-			break
-		}
-	}
+	browser := Browser()
 	if browser == "" {
 		return errors.New("pdf: there is no chromium on this machine (apt-get install chromium)")
 	}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/livedrill/livedrill/injectors"
 	faultkinds "github.com/livedrill/livedrill/injectors/kinds"
+	"github.com/livedrill/livedrill/reports/documents"
 	"github.com/livedrill/livedrill/scenarios"
 )
 
@@ -70,6 +71,11 @@ func examine(ctx context.Context) ([]finding, error) {
 		}
 		out = append(out, f)
 	}
+	browser := finding{What: "chromium", OK: documents.Browser() != "", How: "for reports as PDF, and for nothing else"}
+	if !browser.OK {
+		browser.Mend = "apt-get install chromium"
+	}
+	out = append(out, browser)
 	try, err := scenarios.Try(ctx)
 	rangeFinding := finding{What: "range", OK: try.Err == "", How: "PID, network, mount and, without root, user namespaces"}
 	rangeFinding.Mend = try.Err

@@ -25,7 +25,8 @@ func (a *app) inject() *cobra.Command {
 	var asJSON bool
 	c := &cobra.Command{Use: "inject KIND --on COMPONENT", Short: "Inject one fault into a kept range by hand",
 		Long: "Inject puts one fault on a component of a range that livedrill target up keeps, proves it, holds it, and restores.\n" +
-			"Ctrl-C restores at once. Settings are given as --with NAME=VALUE; livedrill list faults shows them.",
+			"Ctrl-C restores at once. Settings are given as --with NAME=VALUE; livedrill list faults shows them.\n\n" +
+			"Exit codes: 0 it bit and is restored, 2 bad usage, 4 it could not be proven, 5 not restored, 130 Ctrl-C.",
 		Args: cobra.ExactArgs(1), ValidArgsFunction: completeFaults,
 		RunE: func(c *cobra.Command, args []string) error {
 			settings, err := faultSettings(args[0], with)

@@ -27,6 +27,7 @@ type listed struct {
 	Summary  string              `json:"summary"`
 	Kind     string              `json:"kind,omitempty"`
 	Region   string              `json:"region,omitempty"`
+	Ports    map[string]int      `json:"ports,omitempty"` // by protocol
 	Where    string              `json:"where,omitempty"`
 	Unit     string              `json:"unit,omitempty"`
 	BackEnds []string            `json:"back_ends,omitempty"`
@@ -73,7 +74,7 @@ var lists = map[string]func() ([]listed, error){
 			if !ok {
 				kind.Summary = "a region's viewers: a link for faults of the network"
 			}
-			out = append(out, listed{Name: c.Name, Summary: kind.Summary, Kind: c.Kind, Region: c.Region})
+			out = append(out, listed{Name: c.Name, Summary: kind.Summary, Kind: c.Kind, Region: c.Region, Ports: kind.Ports})
 		}
 		return out, nil
 	},
@@ -107,6 +108,14 @@ var lists = map[string]func() ([]listed, error){
 	},
 }
 
+// ports are the protocols that a component speaks, each with its port.
+func ports(of map[string]int) (out []string) {
+	for _, name := range sortedKeys(of) {
+		out = append(out, fmt.Sprintf("%s:%d", name, of[name]))
+	}
+	return out
+}
+
 func (a *app) list() *cobra.Command {
 	var asJSON, asMarkdown bool
 	names := sortedKeys(lists)
@@ -133,7 +142,7 @@ func (a *app) list() *cobra.Command {
 			}
 			t := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
 			for _, i := range items {
-				fmt.Fprintf(t, "%s\t%s\t%s\n", i.Name, i.Summary, strings.Join(slices.Concat(i.BackEnds, nonEmpty(i.Kind, i.Region, i.Where, i.Unit), i.Labels), " "))
+				fmt.Fprintf(t, "%s\t%s\t%s\n", i.Name, i.Summary, strings.Join(slices.Concat(i.BackEnds, nonEmpty(i.Kind, i.Region, i.Where, i.Unit), i.Labels, ports(i.Ports)), " "))
 				for _, s := range i.Settings {
 					fmt.Fprintf(t, "  %s\t%s\tdefault %s\n", s.Name, s.Help, s.Default)
 				}
