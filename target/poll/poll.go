@@ -20,7 +20,7 @@ type Poller struct {
 	wake  int       // eventfd(2): somebody else has something for it to do
 	conns map[int32]*Conn
 	buf   []byte
-	ready [256]unix.EpollEvent
+	ready [64]unix.EpollEvent // few, so that a turn is short
 
 	mu     sync.Mutex
 	todo   []func()
