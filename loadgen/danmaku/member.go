@@ -76,7 +76,11 @@ func (m *member) sit(fd int, early []byte) {
 	conn, err := m.house.poll.Add(fd, unread, m)
 	if err != nil {
 		slog.Error("member", "err", err)
-		m.join()
+		m.house.joining.Go(func() {
+			if target.Wait(m.house.open, time.Second) {
+				m.join()
+			}
+		})
 		return
 	}
 	m.conn, m.frames = conn, danmaku.Frames{Limit: danmaku.MaxHeard}
@@ -178,6 +182,7 @@ func (m *member) Read(data []byte, err error) {
 		switch {
 		case err != nil:
 			m.house.n.foreign.Inc()
+			m.write(danmaku.CloseFrame, ws.NewCloseFrameBody(ws.StatusProtocolError, "")) // RFC 6455, 7.1.7
 			m.conn.Close()
 			m.left()
 			return

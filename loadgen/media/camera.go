@@ -68,7 +68,9 @@ func (c *Camera) End(t *Take) bool {
 }
 
 // turn goes round until nobody needs it any more. When ctx ends, so does every scene.
-func (c *Camera) turn(ctx context.Context) error {
+func (c *Camera) turn(ctx context.Context) {
+	ctx, end := context.WithCancel(ctx)
+	defer end()
 	stop := context.AfterFunc(ctx, func() { c.Poll.Do(func() {}) })
 	defer stop()
 	for !c.over {
@@ -82,10 +84,10 @@ func (c *Camera) turn(ctx context.Context) error {
 			next = c.queue[0].at
 		}
 		if err := c.Poll.Turn(loadgen.Waking(now, next, latest)); err != nil {
-			return err
+			c.failed = err
+			end()
 		}
 	}
-	return nil
 }
 
 func (c *Camera) shoot(ctx context.Context, t *Take) {
@@ -103,8 +105,11 @@ func (c *Camera) shoot(ctx context.Context, t *Take) {
 	}
 }
 
-// many is how many scenes one camera has on a core of its own, with room to spare.
+// many is how many streams of 1 Mbit/s at 25 frames a second one camera has on a core of its own, with room to spare.
 const many = 1000
+
+// Cost is what a stream takes of a camera, in such streams.
+func (f Format) Cost() float64 { return max(1, float64(f.Bitrate)/1e6, float64(f.FPS)/25) }
 
 // Studio is the cameras of a worker.
 type Studio struct {
@@ -113,17 +118,17 @@ type Studio struct {
 	turns   atomic.Uint64
 }
 
-// NewStudio has cameras for so many scenes. When ctx ends, so do they all.
-func NewStudio(ctx context.Context, scenes int) (*Studio, error) {
+// NewStudio has cameras for so many streams of a format at once. When ctx ends, so do they all.
+func NewStudio(ctx context.Context, streams float64, f Format) (*Studio, error) {
 	s := &Studio{}
-	for range min(1+scenes/many, runtime.NumCPU()) {
+	for range min(1+int(streams*f.Cost()/many), runtime.NumCPU()) {
 		p, err := poll.New()
 		if err != nil {
 			return nil, errors.Join(err, s.Close())
 		}
 		c := &Camera{Poll: p}
 		s.cameras = append(s.cameras, c)
-		s.threads.Go(func() { loadgen.Promptly(func() { c.failed = c.turn(ctx) }) })
+		s.threads.Go(func() { loadgen.Promptly(func() { c.turn(ctx) }) })
 	}
 	return s, nil
 }

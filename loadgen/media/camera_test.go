@@ -41,7 +41,7 @@ func TestCamera(t *testing.T) {
 	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	studio, err := NewStudio(ctx, 2*many)
+	studio, err := NewStudio(ctx, 2*many, Format{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package rtmp
 
 import (
+	"errors"
 	"os"
 	"time"
 
@@ -34,7 +35,7 @@ const unread = 64 << 20
 // send plays the film in real time, until its time is over. An error is what the publisher would complain about.
 func (r *run) send(conn *rtmp.Conn, until time.Time) error {
 	if err := conn.WriteTags(r.clip.Config); err != nil {
-		return err
+		return errors.Join(err, conn.Close())
 	}
 	p := &publisher{film: r.clip, late: func(d time.Duration) { r.m.Late.Observe(d.Seconds()) }, conn: conn, until: until, done: make(chan error, 1)}
 	r.studio.Film(p.begin)
@@ -88,11 +89,7 @@ const retry = 2 * time.Millisecond
 // lateness is its send time after its time stamp's moment, or after the moment at which the server had taken the one before: that it had not is not
 // the publisher's doing.
 func (p *publisher) Shoot(now time.Time) (again time.Time) {
-	switch {
-	case p.due.After(p.until):
-		p.Cut()
-		return time.Time{}
-	case p.out.Waiting() > 0:
+	if p.out.Waiting() > 0 {
 		if p.blocked.IsZero() {
 			p.blocked = now
 		}
@@ -100,8 +97,13 @@ func (p *publisher) Shoot(now time.Time) (again time.Time) {
 			return p.end(os.ErrDeadlineExceeded)
 		}
 		return now.Add(retry)
-	case !p.blocked.IsZero():
+	}
+	if !p.blocked.IsZero() {
 		p.blocked, p.free = time.Time{}, now
+	}
+	if p.due.After(p.until) {
+		p.Cut()
+		return time.Time{}
 	}
 	due := p.due
 	if p.free.After(due) {

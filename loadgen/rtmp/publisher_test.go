@@ -60,7 +60,7 @@ func publish(t *testing.T, long time.Duration, take func(c *rtmp.Conn)) (err err
 	}
 	m := loadgen.NewMeter(loadgen.Spec{Name: "test", Slice: loadgen.Whole, Start: time.Now(), For: unit.Duration(long)})
 	r := &run{m: m, clip: film()}
-	if r.studio, err = media.NewStudio(t.Context(), 1); err != nil {
+	if r.studio, err = media.NewStudio(t.Context(), 1, media.Format{}); err != nil {
 		t.Fatal(err)
 	}
 	err = r.send(conn, m.End())

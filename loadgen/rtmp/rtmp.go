@@ -125,7 +125,11 @@ func (l *Load) Run(ctx context.Context, on target.Platform, m *loadgen.Meter) er
 	for _, result := range []string{"seen", "unseen"} {
 		r.push[result] = m.Counter("livedrill_push_total", "Publish attempts by whether a probe viewer saw a picture.", m.Labels("result", result))
 	}
-	if r.studio, err = media.NewStudio(ctx, l.Publishers); err != nil {
+	streams := float64(l.Publishers)
+	if !l.Newcomers.IsZero() {
+		streams += l.Newcomers.Curve().Peak() * time.Duration(l.Stay).Seconds()
+	}
+	if r.studio, err = media.NewStudio(ctx, streams, l.Format()); err != nil {
 		return err
 	}
 	if l.Viewers > 0 {

@@ -24,7 +24,7 @@ func (p *person) chat(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
+	defer conn.Leave()
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
 	if err := conn.Say(fmt.Appendf(nil, "pub 1 %d hello from %s", time.Now().UnixMicro(), name)); err != nil {
@@ -33,6 +33,9 @@ func (p *person) chat(ctx context.Context) error {
 	for acked, read := false, false; !acked || !read; {
 		lines, err := conn.Hear()
 		if err != nil {
+			if ctx.Err() != nil {
+				err = ctx.Err()
+			}
 			return fmt.Errorf("acknowledged: %v, seen in the room: %v: %w", acked, read, err)
 		}
 		for line := range bytes.SplitSeq(lines, []byte{'\n'}) {

@@ -47,7 +47,7 @@ func (l *Load) publish(ctx context.Context, on target.Platform, m *loadgen.Meter
 	if err != nil {
 		return err
 	}
-	studio, err := media.NewStudio(ctx, l.Publishers)
+	studio, err := media.NewStudio(ctx, float64(l.Publishers), l.format())
 	if err != nil {
 		return err
 	}
@@ -94,17 +94,15 @@ func (p *publishers) stream(ctx context.Context, i int) error {
 	}
 	sender.AskedForKey = p.askedForKey.Inc // the film has a key frame every second: a request for one needs no other answer
 	url, err := p.address(ctx, i)
-	if err == nil && !p.enter(ctx) {
-		sender.HangUp()
-		return nil
+	leave := sender.HangUp
+	defer func() { leave() }()
+	if err == nil {
+		if !p.enter(ctx) {
+			return nil
+		}
+		leave, err = sender.Offer(ctx, p.client, url, p.peers)
+		<-p.gate
 	}
-	if err != nil {
-		sender.HangUp()
-		return err
-	}
-	leave, err := sender.Offer(ctx, p.client, url, p.peers)
-	<-p.gate
-	defer leave()
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil
@@ -196,7 +194,7 @@ func (p *publishers) send(sender *rtc.Sender) error {
 	s := &publisher{publishers: p, sender: sender, done: make(chan error, 1)}
 	p.studio.Film(func(c *media.Camera) {
 		s.start = time.Now()
-		c.Begin(s, s.start)
+		c.Begin(s, s.start.Add(s.moment(0)))
 	})
 	return <-s.done
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"time"
 
 	"github.com/gobwas/ws"
 
@@ -54,7 +55,19 @@ func (c *Conn) Take() (fd int, early []byte, err error) {
 // Say sends a line.
 func (c *Conn) Say(line []byte) error { return c.write(TextFrame, line) }
 
+// Leave says goodbye (RFC 6455, 7.1.2) and ends the connection.
+func (c *Conn) Leave() {
+	_ = c.write(CloseFrame, ws.NewCloseFrameBody(ws.StatusNormalClosure, "")) // whoever does not hear it sees the end
+	c.Close()
+}
+
+// sayLimit is how long a server may leave unread what it is told.
+const sayLimit = 3 * time.Second
+
 func (c *Conn) write(opcode byte, payload []byte) error {
+	if err := c.SetWriteDeadline(time.Now().Add(sayLimit)); err != nil {
+		return err
+	}
 	_, err := c.Write(AppendMasked(nil, opcode, payload, rand.Uint32()))
 	return err
 }

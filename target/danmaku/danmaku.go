@@ -15,6 +15,7 @@ import (
 	"github.com/gobwas/ws"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
+	"golang.org/x/sys/unix"
 
 	"github.com/livedrill/livedrill/reports/record"
 	"github.com/livedrill/livedrill/target"
@@ -105,6 +106,9 @@ func (s *server) join(ctx context.Context, w http.ResponseWriter, r *http.Reques
 	}
 	conn, buffered, _, err := ws.HTTPUpgrader{Timeout: 5 * time.Second}.Upgrade(r, w)
 	if err != nil {
+		if conn != nil {
+			conn.Close() // it was taken from the server, and has its answer
+		}
 		slog.Info("websocket", "err", err)
 		return
 	}
@@ -115,7 +119,9 @@ func (s *server) join(ctx context.Context, w http.ResponseWriter, r *http.Reques
 		return
 	}
 	m := &member{server: s, from: []byte(from), frames: Frames{Masked: true, Limit: MaxMessage}}
-	s.poll.Do(func() { m.sit(ctx, name, fd, early) })
+	if !s.poll.Do(func() { m.sit(ctx, name, fd, early) }) {
+		_ = unix.Close(fd) // it is over for everybody
+	}
 }
 
 func (s *server) enter(name string, m *member) *room {

@@ -162,8 +162,8 @@ func (f *Frames) header() (h header, err error) {
 // keep copies what was not taken to a buffer of its own, until the rest comes.
 func (f *Frames) keep() {
 	switch {
-	case len(f.in) == 0 && cap(f.kept) > keptLimit:
-		f.kept = nil
+	case len(f.in) < keptLimit && cap(f.kept) > 2*keptLimit:
+		f.kept = append([]byte(nil), f.in...)
 	case len(f.in) < len(f.kept) || len(f.kept) == 0:
 		f.kept = append(f.kept[:0], f.in...)
 	}

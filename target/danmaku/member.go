@@ -68,7 +68,7 @@ func (m *member) Read(data []byte, err error) {
 		case opcode == CloseFrame:
 			m.end(ws.StatusNormalClosure)
 		case opcode == PongFrame: // nobody asked for one (5.5.3)
-		case opcode == TextFrame && !utf8.Valid(payload):
+		case !utf8.Valid(payload): // it would go out as text, whatever it came as
 			m.end(ws.StatusInvalidFramePayloadData)
 		default:
 			m.says(payload)

@@ -2,6 +2,8 @@ package danmaku
 
 import (
 	"bytes"
+	"maps"
+	"slices"
 	"strconv"
 	"sync"
 )
@@ -9,8 +11,9 @@ import (
 // room is what one server holds of a room: its own members and what they are owed at the next tick.
 type room struct {
 	name    string
-	door    sync.Mutex // held while lines go out to the members, so that mu is free for what comes in
+	door    sync.Mutex
 	members map[*member]struct{}
+	here    []*member // of deliver alone: nobody waits at the door while lines go out
 	mu      sync.Mutex
 	fresh   []byte // lines that came in here: the other servers need them too
 	relayed []byte // lines from other servers
@@ -79,9 +82,10 @@ func (r *room) deliver(lines []byte) int {
 	frame := AppendHeader(make([]byte, 0, len(lines)+10), TextFrame, len(lines)-1)
 	frame = append(frame, lines[:len(lines)-1]...)
 	r.door.Lock()
-	defer r.door.Unlock()
+	r.here = slices.AppendSeq(r.here[:0], maps.Keys(r.members))
+	r.door.Unlock()
 	sent := 0
-	for m := range r.members {
+	for _, m := range r.here { // one who leaves in between takes no harm
 		if m.send(frame) == nil {
 			sent += count
 		}

@@ -78,8 +78,7 @@ func (c *Conn) Write(a, b []byte) error {
 	if len(c.waiting) == 0 {
 		n, err := c.try(a, b)
 		if err != nil {
-			c.failed = err
-			return err
+			return c.fail(err)
 		}
 		k := min(n, len(a))
 		a, b = a[k:], b[n-k:]
@@ -87,17 +86,21 @@ func (c *Conn) Write(a, b []byte) error {
 			return nil
 		}
 		if err := c.poller.watch(unix.EPOLL_CTL_MOD, c.fd, unix.EPOLLIN|unix.EPOLLOUT); err != nil {
-			c.failed = err
-			return err
+			return c.fail(err)
 		}
 	}
 	if len(c.waiting)+len(a)+len(b) > c.limit {
-		c.failed = ErrSlow
-		_ = unix.Shutdown(c.fd, unix.SHUT_RDWR) // the thread sees that, and closes it
-		return c.failed
+		return c.fail(ErrSlow)
 	}
 	c.waiting = append(append(c.waiting, a...), b...)
 	return nil
+}
+
+// fail ends the connection: the thread sees that, closes it and tells its reader.
+func (c *Conn) fail(err error) error {
+	c.failed = err
+	_ = unix.Shutdown(c.fd, unix.SHUT_RDWR) // it may be over already
+	return err
 }
 
 // try writes what the kernel takes now.

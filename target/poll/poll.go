@@ -52,16 +52,17 @@ func (p *Poller) watch(how, fd int, events uint32) error {
 	return unix.EpollCtl(p.epoll, how, fd, &unix.EpollEvent{Events: events, Fd: int32(fd)})
 }
 
-// Do lets the thread call f, in its next turn or when the poller is being closed; after that it is not called. Any goroutine may ask for it.
-func (p *Poller) Do(f func()) {
+// Do lets the thread call f, in its next turn or when the poller is being closed, and tells whether it will. Any goroutine may ask for it.
+func (p *Poller) Do(f func()) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {
-		return
+		return false
 	}
 	if p.todo = append(p.todo, f); len(p.todo) == 1 {
 		_, _ = unix.Write(p.wake, []byte{1, 0, 0, 0, 0, 0, 0, 0}) // a full counter wakes it as well
 	}
+	return true
 }
 
 // Turn waits until a connection has something to read or takes again what it left, somebody asks for something, or a time has come, and
@@ -71,17 +72,23 @@ func (p *Poller) Turn(until time.Time) error {
 		return err
 	}
 	n, err := unix.EpollWait(p.epoll, p.ready[:], -1)
-	if err != nil && !errors.Is(err, unix.EINTR) {
-		return os.NewSyscallError("epoll_wait", err)
-	}
 	for _, e := range p.ready[:max(n, 0)] {
 		if c := p.conns[e.Fd]; c != nil {
 			c.turn(e.Events)
-		} else if int(e.Fd) == p.timer || int(e.Fd) == p.wake {
+			continue
+		}
+		switch int(e.Fd) {
+		case p.timer:
+			p.armed = time.Time{}
+			fallthrough
+		case p.wake:
 			_, _ = unix.Read(int(e.Fd), p.buf[:8]) // how often is no matter
 		}
 	}
-	p.asked()
+	p.asked(false)
+	if err != nil && !errors.Is(err, unix.EINTR) {
+		return os.NewSyscallError("epoll_wait", err)
+	}
 	return nil
 }
 
@@ -96,22 +103,22 @@ func (p *Poller) arm(until time.Time) error {
 	return os.NewSyscallError("timerfd_settime", unix.TimerfdSettime(p.timer, 0, &unix.ItimerSpec{Value: unix.NsecToTimespec(int64(left))}, nil))
 }
 
-func (p *Poller) asked() {
+// asked does what others asked for, and tells whether it was anything. last: if it was not, nothing more is taken.
+func (p *Poller) asked(last bool) bool {
 	p.mu.Lock()
 	todo := p.todo
-	p.todo = nil
+	p.todo, p.closed = nil, last && len(todo) == 0
 	p.mu.Unlock()
 	for _, f := range todo {
 		f()
 	}
+	return len(todo) > 0
 }
 
 // Close does what was still asked for, and ends every connection; their readers are not told.
 func (p *Poller) Close() (err error) {
-	p.asked()
-	p.mu.Lock()
-	p.closed = true
-	p.mu.Unlock()
+	for p.asked(true) {
+	}
 	for _, c := range p.conns {
 		c.Close()
 	}

@@ -4,6 +4,8 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/pion/dtls/v3/pkg/crypto/fingerprint"
@@ -61,20 +63,25 @@ type answer struct {
 	accepted        []bool // by stream
 }
 
-var errAnswer = errors.New("an answer that does not fit the offer")
+var errAnswer = fmt.Errorf("%w: an answer that does not fit the offer", ErrRefused)
 
-// readAnswer reads a server's answer to an offer of so many streams (RFC 3264, 6).
-func readAnswer(text []byte, streams int) (a answer, err error) {
+// readAnswer reads a server's answer to an offer of streams (RFC 3264, 6).
+func readAnswer(text []byte, streams []*stream) (a answer, err error) {
 	var d sdp.SessionDescription
 	if err := d.Unmarshal(text); err != nil {
 		return a, fmt.Errorf("%w: %w", errAnswer, err)
 	}
-	if len(d.MediaDescriptions) != streams {
-		return a, fmt.Errorf("%w: %d media, not %d", errAnswer, len(d.MediaDescriptions), streams)
+	if len(d.MediaDescriptions) != len(streams) {
+		return a, fmt.Errorf("%w: %d media, not %d", errAnswer, len(d.MediaDescriptions), len(streams))
 	}
 	setup, print := "", ""
-	for _, m := range d.MediaDescriptions {
-		accepted := m.MediaName.Port.Value != 0
+	for i, m := range d.MediaDescriptions {
+		accepted := m.MediaName.Port.Value != 0 && slices.Contains(m.MediaName.Formats, strconv.Itoa(int(streams[i].payload)))
+		for _, not := range []string{"inactive", "sendonly"} {
+			if _, ok := m.Attribute(not); ok {
+				accepted = false
+			}
+		}
 		if a.accepted = append(a.accepted, accepted); !accepted {
 			continue
 		}
@@ -96,6 +103,9 @@ func readAnswer(text []byte, streams int) (a answer, err error) {
 				continue
 			}
 			c, err := ice.UnmarshalCandidate(at.Value)
+			if errors.Is(err, ice.ErrUnknownCandidateTyp) || errors.Is(err, ice.ErrDetermineNetworkType) {
+				continue // they are for others (RFC 8839, 5.1)
+			}
 			if err != nil {
 				return a, fmt.Errorf("%w: candidate %q: %w", errAnswer, at.Value, err)
 			}

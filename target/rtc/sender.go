@@ -46,8 +46,8 @@ type Sender struct {
 	unsent   int
 	reported time.Time
 
-	mu    sync.Mutex // of what is kept of both streams, and of these
-	in    *srtp.Context
+	mu    sync.Mutex    // of what is kept of both streams, and of these
+	in    *srtp.Context // used by the reader alone
 	ended error
 }
 
@@ -102,7 +102,7 @@ func (s *Sender) Offer(ctx context.Context, client *http.Client, to string, p *P
 	if resource, text, err = exchange(ctx, client, to, mine.String()); err != nil {
 		return leave, err
 	}
-	theirs, err := readAnswer(text, len(mine.streams))
+	theirs, err := readAnswer(text, mine.streams)
 	if err == nil {
 		err = s.connect(ctx, theirs, p)
 	}
@@ -269,14 +269,15 @@ func (s *Sender) read() {
 	}
 }
 
-// hear takes in feedback (RFC 4585): what was lost is sent again as it was.
+// hear takes in feedback (RFC 4585).
 func (s *Sender) hear(packet []byte) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.in == nil {
+	in := s.in
+	s.mu.Unlock()
+	if in == nil {
 		return
 	}
-	plain, err := s.in.DecryptRTCP(nil, packet, nil)
+	plain, err := in.DecryptRTCP(nil, packet, nil)
 	if err != nil {
 		return
 	}
@@ -296,13 +297,28 @@ func (s *Sender) hear(packet []byte) {
 			if st == nil || st.ssrc != nack.MediaSSRC {
 				continue
 			}
-			for _, pair := range nack.Nacks {
-				for _, sequence := range pair.PacketList() {
-					if again, ok := st.find(sequence); ok {
-						_, _ = s.conn.Write(again) // it may be lost again
-					}
-				}
+			s.again(st, nack)
+		}
+	}
+}
+
+// again sends what was lost as it was, of each feedback no more packets than are kept.
+func (s *Sender) again(st *stream, nack *rtcp.TransportLayerNack) {
+	most := len(st.kept)
+	var packet []byte
+	for _, pair := range nack.Nacks {
+		for _, sequence := range pair.PacketList() {
+			s.mu.Lock() // not for longer: the camera waits
+			kept, ok := st.find(sequence)
+			packet = append(packet[:0], kept...)
+			s.mu.Unlock()
+			if !ok {
+				continue
 			}
+			if most--; most < 0 {
+				return
+			}
+			_, _ = s.conn.Write(packet) // it may be lost again
 		}
 	}
 }
@@ -386,9 +402,14 @@ func (s *Sender) flush() (err error) {
 	defer func() { s.waiting = s.waiting[:0] }()
 	if s.batch == nil {
 		for _, packet := range s.waiting {
-			_, err = s.conn.Write(packet)
+			_, err := s.conn.Write(packet)
+			if errors.Is(err, packetio.ErrFull) {
+				s.unsent++
+			} else if err != nil {
+				return err
+			}
 		}
-		return err
+		return nil
 	}
 	for _, packet := range s.waiting {
 		s.batch.add(packet)

@@ -273,12 +273,19 @@ func TestSenderRepairs(t *testing.T) {
 func TestBadAnswers(t *testing.T) {
 	const good = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\nm=video 9 UDP/TLS/RTP/SAVPF 102\r\na=ice-ufrag:abcd\r\na=ice-pwd:0123456789abcdef012345\r\n" +
 		"a=fingerprint:sha-256 AA:BB\r\na=setup:active\r\na=candidate:1 1 udp 1 127.0.0.1 8000 typ host\r\n"
-	if a, err := readAnswer([]byte(good), 1); err != nil || !a.active || a.hash != "sha-256" || a.print != "AA:BB" || len(a.candidates) != 1 {
+	streams := []*stream{newStream(h264Payload, 90000, 1)}
+	if a, err := readAnswer([]byte(good), streams); err != nil || !a.active || a.hash != "sha-256" || a.print != "AA:BB" || len(a.candidates) != 1 {
 		t.Errorf("%+v, %v", a, err)
+	}
+	strange := strings.Replace(good, "a=candidate", "a=candidate:1 1 ssltcp 1 127.0.0.1 8000 typ host\r\na=candidate:1 1 udp 1 127.0.0.1 8000 typ odd\r\na=candidate", 1)
+	if a, err := readAnswer([]byte(strange), streams); err != nil || len(a.candidates) != 1 {
+		t.Errorf("strange candidates: %+v, %v", a, err)
 	}
 	for name, c := range map[string]struct{ old, with, want string }{
 		"no SDP":           {"v=0", "hello", "answer"},
 		"refused":          {"m=video 9", "m=video 0", "not wanted"},
+		"another format":   {"SAVPF 102", "SAVPF 96", "not wanted"},
+		"no direction":     {"a=setup", "a=inactive\r\na=setup", "not wanted"},
 		"another number":   {"m=video", "m=audio 9 UDP/TLS/RTP/SAVPF 111\r\nm=video", "2 media"},
 		"no credentials":   {"a=ice-pwd", "a=x", "credentials"},
 		"no setup":         {"a=setup:active", "a=setup:actpass", "actpass"},
@@ -286,7 +293,7 @@ func TestBadAnswers(t *testing.T) {
 		"a bad candidate":  {"1 1 udp", "x", "candidate"},
 		"nothing whatever": {good, "", "answer"},
 	} {
-		if _, err := readAnswer([]byte(strings.Replace(good, c.old, c.with, 1)), 1); err == nil || !errors.Is(err, errAnswer) || !strings.Contains(err.Error(), c.want) {
+		if _, err := readAnswer([]byte(strings.Replace(good, c.old, c.with, 1)), streams); err == nil || !errors.Is(err, errAnswer) || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %q", name, err, c.want)
 		}
 	}
@@ -313,5 +320,6 @@ func TestWrongCertificate(t *testing.T) {
 
 func FuzzAnswer(f *testing.F) {
 	f.Add("v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\nm=video 9 UDP/TLS/RTP/SAVPF 102\r\na=ice-ufrag:abcd\r\na=candidate:1 1 udp 1 127.0.0.1 8000 typ host\r\n")
-	f.Fuzz(func(_ *testing.T, text string) { _, _ = readAnswer([]byte(text), 1) })
+	streams := []*stream{newStream(h264Payload, 90000, 1)}
+	f.Fuzz(func(_ *testing.T, text string) { _, _ = readAnswer([]byte(text), streams) })
 }

@@ -30,8 +30,8 @@ const (
 
 func newStream(payload byte, rate uint32, kept int) *stream {
 	var random [10]byte
-	_, _ = rand.Read(random[:]) // it never fails
-	return &stream{payload: payload, rate: int64(rate), ssrc: binary.BigEndian.Uint32(random[:]), sequence: binary.BigEndian.Uint16(random[4:]),
+	_, _ = rand.Read(random[:])                                                                                                                           // it never fails
+	return &stream{payload: payload, rate: int64(rate), ssrc: binary.BigEndian.Uint32(random[:]), sequence: binary.BigEndian.Uint16(random[4:]) & 0x7fff, // a receiver that misses the first packets must not miss a turn of the counter (RFC 3711, 3.3.1)
 		base: binary.BigEndian.Uint32(random[6:]), kept: make([][]byte, kept)}
 }
 

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"time"
@@ -36,9 +37,9 @@ type unwaiting struct {
 	out *poll.Conn
 }
 
-func (u unwaiting) Write(b []byte) (int, error)      { return len(b), u.out.Write(b, nil) }
-func (unwaiting) SetWriteDeadline(time.Time) error   { return nil }
-func (unwaiting) SetReadDeadline(at time.Time) error { return nil }
+func (u unwaiting) Write(b []byte) (int, error)    { return len(b), u.out.Write(b, nil) }
+func (unwaiting) SetWriteDeadline(time.Time) error { return nil }
+func (u unwaiting) Close() error                   { u.out.Close(); return nil }
 
 // heard is what a server says to its publisher.
 type heard struct {
@@ -73,6 +74,9 @@ func (h *heard) next() (whole bool, err error) {
 	m, err := h.chunks.next()
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		*h.chunks = before
+		if len(h.in) > 2*maxCommand {
+			return false, fmt.Errorf("%w: %d bytes, and no message among them", ErrMalformed, len(h.in))
+		}
 		return false, nil
 	}
 	if err == nil {
