@@ -19,7 +19,6 @@ import (
 	"github.com/livedrill/livedrill/loadgen/audience"
 	"github.com/livedrill/livedrill/loadgen/flv"
 	"github.com/livedrill/livedrill/loadgen/media"
-	"github.com/livedrill/livedrill/reports/record"
 	"github.com/livedrill/livedrill/target"
 	"github.com/livedrill/livedrill/target/rtmp"
 	"github.com/livedrill/livedrill/target/unit"
@@ -88,9 +87,6 @@ func (l *Load) Format() media.Format {
 // timeout bounds connecting to a server, and every single read and write after that.
 const timeout = 5 * time.Second
 
-// firstPicture is how long a probe viewer waits; it is the limit in the definition of push_success_ratio.
-const firstPicture = 10 * time.Second
-
 type run struct {
 	*Load
 	on       target.Platform
@@ -98,10 +94,9 @@ type run struct {
 	clip     *media.Clip
 	client   *http.Client
 	accepted map[string]prometheus.Counter
-	push     map[string]prometheus.Counter
 	begun    prometheus.Counter
 	dropped  prometheus.Counter
-	first    *record.Histogram
+	probes   *flv.Probes
 	studio   *media.Studio
 	wg       sync.WaitGroup
 }
@@ -113,17 +108,13 @@ func (l *Load) Run(ctx context.Context, on target.Platform, m *loadgen.Meter) er
 		return err
 	}
 	r := &run{Load: l, on: on, m: m, clip: clip, client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 4}},
-		accepted: map[string]prometheus.Counter{}, push: map[string]prometheus.Counter{},
+		accepted: map[string]prometheus.Counter{}, probes: flv.NewProbes(on, m),
 		begun:   m.Counter("livedrill_sessions_begun_total", "Sessions that began.", m.Labels("role", "publisher")),
 		dropped: m.Counter("livedrill_sessions_dropped_total", "Sessions ended by anything but their own plan.", m.Labels("role", "publisher")),
-		first:   m.Histogram("livedrill_first_frame_seconds", "From before connecting to the end of the first key frame, or of its segment.", m.Labels("protocol", "probe")),
 	}
 	defer r.client.CloseIdleConnections()
 	for _, result := range []string{"accepted", "refused"} {
 		r.accepted[result] = m.Counter("livedrill_publish_total", "Publish attempts by the server's answer.", m.Labels("result", result))
-	}
-	for _, result := range []string{"seen", "unseen"} {
-		r.push[result] = m.Counter("livedrill_push_total", "Publish attempts by whether a probe viewer saw a picture.", m.Labels("result", result))
 	}
 	streams := float64(l.Publishers)
 	if !l.Newcomers.IsZero() {
@@ -159,6 +150,7 @@ func (l *Load) Run(ctx context.Context, on target.Platform, m *loadgen.Meter) er
 		})
 	}
 	r.wg.Wait()
+	r.probes.Close()
 	return errors.Join(err, r.studio.Close())
 }
 
@@ -185,11 +177,9 @@ func (r *run) stay(ctx context.Context, i int) {
 
 // publish sends one stream until its time is over. An error is what the publisher would complain about.
 func (r *run) publish(ctx context.Context, channel string, until time.Time) error {
-	refuse := func(error) {}
+	refused := func() {}
 	if r.URL == "" {
-		proof, cancel := context.WithCancelCause(ctx)
-		r.wg.Go(func() { r.probe(proof, channel); cancel(nil) })
-		refuse = cancel
+		refused = r.probes.Prove(ctx, channel)
 	}
 	conn, err := r.connect(ctx, channel)
 	if ctx.Err() != nil {
@@ -199,7 +189,7 @@ func (r *run) publish(ctx context.Context, channel string, until time.Time) erro
 		return nil
 	}
 	if err != nil {
-		refuse(errRefused) // what the probe sees from now on is not this attempt's
+		refused()
 		r.accepted["refused"].Inc()
 		return err
 	}
@@ -257,28 +247,4 @@ func dial(ctx context.Context, addr, app, key string) (*rtmp.Conn, error) {
 		return nil, errors.Join(err, conn.Close())
 	}
 	return conn, nil
-}
-
-// errRefused is why a probe has nothing to wait for.
-var errRefused = errors.New("the publish was refused")
-
-// probe is the viewer who proves that a publish succeeded.
-func (r *run) probe(ctx context.Context, channel string) {
-	start := time.Now()
-	ctx, cancel := context.WithTimeout(ctx, firstPicture)
-	defer cancel()
-	for {
-		err := flv.FirstPicture(ctx, r.client, r.on, r.m.Region, channel, start)
-		if err == nil {
-			r.push["seen"].Inc()
-			r.first.Observe(time.Since(start).Seconds())
-			return
-		}
-		if !target.Wait(ctx, 100*time.Millisecond) {
-			break
-		}
-	}
-	if errors.Is(ctx.Err(), context.DeadlineExceeded) || errors.Is(context.Cause(ctx), errRefused) { // else the drill has ended: neither seen nor unseen
-		r.push["unseen"].Inc()
-	}
 }

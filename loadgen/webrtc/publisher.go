@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/livedrill/livedrill/loadgen"
+	"github.com/livedrill/livedrill/loadgen/flv"
 	"github.com/livedrill/livedrill/loadgen/media"
 	"github.com/livedrill/livedrill/loadgen/rtmp"
 	"github.com/livedrill/livedrill/reports/record"
@@ -34,6 +35,7 @@ type publishers struct {
 	begun, dropped    prometheus.Counter
 	askedForKey       prometheus.Counter
 	unsent            prometheus.Counter
+	probes            *flv.Probes
 	waited            *record.Histogram
 }
 
@@ -51,7 +53,7 @@ func (l *Load) publish(ctx context.Context, on target.Platform, m *loadgen.Meter
 	if err != nil {
 		return err
 	}
-	p := &publishers{Load: l, on: on, m: m, film: film, pictures: pictures, studio: studio, sound: sound, peers: peers, gate: make(chan struct{}, atOnce), client: &http.Client{CheckRedirect: loadgen.Stay, Transport: &http.Transport{MaxIdleConnsPerHost: 4}},
+	p := &publishers{probes: flv.NewProbes(on, m), Load: l, on: on, m: m, film: film, pictures: pictures, studio: studio, sound: sound, peers: peers, gate: make(chan struct{}, atOnce), client: &http.Client{CheckRedirect: loadgen.Stay, Transport: &http.Transport{MaxIdleConnsPerHost: 4}},
 		accepted:    m.Counter("livedrill_publish_total", "Publish attempts by the server's answer.", m.Labels("result", "accepted")),
 		refused:     m.Counter("livedrill_publish_total", "Publish attempts by the server's answer.", m.Labels("result", "refused")),
 		begun:       m.Counter("livedrill_sessions_begun_total", "Sessions that began.", m.Labels("role", "publisher")),
@@ -67,6 +69,7 @@ func (l *Load) publish(ctx context.Context, on target.Platform, m *loadgen.Meter
 		}
 	}
 	wg.Wait()
+	p.probes.Close()
 	return studio.Close()
 }
 
@@ -93,20 +96,25 @@ func (p *publishers) stream(ctx context.Context, i int) error {
 		return err
 	}
 	sender.AskedForKey = p.askedForKey.Inc // the film has a key frame every second: a request for one needs no other answer
-	url, err := p.address(ctx, i)
 	leave := sender.HangUp
 	defer func() { leave() }()
-	if err == nil {
-		if !p.enter(ctx) {
-			return nil
-		}
-		leave, err = sender.Offer(ctx, p.client, url, p.peers)
-		<-p.gate
+	if !p.enter(ctx) {
+		return nil
 	}
+	refused := func() {}
+	if p.URL == "" {
+		refused = p.probes.Prove(ctx, rtmp.ChannelName(p.m.Name, i))
+	}
+	url, err := p.address(ctx, i)
+	if err == nil {
+		leave, err = sender.Offer(ctx, p.client, url, p.peers)
+	}
+	<-p.gate
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil
 		}
+		refused()
 		p.refused.Inc()
 		return err
 	}
