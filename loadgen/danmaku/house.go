@@ -22,13 +22,13 @@ type house struct {
 	client  *http.Client
 	poll    *poll.Poller
 	open    context.Context // ends when everybody leaves
-	joining sync.WaitGroup
-	gate    chan struct{} // members who may be connecting at once
-	members []*member     // nil: another worker's
-	roomOf  []int         // of each member
-	place   []int         // of each member in its room
-	size    []int         // of each room
-	away    []int         // members of this worker who are not connected now, by room
+	door    chan *member    // who want to be connected; each is there once at most
+	doormen sync.WaitGroup
+	members []*member // nil: another worker's
+	roomOf  []int     // of each member
+	place   []int     // of each member in its room
+	size    []int     // of each room
+	away    []int     // members of this worker who are not connected now, by room
 	text    []byte
 	rng     *rand.Rand // of the whole load
 	masks   *rand.Rand
@@ -51,7 +51,7 @@ func (h *house) address(ctx context.Context, query string) (string, error) {
 // Run is part of loadgen.Generator.
 func (l *Load) Run(ctx context.Context, on target.Platform, m *loadgen.Meter) error {
 	h := &house{Load: l, on: on, m: m, text: make([]byte, l.Size), rng: m.Rand(), masks: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
-		client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 16}}, gate: make(chan struct{}, 64), members: make([]*member, l.Connections)}
+		client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 16}}, door: make(chan *member, l.Connections), members: make([]*member, l.Connections)}
 	defer h.client.CloseIdleConnections()
 	h.roomOf, h.place, h.size = l.plan(h.rng)
 	h.n, h.away = newNumbers(m, len(h.size)), make([]int, len(h.size))
@@ -69,16 +69,30 @@ func (l *Load) Run(ctx context.Context, on target.Platform, m *loadgen.Meter) er
 	defer stop()
 	for i := range h.members {
 		if m.Slice.Mine(i, l.Connections) {
-			h.members[i] = &member{house: h, number: i, room: h.roomOf[i], why: loadgen.Unanswered, seen: newLedger(h.size[h.roomOf[i]])}
+			h.members[i] = &member{house: h, number: i, room: h.roomOf[i], why: loadgen.Unanswered, pause: firstPause, seen: newLedger(h.size[h.roomOf[i]])}
 			h.away[h.roomOf[i]]++
-			h.members[i].join()
+			h.door <- h.members[i]
 		}
+	}
+	for range atOnce {
+		h.doormen.Go(h.connect)
 	}
 	loadgen.Promptly(func() { err = h.turn() })
 	h.each(func(m *member) { m.bye() })
 	leave()
-	h.joining.Wait()
+	h.doormen.Wait()
 	return errors.Join(err, h.poll.Close())
+}
+
+// connect connects members, one at a time, until the house closes.
+func (h *house) connect() {
+	for h.open.Err() == nil {
+		select {
+		case m := <-h.door:
+			m.join(h.open)
+		case <-h.open.Done():
+		}
+	}
 }
 
 func (h *house) each(do func(*member)) {
@@ -90,6 +104,7 @@ func (h *house) each(do func(*member)) {
 }
 
 const (
+	atOnce    = 64                      // members are connected
 	settle    = 1500 * time.Millisecond // deliveries may still come so long after the last message
 	pingEvery = 20 * time.Second        // keeps a member who only listens in its room
 	pingTurns = 40                      // a few members at a time

@@ -9,9 +9,9 @@ import (
 	"time"
 
 	"github.com/gobwas/ws"
+	"golang.org/x/sys/unix"
 
 	"github.com/livedrill/livedrill/loadgen"
-	"github.com/livedrill/livedrill/target"
 	"github.com/livedrill/livedrill/target/danmaku"
 	"github.com/livedrill/livedrill/target/poll"
 )
@@ -19,7 +19,7 @@ import (
 // unread is how many bytes may wait for a server that does not read, before the member gives it up.
 const unread = 1 << 20
 
-// member is one connection after the other, and all that it has seen. It belongs to the house's thread.
+// member is one connection after the other, and all that it has seen. It belongs to the house's thread, and while it has no connection its pause to whoever connects it.
 type member struct {
 	house   *house
 	number  int
@@ -27,33 +27,35 @@ type member struct {
 	seen    ledger
 	conn    *poll.Conn // nil while there is none
 	frames  danmaku.Frames
-	why     string // there is no connection: what a message that cannot be sent fails for
+	pause   time.Duration // before it tries again to connect
+	why     string        // there is no connection: what a message that cannot be sent fails for
 	id      uint32
 	pending pending
 }
 
-// join connects the member, with a pause before each new try, until it is in its room or the house closes.
-func (m *member) join() {
-	h, ctx := m.house, m.house.open
-	h.joining.Go(func() {
-		for pause := 250 * time.Millisecond; ctx.Err() == nil; pause = min(2*pause, 4*time.Second) {
-			select {
-			case h.gate <- struct{}{}:
-			case <-ctx.Done():
-				return
-			}
-			fd, early, err := m.connect(ctx)
-			<-h.gate
-			if err == nil {
-				h.poll.Do(func() { m.sit(fd, early) })
-				return
-			}
-			slog.Debug("member", "number", m.number, "err", err)
-			why := loadgen.Why(err)
-			h.poll.Do(func() { m.why = why })
-			target.Wait(ctx, pause)
-		}
-	})
+// The pauses before a member tries again.
+const (
+	firstPause   = 250 * time.Millisecond
+	longestPause = 4 * time.Second
+)
+
+// join tries to connect the member, and has it come to the door again after a pause if that fails.
+func (m *member) join(ctx context.Context) {
+	h := m.house
+	fd, early, err := m.connect(ctx)
+	if err != nil {
+		slog.Debug("member", "number", m.number, "err", err)
+		why := loadgen.Why(err)
+		h.poll.Do(func() { m.why = why })
+		m.later()
+	} else if !h.poll.Do(func() { m.sit(fd, early) }) {
+		_ = unix.Close(fd) // the house has closed
+	}
+}
+
+func (m *member) later() {
+	time.AfterFunc(m.pause, func() { m.house.door <- m })
+	m.pause = min(2*m.pause, longestPause)
 }
 
 // connect gives the connection's descriptor, and what came on it behind the handshake (RFC 6455, 4).
@@ -76,14 +78,10 @@ func (m *member) sit(fd int, early []byte) {
 	conn, err := m.house.poll.Add(fd, unread, m)
 	if err != nil {
 		slog.Error("member", "err", err)
-		m.house.joining.Go(func() {
-			if target.Wait(m.house.open, time.Second) {
-				m.join()
-			}
-		})
+		m.later()
 		return
 	}
-	m.conn, m.frames = conn, danmaku.Frames{Limit: danmaku.MaxHeard}
+	m.conn, m.frames, m.pause = conn, danmaku.Frames{Limit: danmaku.MaxHeard}, firstPause
 	m.house.n.begun.Inc()
 	m.house.away[m.room]--
 	m.Read(early, nil)
@@ -103,7 +101,7 @@ func (m *member) left() {
 	h.n.published["cut"].Add(float64(cut))
 	h.n.bad.Add(float64(fresh))
 	h.m.Failed[loadgen.CutOff].Add(float64(cut))
-	m.join()
+	h.door <- m
 }
 
 // write sends a frame. That the connection broke is told by the poller, and cuts what is pending.
