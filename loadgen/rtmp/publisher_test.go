@@ -29,7 +29,7 @@ func film() *media.Clip {
 }
 
 // publish sends the film to a server that reads as take says, and gives what became of it and how late frames were at most.
-func publish(t *testing.T, long time.Duration, take func(c *rtmp.Conn)) (err error, late float64) {
+func publish(t *testing.T, long time.Duration, take func(c *rtmp.Conn)) (late float64, err error) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -78,7 +78,7 @@ func publish(t *testing.T, long time.Duration, take func(c *rtmp.Conn)) (err err
 			late = h.GetSampleSum() / float64(max(h.GetSampleCount(), 1))
 		}
 	}
-	return err, late
+	return late, err
 }
 
 // TestServers lets servers take frames as they like: all of them, none, or only for a while.
@@ -96,13 +96,13 @@ func TestServers(t *testing.T) {
 		}
 	}
 	t.Run("one that reads", func(t *testing.T) {
-		if err, _ := publish(t, time.Second, read); err != nil || frames < 24 || frames > 26 {
+		if _, err := publish(t, time.Second, read); err != nil || frames < 24 || frames > 26 {
 			t.Errorf("%v; %d frames came, want 25 or 26", err, frames)
 		}
 	})
 	t.Run("one that sleeps for a while", func(t *testing.T) {
 		frames = 0
-		err, late := publish(t, 3*time.Second, func(c *rtmp.Conn) {
+		late, err := publish(t, 3*time.Second, func(c *rtmp.Conn) {
 			time.Sleep(time.Second) //nolint:forbidigo // that is what it does
 			read(c)
 		})
@@ -115,13 +115,13 @@ func TestServers(t *testing.T) {
 	})
 	t.Run("one that never reads", func(t *testing.T) {
 		start := time.Now()
-		err, _ := publish(t, time.Minute, func(*rtmp.Conn) { time.Sleep(timeout + 2*time.Second) }) //nolint:forbidigo // that is what it does
+		_, err := publish(t, time.Minute, func(*rtmp.Conn) { time.Sleep(timeout + 2*time.Second) }) //nolint:forbidigo // that is what it does
 		if !errors.Is(err, os.ErrDeadlineExceeded) || time.Since(start) < timeout {
 			t.Errorf("%v after %s", err, time.Since(start))
 		}
 	})
 	t.Run("one that goes", func(t *testing.T) {
-		if err, _ := publish(t, time.Minute, func(c *rtmp.Conn) { _, _ = c.ReadTag() }); loadgen.Why(err) != loadgen.CutOff {
+		if _, err := publish(t, time.Minute, func(c *rtmp.Conn) { _, _ = c.ReadTag() }); loadgen.Why(err) != loadgen.CutOff {
 			t.Errorf("%v", err)
 		}
 	})

@@ -2,6 +2,7 @@ package danmaku
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -50,7 +51,7 @@ type server struct {
 }
 
 // Serve runs the server until ctx ends.
-func Serve(ctx context.Context, c target.Config) error {
+func Serve(ctx context.Context, c target.Config) (err error) {
 	metrics := record.NewMetrics()
 	options := &redis.Options{Addr: c.Peer("redis", target.PortRedis), Password: c.Secrets.Redis, DisableIdentity: true}
 	if c.Defences[target.Deadlines] {
@@ -72,7 +73,7 @@ func Serve(ctx context.Context, c target.Config) error {
 	if err != nil {
 		return err
 	}
-	defer poller.Close()
+	defer func() { err = errors.Join(err, poller.Close()) }()
 	s.poll = poller
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /ws", func(w http.ResponseWriter, r *http.Request) { s.join(ctx, w, r) })
@@ -112,7 +113,7 @@ func (s *server) join(ctx context.Context, w http.ResponseWriter, r *http.Reques
 		slog.Info("websocket", "err", err)
 		return
 	}
-	early, _ := buffered.Reader.Peek(buffered.Reader.Buffered()) // what is there can be looked at
+	early, _ := buffered.Peek(buffered.Reader.Buffered()) // what is there can be looked at
 	fd, err := poll.Take(conn)
 	if err != nil {
 		slog.Error("websocket", "err", err)

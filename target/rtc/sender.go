@@ -253,7 +253,7 @@ func (p pipe) SetWriteDeadline(time.Time) error          { return nil }
 
 // read sorts what comes by its first byte (RFC 7983, 7), until the connection ends.
 func (s *Sender) read() {
-	defer s.pipe.Close()
+	defer func() { _ = s.pipe.Close() }() // nobody waits for more
 	for buf := make([]byte, 1500); ; {
 		n, err := s.conn.Read(buf)
 		if err != nil {
