@@ -27,6 +27,7 @@ type member struct {
 	seen    ledger
 	conn    *poll.Conn // nil while there is none
 	frames  danmaku.Frames
+	since   time.Time     // when the connection began
 	pause   time.Duration // before it tries again to connect
 	why     string        // there is no connection: what a message that cannot be sent fails for
 	id      uint32
@@ -37,6 +38,8 @@ type member struct {
 const (
 	firstPause   = 250 * time.Millisecond
 	longestPause = 4 * time.Second
+
+	lasting = time.Second // a connection that ended sooner was none: a server must not be asked for thousands a second
 )
 
 // join tries to connect the member, and has it come to the door again after a pause if that fails.
@@ -81,7 +84,7 @@ func (m *member) sit(fd int, early []byte) {
 		m.later()
 		return
 	}
-	m.conn, m.frames, m.pause = conn, danmaku.Frames{Limit: danmaku.MaxHeard}, firstPause
+	m.conn, m.frames, m.since = conn, danmaku.Frames{Limit: danmaku.MaxHeard}, time.Now()
 	m.house.n.begun.Inc()
 	m.house.away[m.room]--
 	m.Read(early, nil)
@@ -100,7 +103,12 @@ func (m *member) left() {
 	h.n.inFlight.Add(-int64(cut))
 	h.n.published["cut"].Add(float64(cut))
 	h.n.bad.Add(float64(fresh))
-	h.m.Failed[loadgen.CutOff].Add(float64(cut))
+	h.m.Failed[loadgen.CutOff].Add(float64(fresh))
+	if time.Since(m.since) < lasting {
+		m.later()
+		return
+	}
+	m.pause = firstPause
 	h.door <- m
 }
 
@@ -145,9 +153,9 @@ func (m *member) publish(due time.Time) {
 		n.inFlight.Add(1)
 	default:
 		n.published["unanswered"].Inc()
-		h.m.Failed[loadgen.Unanswered].Inc()
 		if !overdue {
 			n.bad.Inc()
+			h.m.Failed[loadgen.Unanswered].Inc()
 		}
 	}
 	n.sent.Inc()
@@ -158,6 +166,7 @@ func (m *member) publish(due time.Time) {
 func (m *member) expire(before time.Time) {
 	if n := m.pending.expire(before); n > 0 {
 		m.house.n.bad.Add(float64(n))
+		m.house.m.Failed[loadgen.Unanswered].Add(float64(n))
 	}
 }
 
@@ -264,10 +273,10 @@ func (m *member) answered(accepted bool, args []byte, now time.Time) {
 		n.good.Inc()
 	default:
 		n.bad.Inc()
+		m.house.m.Failed[loadgen.Refused].Inc()
 	}
 	if !accepted {
 		n.published["rejected"].Inc()
-		m.house.m.Failed[loadgen.Refused].Inc()
 		return
 	}
 	n.ack.Observe(now.Sub(due).Seconds())

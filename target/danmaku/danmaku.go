@@ -30,6 +30,7 @@ const (
 	historySize = 50               // batches kept per room
 	idle        = 60 * time.Second // a connection that says nothing for so long is closed
 	unread      = 8 << 20          // bytes that may wait for a slow member before it is thrown out
+	allUnread   = 256 << 20        // that may wait for all of them together
 )
 
 // server is one danmaku server. One thread reads what all members say; another delivers.
@@ -74,6 +75,7 @@ func Serve(ctx context.Context, c target.Config) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, poller.Close()) }()
+	poller.Budget = allUnread
 	s.poll = poller
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /ws", func(w http.ResponseWriter, r *http.Request) { s.join(ctx, w, r) })

@@ -89,7 +89,10 @@ func (c *Conn) Write(a, b []byte) error {
 			return c.fail(err)
 		}
 	}
-	if len(c.waiting)+len(a)+len(b) > c.limit {
+	more := len(a) + len(b)
+	all := c.poller.waiting.Add(int64(more))
+	if len(c.waiting)+more > c.limit || c.poller.Budget > 0 && all > c.poller.Budget {
+		c.poller.waiting.Add(-int64(more))
 		return c.fail(ErrSlow)
 	}
 	c.waiting = append(append(c.waiting, a...), b...)
@@ -125,6 +128,7 @@ func (c *Conn) flush() error {
 	}
 	n, err := c.try(c.waiting, nil)
 	if err == nil {
+		c.poller.waiting.Add(-int64(n))
 		if c.waiting = c.waiting[n:]; len(c.waiting) == 0 {
 			c.waiting = nil
 			err = c.poller.watch(unix.EPOLL_CTL_MOD, c.fd, unix.EPOLLIN)
@@ -151,6 +155,7 @@ func (c *Conn) Close() {
 	delete(c.poller.conns, int32(c.fd))
 	_ = unix.Close(c.fd) // there is nothing left to lose
 	c.fd = -1
+	c.poller.waiting.Add(-int64(len(c.waiting)))
 	if c.waiting = nil; c.failed == nil {
 		c.failed = net.ErrClosed
 	}

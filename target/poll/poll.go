@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -14,13 +15,17 @@ import (
 
 // Poller is what one thread waits with. Only Do may be called by others.
 type Poller struct {
-	epoll int
-	timer int       // timerfd(2): when the thread has something to do of its own
-	armed time.Time // until when the timer runs
-	wake  int       // eventfd(2): somebody else has something for it to do
-	conns map[int32]*Conn
-	buf   []byte
-	ready [64]unix.EpollEvent // few, so that a turn is short
+	// Budget bounds what waits for slow readers on all connections together, in bytes; 0: nothing does. It is set before the first connection.
+	Budget int64
+
+	waiting atomic.Int64
+	epoll   int
+	timer   int       // timerfd(2): when the thread has something to do of its own
+	armed   time.Time // until when the timer runs
+	wake    int       // eventfd(2): somebody else has something for it to do
+	conns   map[int32]*Conn
+	buf     []byte
+	ready   [64]unix.EpollEvent // few, so that a turn is short
 
 	mu     sync.Mutex
 	todo   []func()

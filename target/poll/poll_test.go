@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
 )
 
 // heard is a reader that keeps all.
@@ -172,5 +173,37 @@ func BenchmarkWrite(b *testing.B) {
 		if err := c.Write(frame, nil); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// TestBudget throws out the slow reader who asks for more than all of them may have together, and no other.
+func TestBudget(t *testing.T) {
+	p, first, h1, _ := pair(t, 1<<20)
+	p.Budget = 600 << 10
+	for first.Waiting() < 500<<10 {
+		if err := first.Write(make([]byte, 50<<10), nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fds[1])
+	h2 := &heard{}
+	second, err := p.Add(fds[0], 1<<20, h2)
+	for err == nil && second.Waiting() < 900<<10 {
+		err = second.Write(make([]byte, 20<<10), nil)
+	}
+	if !errors.Is(err, ErrSlow) {
+		t.Errorf("%v, want %v", err, ErrSlow)
+	}
+	turn(t, p, func() bool { return h2.ended != nil })
+	if h1.ended != nil || first.Write([]byte("x"), nil) != nil {
+		t.Error("the other one was thrown out, too")
+	}
+	first.Close()
+	if left := p.waiting.Load(); left != 0 {
+		t.Errorf("%d bytes wait when nobody is left", left)
 	}
 }

@@ -163,7 +163,7 @@ func (s *Sender) connect(ctx context.Context, a answer, p *Peers) (err error) {
 		}
 	}
 	if s.conn, err = s.agent.Dial(ctx, a.ufrag, a.password); err != nil {
-		return fmt.Errorf("ICE: %w", err)
+		return fmt.Errorf("ICE: %w", errors.Join(err, ctx.Err()))
 	}
 	s.pipe = packetio.NewBuffer()
 	s.pipe.SetLimitSize(64 << 10)

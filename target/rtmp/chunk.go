@@ -32,6 +32,7 @@ type chunkReader struct {
 	in      *bufio.Reader
 	size    int
 	most    int // size of a message
+	begun   int // bytes of messages that are not whole yet
 	streams map[uint32]*chunkStream
 	read    uint32 // bytes so far, for acknowledgements; wraps as the protocol's own counter does
 }
@@ -75,9 +76,13 @@ func (r *chunkReader) next() (message, error) {
 			}
 			r.read += uint32(n)
 			rest -= n
+			if r.begun += n; r.begun > 2*r.most {
+				return message{}, fmt.Errorf("%w: %d bytes of messages, and none of them whole", ErrMalformed, r.begun)
+			}
 		}
 		if len(s.body) == s.length {
 			out := s.message
+			r.begun -= s.length
 			s.body, s.begun = nil, false
 			return out, nil
 		}

@@ -25,6 +25,7 @@ func DialBy(ctx context.Context, dial func(ctx context.Context, network, addr st
 	stop := context.AfterFunc(ctx, func() { nc.Close() })
 	defer stop()
 	c := newConn(nc, timeout, commandBuffer)
+	c.chunks.most = maxCommand // until there are media to come
 	if err := c.open(addr, app); err != nil {
 		nc.Close()
 		return nil, err
@@ -109,7 +110,7 @@ func (c *Conn) Publish(stream string) error {
 
 // Play begins to receive a stream; media comes in with ReadTag.
 func (c *Conn) Play(stream string) error {
-	c.chunks.in = bufio.NewReaderSize(c.chunks.in, mediaBuffer)
+	c.chunks.in, c.chunks.most = bufio.NewReaderSize(c.chunks.in, mediaBuffer), maxMessage
 	return c.begin("NetStream.Play.Start", "play", float64(0), nil, stream)
 }
 

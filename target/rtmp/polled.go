@@ -22,7 +22,6 @@ func (c *Conn) Onto(p *poll.Poller, limit int, gone func(error)) (*poll.Conn, er
 	if err != nil {
 		return nil, err
 	}
-	c.chunks.most = maxCommand
 	if h.out, err = p.Add(fd, limit, h); err != nil {
 		return nil, err
 	}

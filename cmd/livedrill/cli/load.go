@@ -22,6 +22,10 @@ import (
 // loadSettings are the flags that stand for a kind's setting of the same name.
 var loadSettings = []string{"connections", "publishers", "viewers", "users", "bitrate", "fps", "size", "url", "sample"}
 
+// allFailed is the share of arrivals from which on nothing was loaded: failures are counted when they are known, so that they and the arrivals of a
+// window never agree to the last one.
+const allFailed = 0.99
+
 func (a *app) load() *cobra.Command {
 	var hold time.Duration
 	var alone scenarios.Alone
@@ -33,7 +37,7 @@ func (a *app) load() *cobra.Command {
 loopback, and there is no range; https:// addresses are trusted as the machine trusts them (SSL_CERT_FILE names another authority).
 KIND is one of ` + strings.Join(loadNames(), ", ") + `; livedrill list loads shows the settings of each.
 
-Exit codes: 0 the load was made, 2 nothing was started, 4 it could not be made as it was asked for, or every single client failed.`,
+Exit codes: 0 the load was made, 2 nothing was started, 4 it could not be made as it was asked for, or 99 % of its clients failed.`,
 		Args: cobra.ExactArgs(1), ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 			return loadNames(), cobra.ShellCompDirectiveNoFileComp
 		}}
@@ -125,12 +129,16 @@ func (a *app) loadAlone(c *cobra.Command, o scenarios.Orders, outside, asJSON bo
 		switch {
 		case l.State == "saturated":
 			return exitError{4, fmt.Errorf("%s: the load that was asked for could not be made", l.Name)}
-		case l.Achieved > 0 && l.Failed >= l.Achieved:
-			return exitError{4, fmt.Errorf("%s: every single arrival failed", l.Name)}
+		case l.Offered == 0 && (l.Kind == "http" || l.Kind == "danmaku"):
+			return exitError{4, fmt.Errorf("%s: nothing was due in the time that counts: the load was behind all the while", l.Name)}
+		case l.Achieved > 0 && l.Failed >= allFailed*l.Achieved:
+			return exitError{4, fmt.Errorf("%s: every single arrival failed, or all but one in a hundred", l.Name)}
 		}
 	}
-	if p := slis["publish_accept_ratio"]; p["value"] != nil && *p["value"] == 0 {
-		return exitError{4, errors.New("not one publish was accepted")}
+	for sli, none := range map[string]string{"publish_accept_ratio": "not one publish was accepted", "danmaku_accept_ratio": "not one message was acknowledged"} {
+		if p := slis[sli]; p["value"] != nil && *p["value"] == 0 {
+			return exitError{4, errors.New(none)}
+		}
 	}
 	if s := slis["stall_ratio"]; s["value"] != nil && *s["value"] > blind && slis["first_frame_seconds"] == nil {
 		return exitError{4, errors.New("not one viewer has seen a picture")}
