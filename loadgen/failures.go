@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"strings"
 	"syscall"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -77,6 +78,8 @@ func Why(err error) string {
 		return CutOff
 	case errors.As(err, &system):
 		return Otherwise
+	case strings.HasSuffix(err.Error(), "http: server closed idle connection"): // net/http has no name for it
+		return CutOff
 	default: // there was an answer, and the client could make nothing of it
 		return Malformed
 	}

@@ -107,7 +107,7 @@ func (p *publishers) stream(ctx context.Context, i int) error {
 	}
 	url, err := p.address(ctx, i)
 	if err == nil {
-		leave, err = sender.Offer(ctx, p.client, url, p.peers)
+		leave, err = sender.Offer(ctx, p.client, url)
 	}
 	<-p.gate
 	if err != nil {

@@ -157,7 +157,7 @@ func TestSender(t *testing.T) {
 				t.Fatal(err)
 			}
 			client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
-			leave, err := s.Offer(t.Context(), client, url, peers)
+			leave, err := s.Offer(t.Context(), client, url)
 			defer leave()
 			if err != nil {
 				t.Fatal(err)
@@ -228,7 +228,7 @@ func TestSenderRepairs(t *testing.T) {
 	}
 	asked := make(chan bool, 100)
 	s.AskedForKey = func() { asked <- true }
-	leave, err := s.Offer(t.Context(), http.DefaultClient, url, peers)
+	leave, err := s.Offer(t.Context(), http.DefaultClient, url)
 	defer leave()
 	if err != nil {
 		t.Fatal(err)
@@ -311,7 +311,7 @@ func TestWrongCertificate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	leave, err := s.Offer(t.Context(), http.DefaultClient, url, peers)
+	leave, err := s.Offer(t.Context(), http.DefaultClient, url)
 	leave()
 	if err == nil || !strings.Contains(err.Error(), "DTLS") {
 		t.Errorf("%v, want an error of DTLS", err)

@@ -43,10 +43,14 @@ func (u unwaiting) Close() error                   { u.out.Close(); return nil }
 // heard is what a server says to its publisher.
 type heard struct {
 	*Conn
-	out  *poll.Conn
-	gone func(error)
-	in   []byte // what has come of a message that is not whole yet
+	out   *poll.Conn
+	gone  func(error)
+	in    []byte // what has come of a message that is not whole yet
+	tried int    // how often that was tried
 }
+
+// mostPieces is in how many pieces a message may come: a server that says a byte at a time would keep the thread busy with one message.
+const mostPieces = 256
 
 // Read is part of poll.Reader.
 func (h *heard) Read(data []byte, err error) {
@@ -73,11 +77,15 @@ func (h *heard) next() (whole bool, err error) {
 	m, err := h.chunks.next()
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		*h.chunks = before
-		if len(h.in) > 2*maxCommand {
-			return false, fmt.Errorf("%w: %d bytes, and no message among them", ErrMalformed, len(h.in))
+		if len(h.in) > 0 {
+			h.tried++
+		}
+		if len(h.in) > 2*maxCommand || h.tried > mostPieces {
+			return false, fmt.Errorf("%w: %d bytes in %d pieces, and no message among them", ErrMalformed, len(h.in), h.tried)
 		}
 		return false, nil
 	}
+	h.tried = 0
 	if err == nil {
 		_, err = h.heed(&m) // what else a server says is no matter to who only sends
 	}

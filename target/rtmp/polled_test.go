@@ -12,6 +12,30 @@ import (
 	"github.com/livedrill/livedrill/target/poll"
 )
 
+// TestCrumbs gives a server up that says one message byte by byte for ever, and not one that says many messages so.
+func TestCrumbs(t *testing.T) {
+	said := appendMessage(nil, onControl, message{kind: acknowledge, body: make([]byte, 4)}, defaultChunk)
+	h := &heard{Conn: &Conn{chunks: newChunkReader(nil)}}
+	for range 100 {
+		for _, b := range said {
+			h.in = append(h.in, b)
+			if _, err := h.next(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	var err error
+	n := 0
+	h.chunks.size = 1 << 20
+	for said = appendMessage(nil, onControl, message{kind: acknowledge, body: make([]byte, 60_000)}, 1<<20); err == nil && n < 1000; n++ {
+		h.in = append(h.in, said[n])
+		_, err = h.next()
+	}
+	if !errors.Is(err, ErrMalformed) || n > mostPieces+1 {
+		t.Errorf("%v after %d bytes", err, n)
+	}
+}
+
 // TestPolledPublisher publishes on a poller to a server that asks for signs of life and acknowledgements, byte by byte, and says goodbye or nonsense.
 func TestPolledPublisher(t *testing.T) {
 	for name, last := range map[string][]byte{
