@@ -22,7 +22,7 @@ import (
 const (
 	busy       = "testdata/drills/busy.yaml"
 	busyFaults = 9
-	busyLength = 24 * time.Second // with its start, about
+	busyLength = 20 * time.Second // with its start, about
 )
 
 // boundaries are the steps of a fault's life, as the events call them: what is there is saved after the first. Between it and the second, the
