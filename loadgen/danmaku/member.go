@@ -57,8 +57,9 @@ func (m *member) join(ctx context.Context) {
 }
 
 func (m *member) later() {
-	time.AfterFunc(m.pause, func() { m.house.door <- m })
-	m.pause = min(2*m.pause, longestPause)
+	pause := m.pause
+	m.pause = min(2*m.pause, longestPause) // before the member can be at the door again
+	time.AfterFunc(pause, func() { m.house.door <- m })
 }
 
 // connect gives the connection's descriptor, and what came on it behind the handshake (RFC 6455, 4).
