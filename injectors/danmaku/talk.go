@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"time"
 
@@ -97,8 +98,11 @@ func (f *Talk) Inject(ctx context.Context, on target.Component) error {
 			g = guest{conn, make(chan clients.Answer, 1), make(chan struct{})}
 			go g.listen()
 		}
-		if g.Say(say(n)) != nil {
+		if err := g.Say(say(n)); err != nil {
 			g.leave()
+			if errors.Is(err, os.ErrDeadlineExceeded) { // a server that stands still answers nothing
+				return clients.Failed
+			}
 			return clients.Turned // it was thrown out before it could speak
 		}
 		select {

@@ -65,7 +65,7 @@ func (l *Load) Run(ctx context.Context, on target.Platform, m *loadgen.Meter) er
 	var leave func()
 	h.open, leave = context.WithCancel(ctx)
 	defer leave()
-	stop := context.AfterFunc(ctx, func() { h.poll.Do(func() {}) })
+	stop := h.poll.Heed(ctx)
 	defer stop()
 	for i := range h.members {
 		if m.Slice.Mine(i, l.Connections) {

@@ -67,7 +67,7 @@ func (c *Camera) End(t *Take) bool {
 	return true
 }
 
-// shutter is the shortest time between two wakings: what is due within it goes out at one, late by as much at most. A third of it would cost a fifth more of
+// shutter is the shortest time between two wakings: what is due within it goes out at one, late by as much at most. A third of it would cost a quarter more of
 // the processor.
 const shutter = 3 * time.Millisecond
 
@@ -75,7 +75,7 @@ const shutter = 3 * time.Millisecond
 func (c *Camera) turn(ctx context.Context) {
 	ctx, end := context.WithCancel(ctx)
 	defer end()
-	stop := context.AfterFunc(ctx, func() { c.Poll.Do(func() {}) })
+	stop := c.Poll.Heed(ctx)
 	defer stop()
 	for !c.over {
 		now := time.Now()

@@ -194,6 +194,7 @@ type publisher struct {
 	start  time.Time
 	n      int // of the next picture
 	heard  int // packets of sound
+	stamp  []byte
 	done   chan error
 }
 
@@ -246,8 +247,8 @@ func (p *publisher) shoot(now time.Time, at time.Duration) error {
 		}
 		p.heard++
 	}
-	stamped := stamp.AppendNAL(nil, now) // a packet of its own (RFC 6184, 5.6), before the picture that it belongs to
-	if err := p.sender.Picture(at, false, stamped); err != nil {
+	p.stamp = stamp.AppendNAL(p.stamp[:0], now) // a packet of its own (RFC 6184, 5.6), before the picture that it belongs to
+	if err := p.sender.Picture(at, false, p.stamp); err != nil {
 		return err
 	}
 	if err := p.sender.Picture(at, true, p.pictures[p.n%len(p.pictures)].pieces...); err != nil {

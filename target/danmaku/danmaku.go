@@ -154,7 +154,7 @@ func (s *server) leave(m *member) {
 
 // read takes what members say, until ctx ends.
 func (s *server) read(ctx context.Context) (err error) {
-	stop := context.AfterFunc(ctx, func() { s.poll.Do(func() {}) })
+	stop := s.poll.Heed(ctx)
 	defer stop()
 	for look := time.Now().Add(idle / 4); err == nil && ctx.Err() == nil; {
 		if err = s.poll.Turn(look); time.Now().After(look) {

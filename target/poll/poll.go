@@ -3,6 +3,7 @@
 package poll
 
 import (
+	"context"
 	"errors"
 	"io"
 	"os"
@@ -68,6 +69,11 @@ func (p *Poller) Do(f func()) bool {
 		_, _ = unix.Write(p.wake, []byte{1, 0, 0, 0, 0, 0, 0, 0}) // a full counter wakes it as well
 	}
 	return true
+}
+
+// Heed has the thread woken when ctx ends, until stop is called.
+func (p *Poller) Heed(ctx context.Context) (stop func() bool) {
+	return context.AfterFunc(ctx, func() { p.Do(func() {}) })
 }
 
 // Turn waits until a connection has something to read or takes again what it left, somebody asks for something, or a time has come, and

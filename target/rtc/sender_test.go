@@ -139,7 +139,12 @@ func TestSender(t *testing.T) {
 			}
 			return out.String()
 		}},
-		"passive":  {asItIs},
+		"passive": {func(answer string) string {
+			if !strings.Contains(answer, "a=setup:passive") {
+				t.Error("the server does not wait for DTLS: nothing is tried here")
+			}
+			return answer
+		}},
 		"no sound": {func(answer string) string { return strings.Replace(answer, "m=audio 9", "m=audio 0", 1) }},
 	} {
 		t.Run(name, func(t *testing.T) {

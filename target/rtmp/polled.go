@@ -66,6 +66,9 @@ func (h *heard) Read(data []byte, err error) {
 
 // next hears one message. A server says little to its publisher, so that each is tried from its beginning until all of it has come.
 func (h *heard) next() (whole bool, err error) {
+	if len(h.in) == 0 {
+		return false, nil
+	}
 	before := *h.chunks
 	before.streams = map[uint32]*chunkStream{}
 	for id, s := range h.chunks.streams {
@@ -77,10 +80,7 @@ func (h *heard) next() (whole bool, err error) {
 	m, err := h.chunks.next()
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		*h.chunks = before
-		if len(h.in) > 0 {
-			h.tried++
-		}
-		if len(h.in) > 2*maxCommand || h.tried > mostPieces {
+		if h.tried++; len(h.in) > 2*maxCommand || h.tried > mostPieces {
 			return false, fmt.Errorf("%w: %d bytes in %d pieces, and no message among them", ErrMalformed, len(h.in), h.tried)
 		}
 		return false, nil
