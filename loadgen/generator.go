@@ -85,17 +85,28 @@ func NewMeter(s Spec) *Meter {
 type Tally struct {
 	n      atomic.Uint64
 	behind atomic.Pointer[func() float64]
+	said   atomic.Uint64 // the most that was ever told
 }
 
 // Inc counts one arrival.
 func (t *Tally) Inc() { t.n.Add(1) }
 
+// value never falls, as a counter must not: what is behind is an estimate, and where it said too much, the count waits for the
+// arrivals to catch up with it.
 func (t *Tally) value() float64 {
-	v := float64(t.n.Load())
+	v := t.n.Load()
 	if behind := t.behind.Load(); behind != nil {
-		v += (*behind)()
+		v += uint64((*behind)())
 	}
-	return v
+	for {
+		said := t.said.Load()
+		if v <= said {
+			return float64(said)
+		}
+		if t.said.CompareAndSwap(said, v) {
+			return float64(v)
+		}
+	}
 }
 
 // Follow makes Offered know the plan: walked tells how many arrivals of the whole load were looked at so far, and how many of

@@ -137,6 +137,24 @@ func TestSlicesMakeTheWhole(t *testing.T) {
 	}
 }
 
+// TestOfferedNeverFalls lets the estimate of what is behind say too much: the count stays until the arrivals have caught up with it.
+func TestOfferedNeverFalls(t *testing.T) {
+	var tally Tally
+	for _, c := range []struct {
+		n      int
+		behind float64
+		want   float64
+	}{{3, 2.9, 5}, {1, 0.4, 5}, {0, 0, 5}, {1, 0, 5}, {1, 0, 6}, {0, 1.2, 7}} {
+		for range c.n {
+			tally.Inc()
+		}
+		tally.behind.Store(new(func() float64 { return c.behind }))
+		if got := tally.value(); got != c.want {
+			t.Errorf("%d more and %g behind: %g, want %g", c.n, c.behind, got, c.want)
+		}
+	}
+}
+
 // TestOfferedGoesOnWithoutTheGenerator holds a generator up and sees what was due all the same.
 func TestOfferedGoesOnWithoutTheGenerator(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -31,8 +31,8 @@ type Heat struct {
 	Counts [][]float64 // by column, then row
 }
 
-// Curve is one line of a figure, as PromQL.
-type Curve struct{ Name, Expr string }
+// Curve is one line of a figure, as PromQL; or as many lines as the label By has values, each with the value as its name.
+type Curve struct{ Name, Expr, By string }
 
 // Curves are the main figures, as PromQL over windows of three seconds.
 var Curves = []struct {
@@ -40,47 +40,45 @@ var Curves = []struct {
 	Curves          []Curve
 }{
 	{"stalled", "Viewers: share of time stalled", "ratio", []Curve{
-		{"north", `sum(rate(livedrill_player_stalled_seconds_total{region="north"}[3s])) / sum(rate(livedrill_player_watched_seconds_total{region="north"}[3s]))`},
-		{"south", `sum(rate(livedrill_player_stalled_seconds_total{region="south"}[3s])) / sum(rate(livedrill_player_watched_seconds_total{region="south"}[3s]))`}}},
+		{By: "region", Expr: `sum by (region) (rate(livedrill_player_stalled_seconds_total[3s])) / sum by (region) (rate(livedrill_player_watched_seconds_total[3s]))`}}},
 	{"delay", "Viewers: end-to-end delay of arriving frames", "seconds", []Curve{
-		{"p50", `histogram_quantile(0.5, sum(rate(livedrill_e2e_latency_seconds[3s])))`},
-		{"p95", `histogram_quantile(0.95, sum(rate(livedrill_e2e_latency_seconds[3s])))`}}},
+		{Name: "p50", Expr: `histogram_quantile(0.5, sum(rate(livedrill_e2e_latency_seconds[3s])))`},
+		{Name: "p95", Expr: `histogram_quantile(0.95, sum(rate(livedrill_e2e_latency_seconds[3s])))`}}},
 	{"transcode", "Transcoder: delay of a frame, and backlog", "seconds", []Curve{
-		{"delay p95", `histogram_quantile(0.95, sum(rate(livedrill_transcode_delay_seconds[3s])))`},
-		{"backlog", `max(livedrill_transcode_backlog_seconds)`}}},
+		{Name: "delay p95", Expr: `histogram_quantile(0.95, sum(rate(livedrill_transcode_delay_seconds[3s])))`},
+		{Name: "backlog", Expr: `max(livedrill_transcode_backlog_seconds)`}}},
 	{"danmaku-rate", "Danmaku: messages a second", "messages/s", []Curve{
-		{"due", `sum(rate(livedrill_danmaku_due_total[3s]))`},
-		{"accepted", `sum(rate(livedrill_danmaku_published_total{result="accepted"}[3s]))`},
-		{"refused or unsent", `sum(rate(livedrill_danmaku_published_total{result!="accepted"}[3s]))`}}},
+		{Name: "due", Expr: `sum(rate(livedrill_danmaku_due_total[3s]))`},
+		{Name: "accepted", Expr: `sum(rate(livedrill_danmaku_published_total{result="accepted"}[3s]))`},
+		{Name: "refused or unsent", Expr: `sum(rate(livedrill_danmaku_published_total{result!="accepted"}[3s]))`}}},
 	{"danmaku-delivery", "Danmaku: time to a member of the room", "seconds", []Curve{
-		{"p50", `histogram_quantile(0.5, sum(rate(livedrill_danmaku_delivery_seconds[3s])))`},
-		{"p99", `histogram_quantile(0.99, sum(rate(livedrill_danmaku_delivery_seconds[3s])))`}}},
+		{Name: "p50", Expr: `histogram_quantile(0.5, sum(rate(livedrill_danmaku_delivery_seconds[3s])))`},
+		{Name: "p99", Expr: `histogram_quantile(0.99, sum(rate(livedrill_danmaku_delivery_seconds[3s])))`}}},
 	{"api-rate", "API: requests a second", "requests/s", []Curve{
-		{"good", `sum(rate(livedrill_api_requests_total{outcome="ok"}[3s]))`},
-		{"errors", `sum(rate(livedrill_api_requests_total{outcome="error"}[3s]))`}}},
+		{Name: "good", Expr: `sum(rate(livedrill_api_requests_total{outcome="ok"}[3s]))`},
+		{Name: "errors", Expr: `sum(rate(livedrill_api_requests_total{outcome="error"}[3s]))`}}},
 	{"api-latency", "API: latency from the due time, good and failed apart", "seconds", []Curve{
-		{"good p50", `histogram_quantile(0.5, sum(rate(livedrill_api_latency_seconds{outcome="ok"}[3s])))`},
-		{"good p99", `histogram_quantile(0.99, sum(rate(livedrill_api_latency_seconds{outcome="ok"}[3s])))`},
-		{"failed p50", `histogram_quantile(0.5, sum(rate(livedrill_api_latency_seconds{outcome!="ok"}[3s])))`},
-		{"failed p99", `histogram_quantile(0.99, sum(rate(livedrill_api_latency_seconds{outcome!="ok"}[3s])))`}}},
+		{Name: "good p50", Expr: `histogram_quantile(0.5, sum(rate(livedrill_api_latency_seconds{outcome="ok"}[3s])))`},
+		{Name: "good p99", Expr: `histogram_quantile(0.99, sum(rate(livedrill_api_latency_seconds{outcome="ok"}[3s])))`},
+		{Name: "failed p50", Expr: `histogram_quantile(0.5, sum(rate(livedrill_api_latency_seconds{outcome!="ok"}[3s])))`},
+		{Name: "failed p99", Expr: `histogram_quantile(0.99, sum(rate(livedrill_api_latency_seconds{outcome!="ok"}[3s])))`}}},
 	{"queue", "Queue: gifts that wait for their room's ranking", "gifts", []Curve{
-		{"first", `sum(livedrill_queue_waiting{queue="first"}) and on () sum(livedrill_queue_put_total) > 0`},
-		{"later", `sum(livedrill_queue_waiting{queue="later"}) and on () sum(livedrill_queue_put_total{queue="later"}) > 0`}}},
+		{Name: "first", Expr: `sum(livedrill_queue_waiting{queue="first"}) and on () sum(livedrill_queue_put_total) > 0`},
+		{Name: "later", Expr: `sum(livedrill_queue_waiting{queue="later"}) and on () sum(livedrill_queue_put_total{queue="later"}) > 0`}}},
 	{"people", "People: journeys that ended, and the stampede of those who connect anew", "1/s", []Curve{
-		{"whole", `sum(rate(livedrill_journeys_total{result="whole"}[3s]))`},
-		{"broken", `sum(rate(livedrill_journeys_total{result="broken"}[3s]))`},
-		{"reconnects", `sum(rate(livedrill_journey_reconnects_total[3s]))`}}},
+		{Name: "whole", Expr: `sum(rate(livedrill_journeys_total{result="whole"}[3s]))`},
+		{Name: "broken", Expr: `sum(rate(livedrill_journeys_total{result="broken"}[3s]))`},
+		{Name: "reconnects", Expr: `sum(rate(livedrill_journey_reconnects_total[3s]))`}}},
 	{"cache", "Edges: share of requests answered from the cache", "ratio", []Curve{
-		{"edge-north", `sum(rate(livedrill_edge_requests_total{instance="edge-north",cache=~"HIT|STALE|UPDATING|REVALIDATED"}[3s])) / sum(rate(livedrill_edge_requests_total{instance="edge-north"}[3s]))`},
-		{"edge-south", `sum(rate(livedrill_edge_requests_total{instance="edge-south",cache=~"HIT|STALE|UPDATING|REVALIDATED"}[3s])) / sum(rate(livedrill_edge_requests_total{instance="edge-south"}[3s]))`}}},
+		{By: "instance", Expr: `sum by (instance) (rate(livedrill_edge_requests_total{cache=~"HIT|STALE|UPDATING|REVALIDATED"}[3s])) / sum by (instance) (rate(livedrill_edge_requests_total[3s]))`}}},
 	{"load", "Load: asked and made", "arrivals/s", []Curve{
-		{"asked", `sum(rate(livedrill_load_offered_total[3s]))`},
-		{"made", `sum(rate(livedrill_load_achieved_total[3s]))`}}},
+		{Name: "asked", Expr: `sum(rate(livedrill_load_offered_total[3s]))`},
+		{Name: "made", Expr: `sum(rate(livedrill_load_achieved_total[3s]))`}}},
 	{"cores", "Processor: cores in use", "cores", []Curve{
-		{"encoders", `sum(rate(livedrill_transcode_encoder_cpu_seconds_total[3s]))`},
-		{"platform", `sum(rate(process_cpu_seconds_total{instance!~"range|load-.*"}[3s]))`},
-		{"load", `sum(rate(process_cpu_seconds_total{instance=~"load-.*"}[3s]))`},
-		{"range", `sum(rate(process_cpu_seconds_total{instance="range"}[3s]))`}}},
+		{Name: "encoders", Expr: `sum(rate(livedrill_transcode_encoder_cpu_seconds_total[3s]))`},
+		{Name: "platform", Expr: `sum(rate(process_cpu_seconds_total{instance!~"range|load-.*"}[3s]))`},
+		{Name: "load", Expr: `sum(rate(process_cpu_seconds_total{instance=~"load-.*"}[3s]))`},
+		{Name: "range", Expr: `sum(rate(process_cpu_seconds_total{instance="range"}[3s]))`}}},
 }
 
 // mostPoints is how many points a curve has at most: a long run is drawn in longer steps.
@@ -102,13 +100,11 @@ func (j *judge) charts(ctx context.Context) ([]Chart, error) {
 	for _, f := range Curves {
 		chart := Chart{ID: f.ID, Title: f.Title, Unit: f.Unit}
 		for _, c := range f.Curves {
-			points, err := j.curve(ctx, c.Expr)
+			series, err := j.series(ctx, c)
 			if err != nil {
 				return nil, err
 			}
-			if len(points) > 0 {
-				chart.Series = append(chart.Series, Series{c.Name, points})
-			}
+			chart.Series = append(chart.Series, series...)
 		}
 		if len(chart.Series) > 0 {
 			out = append(out, chart)
@@ -117,22 +113,39 @@ func (j *judge) charts(ctx context.Context) ([]Chart, error) {
 	return out, nil
 }
 
-// curve reads PromQL over the whole run.
-func (j *judge) curve(ctx context.Context, expr string) ([]Point, error) {
+// series reads the lines of a curve over the whole run; those without a reading are left out.
+func (j *judge) series(ctx context.Context, c Curve) ([]Series, error) {
 	from, to, step := j.span(mostPoints)
-	matrix, err := j.db.QueryRange(ctx, expr, from, to, step)
+	matrix, err := j.db.QueryRange(ctx, c.Expr, from, to, step)
 	if err != nil {
 		return nil, err
 	}
-	var out []Point
-	for _, series := range matrix {
-		for _, p := range series.Floats {
+	var out []Series
+	for _, line := range matrix {
+		s := Series{Name: c.Name}
+		if c.By != "" {
+			s.Name = line.Metric.Get(c.By)
+		}
+		for _, p := range line.Floats {
 			if !math.IsNaN(p.F) && !math.IsInf(p.F, 0) {
-				out = append(out, Point{float64(p.T)/1000 - j.abs(0), p.F})
+				s.Points = append(s.Points, Point{float64(p.T)/1000 - j.abs(0), p.F})
 			}
+		}
+		if len(s.Points) > 0 {
+			out = append(out, s)
 		}
 	}
 	return out, nil
+}
+
+// curve reads PromQL that gives one line.
+func (j *judge) curve(ctx context.Context, expr string) ([]Point, error) {
+	series, err := j.series(ctx, Curve{Expr: expr})
+	var out []Point
+	for _, s := range series {
+		out = append(out, s.Points...)
+	}
+	return out, err
 }
 
 // heated are the latencies that are drawn as a heat map.

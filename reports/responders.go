@@ -14,6 +14,7 @@ type Remark struct {
 	What    string   `json:"what"`              // acknowledge, cause, action or defend
 	Fault   string   `json:"fault,omitempty"`   // kind of fault that is named as the cause
 	On      string   `json:"on,omitempty"`      // component that it is said to be on
+	Alert   string   `json:"alert,omitempty"`   // that is acknowledged; empty: whatever there is
 	Defence string   `json:"defence,omitempty"` // that was turned on
 	Done    *float64 `json:"done_s,omitempty"`  // when that was done; null: it failed
 	Text    string   `json:"text,omitempty"`
@@ -72,7 +73,7 @@ func (j *judge) responders(_ context.Context, r *Result) error {
 			}
 			switch m.What {
 			case SaidAcknowledge:
-				if out.T[3] == nil {
+				if out.T[3] == nil && r.concerns(m.Alert, f) {
 					out.T[3] = &m.At
 				}
 			case SaidCause:
@@ -85,6 +86,7 @@ func (j *judge) responders(_ context.Context, r *Result) error {
 				}
 			}
 		}
+		r.acknowledge(m)
 		r.Remarks = append(r.Remarks, m)
 	}
 	for i := range r.Responses {
@@ -107,6 +109,26 @@ func (j *judge) responders(_ context.Context, r *Result) error {
 		}
 	}
 	return nil
+}
+
+// acknowledge takes down when somebody was on an alert: the first to say so after it had fired, of this alert or of whatever there was.
+func (r *Result) acknowledge(m Remark) {
+	for i := range r.Alerts {
+		a := &r.Alerts[i]
+		if m.What == SaidAcknowledge && (m.Alert == "" || m.Alert == a.Name) && a.Fired != nil && m.At >= *a.Fired && a.Acknowledged == nil {
+			a.Acknowledged = &m.At
+		}
+	}
+}
+
+// concerns tells whether an alert that was acknowledged speaks of a fault. One that is laid to no fault may speak of any.
+func (r *Result) concerns(alert string, f Fault) bool {
+	for _, a := range r.Alerts {
+		if a.Name == alert && a.Fault != "" {
+			return a.Fault == f.ID
+		}
+	}
+	return true
 }
 
 // scored holds a named cause against one fault.

@@ -1,6 +1,7 @@
 package reports_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/livedrill/livedrill/reports"
@@ -41,6 +42,40 @@ func TestResponders(t *testing.T) {
 		if got := s.Remarks[i].Score; got == nil || *got != want {
 			t.Errorf("cause %d has the score %+v, want %+v", i, got, want)
 		}
+	}
+}
+
+// TestAlertsAcknowledged: two alerts fire at 44 s and one before anything is broken; each is acknowledged by its name or with all that there
+// is, but never before it fired. Of the fault, only what speaks of it counts.
+func TestAlertsAcknowledged(t *testing.T) {
+	t.Parallel()
+	story := reportstest.Usual()
+	story.Change = func(f *reports.Facts) {
+		f.Alerts.Files = map[string]string{"rules.yaml": `groups: [{name: g, rules: [
+  {alert: Errors, for: 3s, labels: {severity: P0}, expr: 'sum(rate(livedrill_api_requests_total{outcome="error"}[5s])) > 1'},
+  {alert: AlsoErrors, for: 3s, labels: {severity: P1}, expr: 'sum(rate(livedrill_api_requests_total{outcome="error"}[5s])) > 2'},
+  {alert: Always, expr: 'vector(1)'}, {alert: Never, expr: 'vector(1) > 2'}]}]`}
+		f.Remarks = []reports.Remark{
+			{At: 30, By: "ana", What: reports.SaidAcknowledge, Alert: "Errors"}, // which has not fired yet
+			{At: 50, By: "ana", What: reports.SaidAcknowledge, Alert: "Errors"},
+			{At: 55, By: "bo", What: reports.SaidAcknowledge},
+			{At: 58, By: "bo", What: reports.SaidAcknowledge, Alert: "Errors"},
+		}
+	}
+	s := judged(t, story)
+	near(t, "T3", s.Responses[0].T[3], 50, 0)
+	var order []string
+	for _, a := range s.Alerts {
+		order = append(order, a.Name)
+		switch want := map[string]float64{"Errors": 50, "AlsoErrors": 55, "Always": 55}[a.Name]; {
+		case want == 0 && a.Acknowledged != nil:
+			t.Errorf("%s did not fire and is acknowledged at %g s", a.Name, *a.Acknowledged)
+		case want > 0:
+			near(t, a.Name, a.Acknowledged, want, 0)
+		}
+	}
+	if got := strings.Join(order, " "); got != "Errors AlsoErrors Always Never" {
+		t.Errorf("the alerts stand as %s", got)
 	}
 }
 

@@ -223,6 +223,8 @@ type Alert struct {
 	Fault    string   `json:"fault"`              // the last fault that was injected before it fired
 	AfterT0  *float64 `json:"after_injection_s"`  // from that injection
 	AfterBad *float64 `json:"after_bad_window_s"` // from the first bad window of an objective after it
+	// Acknowledged is when somebody first said to be on it, once it had fired; null: nobody did.
+	Acknowledged *float64 `json:"acknowledged_s"`
 	State    string   `json:"state"`              // as-expected, missed, false-alarm, silent, not-provable
 	Why      string   `json:"why,omitempty"`
 	Expr     string   `json:"expr"`

@@ -7,12 +7,14 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
 
 	faultkinds "github.com/livedrill/livedrill/injectors/kinds"
 	"github.com/livedrill/livedrill/reports"
+	"github.com/livedrill/livedrill/reports/alerts"
 	"github.com/livedrill/livedrill/target"
 )
 
@@ -62,12 +64,15 @@ func (d *drill) check(m reports.Remark) error {
 	if strings.TrimSpace(reports.Visible(m.By)) == "" {
 		return errors.New("a remark needs somebody who makes it")
 	}
-	if utf8.RuneCountInString(m.By+m.Fault+m.On+m.Defence+m.Text) > longestRemark {
+	if utf8.RuneCountInString(m.By+m.Fault+m.On+m.Alert+m.Defence+m.Text) > longestRemark {
 		return errTooLong
 	}
 	names, on := m.Fault != "", m.On != ""
 	switch m.What {
 	case reports.SaidAcknowledge:
+		if known := alerts.Names(d.story.Alerts.Files); m.Alert != "" && !slices.Contains(known, m.Alert) {
+			return fmt.Errorf("no rule of this drill gives an alert %q%s", m.Alert, reports.Nearest(m.Alert, known))
+		}
 	case reports.SaidDefend:
 		if _, err := target.ProfileDefences(target.Profiles[0], map[string]bool{m.Defence: true}); err != nil {
 			return err
@@ -90,8 +95,8 @@ func (d *drill) check(m reports.Remark) error {
 	default:
 		return fmt.Errorf("no remark is a %q", m.What)
 	}
-	if names || on || (m.Defence != "") != (m.What == reports.SaidDefend) {
-		return fmt.Errorf("a remark of kind %s names no fault, component or defence", m.What)
+	if names || on || (m.Defence != "") != (m.What == reports.SaidDefend) || m.Alert != "" && m.What != reports.SaidAcknowledge {
+		return fmt.Errorf("a remark of kind %s names no such thing", m.What)
 	}
 	return nil
 }
@@ -120,7 +125,7 @@ func (d *drill) take(m reports.Remark) (place int, err error) {
 // say makes a remark an event, and part of the audit log.
 func (d *drill) say(event string, m reports.Remark) {
 	details := map[string]any{"what": m.What, "by": m.By}
-	for key, v := range map[string]string{"names": m.Fault, "on": m.On, "defence": m.Defence, "text": m.Text} {
+	for key, v := range map[string]string{"names": m.Fault, "on": m.On, "alert": m.Alert, "defence": m.Defence, "text": m.Text} {
 		if v != "" {
 			details[key] = v
 		}

@@ -87,7 +87,7 @@ func TestInterrupt(t *testing.T) {
 	state := t.TempDir()
 	cmd, dir, out := evening(t, state)
 	proven(t, dir)
-	for _, args := range [][]string{{"acknowledge", "--as", "ana"}, {"cause", "network.loss", "--on", "edge-north"}} {
+	for _, args := range [][]string{{"acknowledge", "EncoderBehind", "--as", "ana"}, {"cause", "network.loss", "--on", "edge-north"}} {
 		say := exec.Command(binary, append([]string{"respond"}, args...)...)
 		say.Env = append(os.Environ(), "XDG_STATE_HOME="+state)
 		if text, err := say.CombinedOutput(); err != nil {
@@ -107,7 +107,7 @@ func TestInterrupt(t *testing.T) {
 	if err := json.Unmarshal(out.Bytes(), &r); err != nil || r.Verdict != reports.Interrupted || len(r.Faults) == 0 {
 		t.Errorf("%s, %d faults (%v)", r.Verdict, len(r.Faults), err)
 	}
-	if len(r.Remarks) != 2 || r.Remarks[0].By != "ana" || r.Remarks[1].Score == nil || !r.Remarks[1].Score.Kind {
+	if len(r.Remarks) != 2 || r.Remarks[0].By != "ana" || r.Remarks[0].Alert != "EncoderBehind" || r.Remarks[1].Score == nil || !r.Remarks[1].Score.Kind {
 		t.Errorf("remarks: %+v", r.Remarks)
 	}
 	for _, f := range r.Faults {

@@ -23,7 +23,11 @@ func writeGrafana(w io.Writer, d Document) error {
 	for _, c := range reports.Curves {
 		var targets []object
 		for i, s := range c.Curves {
-			targets = append(targets, object{"refId": string(rune('A' + i)), "expr": rated(s.Expr), "legendFormat": d.t(s.Name), "datasource": source})
+			legend := d.t(s.Name)
+			if s.By != "" {
+				legend = "{{" + s.By + "}}"
+			}
+			targets = append(targets, object{"refId": string(rune('A' + i)), "expr": rated(s.Expr), "legendFormat": legend, "datasource": source})
 		}
 		add(d.t(c.Title), c.Unit, targets)
 	}

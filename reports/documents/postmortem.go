@@ -118,6 +118,9 @@ func timeline(d Document) []moment {
 			add(at, fmt.Sprintf("%s %s: %s", r.Fault, kind, d.t(times[k])))
 		}
 	}
+	for _, a := range d.Alerts {
+		add(a.Fired, fmt.Sprintf("%s %s %s", d.t("alert"), a.Name, a.Severity))
+	}
 	for _, m := range d.Remarks {
 		what := fmt.Sprintf("%s: %s", m.By, said(d, m))
 		if m.Text != "" && m.What != reports.SaidAction {

@@ -128,6 +128,8 @@ func said(d Document, m reports.Remark) string {
 	switch m.What {
 	case reports.SaidCause:
 		out += fmt.Sprintf(" %s → %s", m.Fault, m.On)
+	case reports.SaidAcknowledge:
+		out = strings.TrimSpace(out + " " + m.Alert)
 	case reports.SaidDefend:
 		out += " " + m.Defence
 	case reports.SaidAction:

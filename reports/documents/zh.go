@@ -24,7 +24,7 @@ var words = map[string]string{
 	"objective": "目标", "limit": "阈值", "measured": "实测", "95 % bounds": "95% 置信区间", "n": "样本数", "verdict": "结论", "fault": "故障", "on": "对象", "by": "方式",
 	"asked": "设定", "state": "状态", "during": "时段", "design effect": "设计效应", "injected": "注入时刻", "clean": "恢复确认", "hurt": "受影响目标",
 	"first seen after": "首次越限", "whole after": "恢复正常", "worst": "最差值", "load": "负载", "kind": "类型", "made": "实际", "failed": "失败",
-	"alert": "告警", "severity": "级别", "expected": "预期", "after the injection": "注入后", "after the first bad window": "首个越限窗口后", "to fire": "应触发",
+	"alert": "告警", "severity": "级别", "expected": "预期", "after the injection": "注入后", "after the first bad window": "首个越限窗口后", "to fire": "应触发", "acknowledged": "响应于",
 	"to stay silent": "应保持静默", "metric": "指标", "least": "最小", "mean": "平均", "most": "最大", "readings": "读数", "gaps": "缺口", "said": "预测时刻", "forecast": "预测越限",
 	"came": "实际越限", "lead": "提前量", "region": "区域", "file": "文件", "line": "日志模板", "lines": "条数", "usual": "通常", "from": "开始", "baseline": "基线", "this run": "本次",
 	"change": "变化", "finding": "发现", "action": "措施", "proof": "验证方式", "owner": "负责人", "id": "编号", "time": "时间", "what": "事件", "detect": "发现耗时", "mitigate": "缓解耗时",

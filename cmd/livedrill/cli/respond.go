@@ -21,7 +21,7 @@ func (a *app) respond() *cobra.Command {
 		Long: `Respond tells the drill that goes on in another terminal what its responders do, by its clock. The report gives each fault
 its time to acknowledge and to the right cause, scores the causes that were named, and says which of the scenario's limits
 (sla: judgement, cause, handling) were passed.`,
-		Example: `  livedrill respond acknowledge
+		Example: `  livedrill respond acknowledge RedisFull
   livedrill respond cause redis.oom --on redis --text "writes are refused, reads are not"
   livedrill respond defend redis-fallback --text "as the runbook says"
   livedrill respond action "called the network people"`,
@@ -32,6 +32,10 @@ its time to acknowledge and to the right cause, scores the causes that were name
 		return func(c *cobra.Command, args []string) error {
 			m.What = what
 			switch what {
+			case reports.SaidAcknowledge:
+				if len(args) > 0 {
+					m.Alert = args[0]
+				}
 			case reports.SaidCause:
 				if _, err := faultSettings(args[0], nil); err != nil {
 					return usage(err)
@@ -69,7 +73,7 @@ its time to acknowledge and to the right cause, scores the causes that were name
 			return nil
 		}
 	}
-	acknowledge := &cobra.Command{Use: "acknowledge", Short: "Say that somebody is on it", Args: cobra.NoArgs, RunE: say(reports.SaidAcknowledge)}
+	acknowledge := &cobra.Command{Use: "acknowledge [ALERT]", Short: "Say that somebody is on it: on one alert, or on whatever there is", Args: cobra.MaximumNArgs(1), RunE: say(reports.SaidAcknowledge)}
 	cause := &cobra.Command{Use: "cause KIND --on COMPONENT", Short: "Name the cause", Args: cobra.ExactArgs(1), RunE: say(reports.SaidCause), ValidArgsFunction: completeFaults}
 	cause.Flags().StringVar(&m.On, "on", "", "component")
 	_ = cause.MarkFlagRequired("on") // the flag is there
