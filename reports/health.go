@@ -38,6 +38,13 @@ var signs = []struct {
 	{"cores slowed down by heat", "times/minute", "livedrill_machine_throttled_total", 0, 10, 0.5, false, false},
 	{"memory errors, corrected", "errors/minute", "livedrill_machine_memory_corrected_total", 0, 1, 0.5, false, false},
 	{"memory errors, not corrected", "errors/minute", "livedrill_machine_memory_uncorrected_total", 0, 0.01, 1, false, false},
+	{"hottest card, of the temperature that slows it down", "ratio", "livedrill_card_temperature_ratio", 0.9, 1, 0.5, true, false},
+	{"cards held back by heat", "ratio", "livedrill_card_throttled_seconds_total", 0, 0.5, 0.5, false, false},
+	{"power of a card, of its limit", "ratio", "livedrill_card_power_ratio", 0.95, 1, 0.2, true, false},
+	{"memory errors of cards, corrected", "errors/minute", "livedrill_card_memory_corrected_total", 0, 1, 0.3, false, false},
+	{"memory errors of cards, not corrected", "errors/minute", "livedrill_card_memory_uncorrected_total", 0, 0.01, 1, false, false},
+	{"most worn disk, of what it was made for", "ratio", "livedrill_disk_worn_ratio", 0.8, 1, 0.5, true, false},
+	{"a disk says that it fails", "yes/no", "livedrill_disk_failing", 0, 1, 1, true, false},
 }
 
 // health reads the machine's signs over the whole run.
@@ -52,7 +59,7 @@ func (j *judge) health(ctx context.Context, r *Result) error {
 		expr, per := increase(s.expr, w), w.To-w.From
 		switch {
 		case s.gauge:
-			expr, per = fmt.Sprintf("max_over_time(%s[%dms] @ %.3f)", s.expr, int64((w.To-w.From)*1000), w.To), 1
+			expr, per = fmt.Sprintf("max(max_over_time(%s[%dms] @ %.3f))", s.expr, int64((w.To-w.From)*1000), w.To), 1
 		case s.unit != "ratio":
 			per /= 60
 		case s.cores:

@@ -2,6 +2,7 @@ package reports_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
@@ -406,27 +407,54 @@ func TestDamage(t *testing.T) {
 	})
 }
 
-// TestHealth holds the machine's score against what the story says: it is 100 while nothing waits, and every sign that gets worse lowers it.
+// TestHealth makes each sign worse, step by step: the score is 100 less what the sign takes, and never rises.
 func TestHealth(t *testing.T) {
 	t.Parallel()
-	for _, c := range []struct{ waited, score float64 }{{0, 100}, {0.02, 84}, {0.3, 20}} {
-		story := reportstest.Usual()
-		story.Waited = c.waited
-		h := judged(t, story).Health
-		if h == nil {
-			t.Fatal("there is none")
-		}
-		near(t, "score", &h.Score, c.score, 0.01)
-		measured := 0
-		for _, s := range h.Signs {
-			if s.Value != nil {
-				measured++
-				near(t, s.Name, s.Value, c.waited, 1e-6)
+	pressure := func(of string) string {
+		return fmt.Sprintf("livedrill_machine_pressure_seconds_total{resource=%q}", of)
+	}
+	for _, c := range []struct {
+		sign   string
+		values []float64
+		scores []float64
+	}{
+		{pressure("cpu"), []float64{0, 0.5, 1}, []float64{100, 90, 80}},
+		{pressure("memory"), []float64{0, 0.02, 0.3}, []float64{100, 84, 20}},
+		{pressure("io"), []float64{0, 0.25, 1}, []float64{100, 75, 50}},
+		{"livedrill_machine_stolen_seconds_total", []float64{0, 0.2, 0.4}, []float64{100, 75, 50}}, // of two cores
+		{"livedrill_machine_temperature_ratio", []float64{0.7, 0.9, 1}, []float64{100, 50, 0}},
+		{"livedrill_machine_throttled_total", []float64{0, 1. / 12, 1}, []float64{100, 75, 50}},
+		{"livedrill_machine_memory_corrected_total", []float64{0, 1. / 120, 1}, []float64{100, 75, 50}},
+		{"livedrill_machine_memory_uncorrected_total", []float64{0, 1. / 12000, 1}, []float64{100, 50, 0}},
+		{"livedrill_card_temperature_ratio", []float64{0.5, 0.95, 1.02}, []float64{100, 75, 50}},
+		{"livedrill_card_throttled_seconds_total", []float64{0, 0.25, 1}, []float64{100, 75, 50}},
+		{"livedrill_card_power_ratio", []float64{0.9, 0.975, 1.1}, []float64{100, 90, 80}},
+		{"livedrill_card_memory_corrected_total", []float64{0, 1. / 120, 1}, []float64{100, 85, 70}},
+		{"livedrill_card_memory_uncorrected_total", []float64{0, 1. / 12000, 1}, []float64{100, 50, 0}},
+		{"livedrill_disk_worn_ratio", []float64{0.1, 0.9, 1.3}, []float64{100, 75, 50}},
+		{"livedrill_disk_failing", []float64{0, 1}, []float64{100, 0}},
+	} {
+		t.Run(c.sign, func(t *testing.T) {
+			t.Parallel()
+			for i, v := range c.values {
+				story := reportstest.Usual()
+				story.Signs = map[string]float64{c.sign: v}
+				h := judged(t, story).Health
+				if h == nil {
+					t.Fatal("there is none")
+				}
+				near(t, fmt.Sprintf("score at %g", v), &h.Score, c.scores[i], 0.02)
+				measured := 0
+				for _, s := range h.Signs {
+					if s.Value != nil {
+						measured++
+					}
+				}
+				if measured != 1 || len(h.Signs) != 15 {
+					t.Errorf("%d of %d signs were measured", measured, len(h.Signs))
+				}
 			}
-		}
-		if measured != 1 || len(h.Signs) != 8 {
-			t.Errorf("%d of %d signs were measured", measured, len(h.Signs))
-		}
+		})
 	}
 }
 

@@ -225,9 +225,9 @@ type Alert struct {
 	AfterBad *float64 `json:"after_bad_window_s"` // from the first bad window of an objective after it
 	// Acknowledged is when somebody first said to be on it, once it had fired; null: nobody did.
 	Acknowledged *float64 `json:"acknowledged_s"`
-	State    string   `json:"state"`              // as-expected, missed, false-alarm, silent, not-provable
-	Why      string   `json:"why,omitempty"`
-	Expr     string   `json:"expr"`
+	State        string   `json:"state"` // as-expected, missed, false-alarm, silent, not-provable
+	Why          string   `json:"why,omitempty"`
+	Expr         string   `json:"expr"`
 }
 
 // Firing is one stretch of time in which an alert was firing.

@@ -270,6 +270,8 @@ func (d *drill) up(ctx, background context.Context) error {
 		return err
 	}
 	watchSensors(metrics)
+	watchCards(metrics)
+	d.wg.Go(func() { watchDisks(background, metrics) })
 	d.wg.Go(func() {
 		if err := metrics.Serve(background, own, http.NewServeMux(), func(context.Context) error { return nil }); err != nil {
 			d.problem("record: %v", err)

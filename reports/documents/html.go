@@ -62,10 +62,13 @@ func writeHTML(w io.Writer, d Document) error {
 			return map[string]string{"asked": asked, "measured": measured}
 		},
 		"points": points, "cells": d.cells, "times": func(i int) string { return d.t(times[i]) },
-		"duration":  func(s float64) string { return reports.Span(durationOf(s)) },
-		"num":       func(v float64) string { return fmt.Sprintf("%.4g", v) },
-		"plus":      change,
-		"soonest":   soonest,
+		"duration": func(s float64) string { return reports.Span(durationOf(s)) },
+		"num":      func(v float64) string { return fmt.Sprintf("%.4g", v) },
+		"plus":     change,
+		"soonest":  soonest,
+		"missing": func(all []reports.Sign) []reports.Sign {
+			return slices.DeleteFunc(slices.Clone(all), func(s reports.Sign) bool { return s.Value != nil })
+		},
 		"waterfall": func(t reports.Trace) template.HTML { return waterfall(d, t) },
 		"unmade":    func(l reports.Load) float64 { return max(0, l.Offered-l.Achieved) },
 		"opt": func(form string, v *float64) string {

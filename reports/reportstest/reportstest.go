@@ -37,7 +37,7 @@ type Story struct {
 	Seed      uint64
 	LostGifts float64              // that were acknowledged during the fault and never come to the ledger
 	SlowB     float64              // an A/B run whose b, with 30 % as many requests again, is so many times as slow; 0: none
-	Waited    float64              // share of the time in which tasks waited for memory
+	Signs     map[string]float64   // of the machine's health, by selector: a gauge's value, or what a counter grows by in a second
 	Series    int                  // more series, to make the record as large as a real one
 	Change    func(*reports.Facts) // at the end
 }
@@ -80,8 +80,8 @@ func (s Story) write(ctx context.Context, dir string) error {
 	used := platform.metrics.Counter("livedrill_gateway_database_busy_seconds_total", "x", nil)
 	queued := platform.metrics.Counter("livedrill_gateway_database_waited_seconds_total", "x", nil)
 	busy := platform.metrics.Gauge("livedrill_machine_busy_ratio", "x", nil)
-	own, waited := 0.0, 0.0
-	platform.metrics.CounterFunc("livedrill_machine_pressure_seconds_total", "x", prometheus.Labels{"resource": "memory"}, func() float64 { return waited })
+	own := 0.0
+	signs := s.signs(platform.metrics)
 	platform.metrics.CounterFunc("livedrill_story_cpu_seconds_total", "x", nil, func() float64 { return own })
 	var filler []*process
 	for i := range s.Series / 50 {
@@ -99,7 +99,7 @@ func (s Story) write(ctx context.Context, dir string) error {
 			south.second(20, false, s, noise, rng)
 			cores.Add(0.3 * noise())
 			own += s.Cores * noise()
-			waited += s.Waited
+			signs()
 			used.Add(1)
 			queued.Add(0.5)
 			ledger := north.gifts + south.gifts
@@ -125,6 +125,29 @@ func (s Story) write(ctx context.Context, dir string) error {
 		return err
 	}
 	return s.facts(dir, float64(faultFrom), float64(faultTo), float64(total))
+}
+
+// signs adds the machine's own, and gives what makes them a second older.
+func (s Story) signs(m *record.Metrics) (second func()) {
+	var all []func()
+	for selector, v := range s.Signs {
+		name, rest, _ := strings.Cut(selector, "{")
+		labels := prometheus.Labels{}
+		if key, value, ok := strings.Cut(strings.TrimSuffix(rest, "}"), "="); ok {
+			labels[key] = strings.Trim(value, `"`)
+		}
+		if strings.HasSuffix(name, "_total") {
+			c := m.Counter(name, "x", labels)
+			all = append(all, func() { c.Add(v) })
+		} else {
+			m.Gauge(name, "x", labels).Set(v)
+		}
+	}
+	return func() {
+		for _, one := range all {
+			one()
+		}
+	}
 }
 
 // storied leaves the numbers of the test's own process out, and gives the platform those of the story.
