@@ -92,21 +92,28 @@ func besides(file string) bool {
 	return strings.HasPrefix(file, "logs/") || strings.HasPrefix(file, traces.Dir+"/")
 }
 
-// checkManifest holds a run directory against its manifest. A run that has none yet has nothing to be held against. Files of
-// the record that are missing or were changed are problems of the run; of logs and traces it is noted.
-func checkManifest(dir string) (have []Evidence, problems, notes []string, err error) {
+// seal is what a run directory came to when it was held against its manifest.
+type seal struct {
+	have     []Evidence
+	problems []string // files of the record that are missing, or were changed or added after the run
+	notes    []string // logs and traces that were, and what is foreign
+	foreign  []string // files beside the time series that are not the run's, as a Prometheus leaves them that has looked at them
+}
+
+// checkManifest holds a run directory against its manifest. A run that has none yet has nothing to be held against.
+func checkManifest(dir string) (s seal, err error) {
 	text, err := os.ReadFile(filepath.Join(dir, ManifestFile))
 	if errors.Is(err, os.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
-		return nil, nil, nil, nil
+		return s, nil
 	}
 	if err != nil {
-		return nil, nil, nil, fmt.Errorf("manifest: %w", err)
+		return s, fmt.Errorf("manifest: %w", err)
 	}
-	if have, err = Sums(dir); err != nil {
-		return nil, nil, nil, err
+	if s.have, err = Sums(dir); err != nil {
+		return s, err
 	}
 	now := map[string]string{}
-	for _, e := range have {
+	for _, e := range s.have {
 		now[e.File] = e.SHA256
 	}
 	for line := range strings.Lines(string(text)) {
@@ -114,23 +121,31 @@ func checkManifest(dir string) (have []Evidence, problems, notes []string, err e
 		sum, file, ok := strings.Cut(line, "  ")
 		switch is, there := now[file]; {
 		case !ok || len(sum) != 64:
-			problems = append(problems, fmt.Sprintf("%s: the line %.80q is no sum", ManifestFile, line))
+			s.problems = append(s.problems, fmt.Sprintf("%s: the line %.80q is no sum", ManifestFile, line))
 		case besides(file) && is != sum:
-			notes = append(notes, file+" was changed after the run")
+			s.notes = append(s.notes, file+" was changed after the run")
 		case !partOfRecord(file):
 		case !there:
-			problems = append(problems, file+" is missing from the record")
+			s.problems = append(s.problems, file+" is missing from the record")
 		case is == unreadable:
-			problems = append(problems, file+" may not be read")
+			s.problems = append(s.problems, file+" may not be read")
 		case is != sum:
-			problems = append(problems, file+" was changed after the run")
+			s.problems = append(s.problems, file+" was changed after the run")
 		}
 		delete(now, file)
 	}
-	for _, e := range have {
-		if _, added := now[e.File]; added && partOfRecord(e.File) {
-			problems = append(problems, e.File+" was added to the record after the run")
+	for _, e := range s.have {
+		_, added := now[e.File]
+		switch series, within := strings.CutPrefix(e.File, "tsdb/"); {
+		case !added || !partOfRecord(e.File):
+		case within:
+			s.foreign = append(s.foreign, series)
+		default:
+			s.problems = append(s.problems, e.File+" was added to the record after the run")
 		}
 	}
-	return have, problems, notes, nil
+	if len(s.foreign) > 0 {
+		s.notes = append(s.notes, "tsdb holds files that are not of the run, and were not read: "+strings.Join(s.foreign, ", "))
+	}
+	return s, nil
 }

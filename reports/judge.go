@@ -48,15 +48,15 @@ func Judge(ctx context.Context, dir string) (Sheet, error) {
 		sum := sha256.Sum256(text)
 		facts.Run.ScenarioSHA256 = hex.EncodeToString(sum[:])
 	}
-	evidence, broken, doubtful, err := checkManifest(dir)
-	facts.Notes = append(facts.Notes, doubtful...)
-	if evidence == nil && facts.Finished {
-		facts.Notes = append(facts.Notes, Unsealed)
-	}
+	sealed, err := checkManifest(dir)
 	if err != nil {
 		return Sheet{}, err
 	}
-	facts.Problems = append(facts.Problems, broken...)
+	facts.Notes = append(facts.Notes, sealed.notes...)
+	if sealed.have == nil && facts.Finished {
+		facts.Notes = append(facts.Notes, Unsealed)
+	}
+	facts.Problems = append(facts.Problems, sealed.problems...)
 	if err := record.CheckAudit(filepath.Join(dir, record.AuditFile)); err != nil && !errors.Is(err, os.ErrNotExist) {
 		facts.Problems = append(facts.Problems, fmt.Sprintf("audit log: %v", err))
 	}
@@ -64,13 +64,13 @@ func Judge(ctx context.Context, dir string) (Sheet, error) {
 		facts.Problems = append(facts.Problems, "the run died before its end: only what it had written by then is judged")
 		facts.Run.Duration = lastKnown(facts)
 	}
-	db, err := record.ReadDatabase(filepath.Join(dir, "tsdb"))
+	db, err := record.ReadDatabase(filepath.Join(dir, "tsdb"), sealed.foreign...)
 	if err != nil {
 		return Sheet{}, err
 	}
 	j := &judge{Facts: facts, dir: dir, db: db, known: map[string]*series{}, looked: map[string]int{}}
 	s, err := j.sheet(ctx)
-	s.Evidence, s.Damaged = evidence, len(broken) > 0 || !facts.Finished
+	s.Evidence, s.Damaged = sealed.have, len(sealed.problems) > 0 || !facts.Finished
 	return s, errors.Join(err, db.Close())
 }
 

@@ -9,8 +9,12 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/livedrill/livedrill/reports"
+	"github.com/livedrill/livedrill/reports/record"
 	"github.com/livedrill/livedrill/reports/reportstest"
 )
 
@@ -337,6 +341,10 @@ func TestDamage(t *testing.T) {
 		{"facts of a later version", func(t *testing.T, dir string) { edit(t, dir, `livedrill.facts/v1`, `livedrill.facts/v9`) }, true, ""},
 		{"facts changed after the fact", func(t *testing.T, dir string) { edit(t, dir, `"threshold": 0.5`, `"threshold": 0.9`) }, false, "facts.json was changed after the run"},
 		{"scenario removed", func(t *testing.T, dir string) { must(t, os.Remove(filepath.Join(dir, "scenario.yaml"))) }, false, "scenario.yaml is missing from the record"},
+		{"rules added", func(t *testing.T, dir string) {
+			must(t, os.MkdirAll(filepath.Join(dir, "alerts"), 0o755))
+			must(t, os.WriteFile(filepath.Join(dir, "alerts", "more.yaml"), []byte("groups: []\n"), 0o600))
+		}, false, "alerts/more.yaml was added to the record after the run"},
 		{"time series gone", func(t *testing.T, dir string) { must(t, os.RemoveAll(filepath.Join(dir, "tsdb"))) }, true, ""},
 		{"time series torn", func(t *testing.T, dir string) {
 			files, err := filepath.Glob(filepath.Join(dir, "tsdb", "wal", "0*"))
@@ -365,6 +373,23 @@ func TestDamage(t *testing.T) {
 			}
 		})
 	}
+	t.Run("somebody's Prometheus wrote to it", func(t *testing.T) {
+		dir := good.Write(t)
+		must(t, reports.WriteManifest(dir))
+		db, err := record.OpenDatabase(filepath.Join(dir, "tsdb"))
+		must(t, err)
+		m := record.NewMetrics()
+		m.Counter("livedrill_player_stalled_seconds_total", "x", prometheus.Labels{"region": "north", "load": "viewers"}).Add(1e6)
+		families, err := m.Gather()
+		must(t, err)
+		must(t, db.Put(t.Context(), good.Started.Add(2*time.Minute), "intruder", families))
+		must(t, db.Close())
+		s, err := reports.Judge(t.Context(), dir)
+		must(t, err)
+		if s.Verdict != reports.Passed || s.Damaged || !strings.Contains(strings.Join(s.Notes, "\n"), "files that are not of the run, and were not read: ") {
+			t.Errorf("it is %s, damaged %v: %v, notes %v", s.Verdict, s.Damaged, s.Reasons, s.Notes)
+		}
+	})
 	t.Run("a run that died", func(t *testing.T) {
 		story := reportstest.Usual()
 		story.Change = func(f *reports.Facts) {

@@ -211,6 +211,7 @@ var sentences = [][2]string{
 	{"of the traces only %s parts were read", "链路追踪只读取了 %s 个片段"},
 	{"%s was changed after the run", "%s 在演练结束后被修改"},
 	{"%s is missing from the record", "记录中缺少 %s"},
+	{"tsdb holds files that are not of the run, and were not read: %s", "tsdb 中有不属于本次演练的文件，未被读取：%s"},
 	{"%s was added to the record after the run", "%s 是演练结束后添加的"},
 	{"cost: platform ready after %s s; timeline, record and faults used %s cores", "开销：平台就绪用时 %s 秒；时间线、记录与故障共占用 %s 核"},
 	{"Run `%s`, seed %s, livedrill %s, %s cores.", "演练 `%s`，随机种子 %s，livedrill %s，%s 核。"},

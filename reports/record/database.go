@@ -47,8 +47,8 @@ func OpenDatabase(dir string) (*Database, error) {
 }
 
 // ReadDatabase opens the database of a run that has ended. It reads a copy: Prometheus writes to what it opens, and a stored
-// run stays as it is.
-func ReadDatabase(dir string) (*Database, error) {
+// run stays as it is. Files that are foreign, by their paths within dir, are not read.
+func ReadDatabase(dir string, foreign ...string) (*Database, error) {
 	scratch, err := os.MkdirTemp("", "livedrill-read")
 	if err != nil {
 		return nil, err
@@ -63,6 +63,11 @@ func ReadDatabase(dir string) (*Database, error) {
 	}
 	if err := os.CopyFS(filepath.Join(scratch, "tsdb"), os.DirFS(dir)); err != nil {
 		return nil, errors.Join(fmt.Errorf("time series in %s: %w", dir, err), os.RemoveAll(scratch))
+	}
+	for _, file := range foreign {
+		if err := os.Remove(filepath.Join(scratch, "tsdb", file)); err != nil {
+			return nil, errors.Join(err, os.RemoveAll(scratch))
+		}
 	}
 	d, err := OpenDatabase(filepath.Join(scratch, "tsdb"))
 	if err != nil {
