@@ -22,7 +22,7 @@ func writePostMortem(w io.Writer, d Document) error {
 		fmt.Fprintf(&b, "- %s\n", d.t(d.TimeNote))
 	}
 	section("Summary")
-	fmt.Fprintf(&b, "%s: %s. %s\n", d.Run.Scenario, d.t(d.Verdict.String()), d.Run.Summary)
+	fmt.Fprintf(&b, "%s: %s. %s\n", d.Run.Scenario, d.t(d.Verdict.String()), d.t(d.Run.Summary))
 	for _, r := range d.Reasons {
 		fmt.Fprintf(&b, "- %s\n", d.t(r))
 	}

@@ -19,9 +19,14 @@
     ctx.save();
     ctx.font = 11 * px + 'px system-ui'; ctx.lineWidth = 3 * px; ctx.lineJoin = 'round'; ctx.textAlign = 'left'; ctx.textBaseline = 'alphabetic';
     ctx.strokeStyle = css('--card'); ctx.fillStyle = css('--bad');
+    const ends = []; // of the names on each line: one that would stand on another goes below it
     for (const [from, , label] of bands) {
-      const x = u.valToPos(from, 'x', true) + 4 * px, y = u.bbox.top + 12 * px;
+      const x = u.valToPos(from, 'x', true) + 4 * px;
       if (x < u.bbox.left || x > u.bbox.left + u.bbox.width) continue;
+      let line = ends.findIndex(end => end < x);
+      if (line < 0) line = ends.length;
+      ends[line] = x + ctx.measureText(label).width + 4 * px;
+      const y = u.bbox.top + (12 + 13 * line) * px;
       ctx.strokeText(label, x, y); ctx.fillText(label, x, y);
     }
     ctx.restore();
@@ -33,9 +38,9 @@
     const u = new uPlot({
       width: f.clientWidth, height: 190, cursor: {sync: {key: sync.key}, drag: {x: true, y: false}}, hooks: {drawClear: [shade(d.bands)], draw: [name(d.bands)]},
       scales: {x: {time: false}, y: {range: (_, lo, hi) => [0, hi > 0 ? hi * 1.08 : 1]}},
-      axes: [{...axis, values: (_, v) => v.map(t => t + ' s')}, {...axis, size: 62, values: (_, v) => v.map(x => tick(d.unit, x))}],
+      axes: [{...axis, size: 28, values: (_, v) => v.map(t => t + ' s')}, {...axis, size: 62, values: (_, v) => v.map(x => tick(d.unit, x))}],
       series: [{label: '', value: (_, v) => v == null ? '' : v.toFixed(1) + ' s'},
-        ...d.names.map((name, i) => ({label: name, stroke: css('--c' + i % 4), width: 1.6, points: {show: false}, value: (_, v) => v == null ? '' : show(d.unit, v)}))],
+        ...d.names.map((name, i) => ({label: name, stroke: css('--c' + i % 6), width: 1.6, points: {show: false}, value: (_, v) => v == null ? '' : show(d.unit, v)}))],
     }, d.data, f.querySelector('.plot'));
     still.remove();
     plots.push([u, f]);

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"html/template"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/livedrill/livedrill/reports"
@@ -14,6 +15,8 @@ const (
 	plotWidth, plotHeight = 720.0, 180.0
 	left, right           = 56.0, 8.0
 	top, bottom           = 8.0, 22.0
+
+	letter = 6.0 // the width of one, about
 )
 
 // band is a stretch of time that every figure shades.
@@ -40,9 +43,15 @@ func draw(d Document, c reports.Chart, bands []band) template.HTML {
 	y := func(v float64) float64 { return plotHeight - bottom - v/ceiling*(plotHeight-top-bottom) }
 	var b strings.Builder
 	fmt.Fprintf(&b, `<svg viewBox="0 0 %g %g" role="img" aria-label="%s">`, plotWidth, plotHeight, template.HTMLEscapeString(d.t(c.Title)))
+	var ends []float64 // of the names on each line: one that would stand on another goes below it
 	for _, k := range bands {
+		line := slices.IndexFunc(ends, func(end float64) bool { return end < x(k.From) })
+		if line < 0 {
+			line, ends = len(ends), append(ends, 0)
+		}
+		ends[line] = x(k.From) + 3 + letter*float64(len(k.Label))
 		fmt.Fprintf(&b, `<rect class="band" x="%.1f" y="%g" width="%.1f" height="%g"/><text class="bandname" x="%.1f" y="%g">%s</text>`,
-			x(k.From), top, max(1, x(k.To)-x(k.From)), plotHeight-top-bottom, x(k.From)+3, top+10, template.HTMLEscapeString(k.Label))
+			x(k.From), top, max(1, x(k.To)-x(k.From)), plotHeight-top-bottom, x(k.From)+3, top+10+12*float64(line), template.HTMLEscapeString(k.Label))
 	}
 	for v := 0.0; v <= ceiling*1.0001; v += step {
 		fmt.Fprintf(&b, `<line class="grid" x1="%g" x2="%g" y1="%.1f" y2="%.1f"/><text class="tick" x="%g" y="%.1f" text-anchor="end">%s</text>`,
@@ -63,7 +72,7 @@ func draw(d Document, c reports.Chart, bands []band) template.HTML {
 			fmt.Fprintf(&path, "%s%.1f %.1f", verb, x(p.T), y(p.V))
 			before = p.T
 		}
-		fmt.Fprintf(&b, `<path class="curve c%d" d="%s"/>`, i%4, path.String())
+		fmt.Fprintf(&b, `<path class="curve c%d" d="%s"/>`, i%6, path.String())
 	}
 	b.WriteString(`</svg>`)
 	return template.HTML(b.String()) //nolint:gosec // every text in it is escaped above

@@ -144,6 +144,12 @@ var words = map[string]string{
 	"writes are refused": "写入被拒绝", "to the host": "发往主机方向", "from the host": "来自主机方向",
 	"and not proved": "尚未验证",
 	// Post-mortem.
+	"Eight in the evening, a full house, and three things go wrong one after another.":               "晚间八点满座，三处故障接连发生。",
+	"Disks get slow, are full, and fail, under the money and under a cache.":                         "磁盘变慢、写满、出错：账务库与缓存各受其害。",
+	"Nobody renewed a certificate; the edge that shows it is up, and of no use to anybody.":          "证书无人续期；出示它的边缘节点在线，却对谁都没有用。",
+	"It rains gifts, and what adds them up behind the scenes gets slow.":                             "礼物如雨，而背后负责汇总的组件变慢。",
+	"An hour before the finals somebody tries every door, while the house fills up.":                 "决赛前一小时，有人逐个试探每道门，而观众正陆续入场。",
+	"A replica falls behind, and people who have just paid are shown the coins they no longer have.": "从库落后，刚付过款的人看到的是已不再拥有的金币。",
 	"Post-mortem (draft)": "故障复盘（草稿）", "Date": "日期", "Authors": "作者", "Status": "状态", "draft, made from the record": "草稿，由演练记录生成", "Summary": "概述", "Impact": "影响",
 	"Root causes": "根本原因", "Trigger": "触发条件", "Resolution": "处置过程", "Detection": "发现过程", "Action items": "改进措施", "Lessons learned": "经验教训",
 	"What went well": "做得好的", "What went wrong": "做得不好的", "Where we got lucky": "侥幸之处", "Supporting information": "附录",
