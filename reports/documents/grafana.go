@@ -40,7 +40,7 @@ func writeGrafana(w io.Writer, d Document) error {
 	return e.Encode(object{"title": "livedrill " + d.Run.Scenario, "uid": uid("livedrill-" + d.Run.Scenario), "schemaVersion": 39, "version": 1, "editable": true,
 		"timezone": "browser", "refresh": "", "time": object{"from": from.UTC().Format("2006-01-02T15:04:05.000Z"), "to": to.UTC().Format("2006-01-02T15:04:05.000Z")},
 		"templating": object{"list": []object{{"name": "datasource", "type": "datasource", "query": "prometheus", "label": "Prometheus"}}},
-		"panels":     panels, "tags": []string{"livedrill"}})
+		"panels":     panels, "annotations": object{"list": []any{}}, "tags": []string{"livedrill"}})
 }
 
 // rated gives Grafana the window that fits its zoom.
