@@ -91,6 +91,7 @@ func finite(v float64) *float64 {
 // measurement is a value with its 95 % bounds and the events behind it.
 type measurement struct {
 	value, low, high, n float64
+	total               float64 // what a share is of: its events, or the time of n sessions
 	windows             int
 	effect              float64 // design effect
 	expr                string
@@ -158,13 +159,19 @@ func (j *judge) ratio(ctx context.Context, sli SLI, w Window) (measurement, erro
 	if err != nil {
 		return measurement{}, err
 	}
-	m := measurement{effect: math.NaN(), expr: goodExpr + " / " + totalExpr, n: total, value: good / total}
+	m := measurement{effect: math.NaN(), expr: goodExpr + " / " + totalExpr, n: total, total: total, value: good / total}
 	if good < 0 || total < 0 || good > 1.02*total+2 { // counters that began anew
 		m.value, m.n = math.NaN(), 0
 	} else if total > 0 {
 		// Events at a boundary can be counted on both of its sides, so that a share may stand a hair above 1.
 		m.value = min(max(m.value, 0), 1)
-		m.low, m.high = stats.Wilson(good, total)
+		if sli.Begun != "" {
+			if m.n, err = j.number(ctx, fmt.Sprintf("sum(%s @ %.3f) - (sum(%s @ %.3f) or vector(0))", sli.Begun, w.To, sli.Ended, w.From), w.To); err != nil || !(m.n > 0) {
+				m.value, m.n = math.NaN(), 0
+				return m, err
+			}
+		}
+		m.low, m.high = stats.Wilson(m.value*m.n, m.n)
 	}
 	return m, nil
 }

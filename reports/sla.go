@@ -83,7 +83,7 @@ var burnAlarms = []struct{ rate, window float64 }{{14.4, 3600}, {6, 6 * 3600}, {
 // sla fills in what the run means for a promise.
 func (j *judge) sla(ctx context.Context, r *Result) error {
 	sli, _ := FindSLI("availability_ratio")
-	basis := "viewers' session-seconds without stalls ÷ session-seconds asked for"
+	basis := "viewers' session-seconds without stalls ÷ session-seconds asked for; n is the sessions"
 	whole, ok := j.window(WholeRun)
 	if !ok {
 		return nil
@@ -180,7 +180,7 @@ func (j *judge) share(ctx context.Context, sli SLI, w Window) (Share, error) {
 
 // faultExcluded adds up the phases in which nothing was broken.
 func (j *judge) faultExcluded(ctx context.Context, sli SLI) (*Share, error) {
-	good, total := 0.0, 0.0
+	good, total, n := 0.0, 0.0, 0.0
 	var windows []stats.Window
 	for _, p := range j.Phases {
 		if p.Name != "steady" && p.Name != "recovery" || p.To <= p.From {
@@ -197,16 +197,16 @@ func (j *judge) faultExcluded(ctx context.Context, sli SLI) (*Share, error) {
 		}
 		windows = append(windows, own...)
 		if m.n > 0 {
-			good, total = good+m.value*m.n, total+m.n
+			good, total, n = good+m.value*m.total, total+m.total, n+m.n
 		}
 	}
 	if total == 0 {
 		return nil, nil
 	}
-	s := Share{Value: good / total, N: total}
-	s.Low, s.High = stats.Wilson(good, total)
+	s := Share{Value: good / total, N: n}
+	s.Low, s.High = stats.Wilson(s.Value*n, n)
 	if b := stats.Ratio(windows, rand.New(rand.NewPCG(j.Run.Seed, 4))); !math.IsNaN(b.Low) {
-		s.Low, s.High, s.Effect = min(s.Low, b.Low), max(s.High, b.High), finite(b.DesignEffect)
+		s.Low, s.High, s.Effect = min(s.Low, b.Low), max(s.High, b.High), finite(b.DesignEffect*n/total)
 	}
 	return &s, nil
 }

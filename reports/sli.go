@@ -12,6 +12,9 @@ type SLI struct {
 	Definition string
 	// A ratio is Good ÷ Total, both increases of counters over the window.
 	Good, Total string
+	// A ratio of time has no trials of its own: those who were there are, the ones that had begun before the window's end less the
+	// ones that had ended before it began.
+	Begun, Ended string
 	// Late ratios count what is good some time after what is due: what is missing now and there later was only late.
 	Late bool
 	// Apart ratios count their two sides in different regions: a message is owed where it is sent, and seen where its readers are.
@@ -37,8 +40,9 @@ var SLIs = []SLI{
 		Definition: "sessions with the first picture within 1 s ÷ sessions that got one or gave up",
 		Good:       `livedrill_starts_total{result="fast"}`, Total: `livedrill_starts_total`},
 	{Name: "stall_ratio", Unit: "ratio",
-		Definition: "stalled time ÷ watched time, start-up and stalls included; a stall is a gap of over 500 ms past the buffer",
-		Good:       `livedrill_player_stalled_seconds_total`, Total: `livedrill_player_watched_seconds_total`},
+		Definition: "stalled time ÷ watched time, start-up and stalls included; a stall is a gap of over 500 ms past the buffer; n is the sessions",
+		Good:       `livedrill_player_stalled_seconds_total`, Total: `livedrill_player_watched_seconds_total`,
+		Begun: `livedrill_sessions_begun_total{role="viewer"}`, Ended: `livedrill_viewings_total`},
 	{Name: "stalled_session_ratio", Unit: "ratio",
 		Definition: "viewers' sessions with at least one stall ÷ viewers' sessions that ended",
 		Good:       `livedrill_viewings_stalled_total`, Total: `livedrill_viewings_total`},
@@ -96,8 +100,9 @@ var SLIs = []SLI{
 		Definition: "people whose every step succeeded (log in, dispatch, picture, chat, gift, stay) ÷ people whose journey ended",
 		Good:       `livedrill_journeys_total{result="whole"}`, Total: `livedrill_journeys_total`},
 	{Name: "availability_ratio", Unit: "ratio",
-		Definition: "watched time without stalls ÷ watched time",
-		Good:       `-livedrill_player_stalled_seconds_total`, Total: `livedrill_player_watched_seconds_total`},
+		Definition: "session-seconds without stalls ÷ session-seconds asked for, those included that were left when somebody gave up; n is the sessions",
+		Good:       `-livedrill_sessions_denied_seconds_total`, Total: `livedrill_sessions_asked_seconds_total`,
+		Begun: `livedrill_sessions_begun_total{role="viewer"}`, Ended: `livedrill_viewings_total`},
 }
 
 // FindSLI returns an SLI by its name.

@@ -179,10 +179,35 @@ func (j *judge) windowsOf(ctx context.Context, sli SLI, w Window) ([]stats.Windo
 	var out []stats.Window
 	for i := first; i+steps <= last; i += steps {
 		if v := s.window(i, i+steps); v.Total >= 0 {
+			v.Part = j.part(s.t[i], s.t[i+steps])
 			out = append(out, v)
 		}
 	}
 	return out, nil
+}
+
+// part is the part of the run that a window belongs to: a phase, with one set of faults in effect. A window that a change falls into
+// is a part of its own.
+func (j *judge) part(from, to float64) int {
+	before, after := 0, 0
+	count := func(at float64) {
+		if at = j.abs(at); at <= from {
+			before++
+		} else if at < to {
+			after++
+		}
+	}
+	for _, p := range j.Phases {
+		count(p.From)
+	}
+	for _, f := range j.Faults {
+		for _, at := range []*float64{f.Injected, f.Restored} {
+			if at != nil {
+				count(*at)
+			}
+		}
+	}
+	return 2*before + min(after, 1)
 }
 
 // bootstrapWindow is the length of the windows that the bootstrap draws, in seconds.
@@ -197,7 +222,10 @@ func (j *judge) widen(ctx context.Context, m *measurement, o Objective, sli SLI,
 		if err != nil {
 			return err
 		}
-		buckets, _ := s.buckets(w.From, w.To, max(1, int(math.Round(bootstrapWindow/s.step))))
+		buckets, edges := s.buckets(w.From, w.To, max(1, int(math.Round(bootstrapWindow/s.step))))
+		for i := range buckets.Counts {
+			buckets.Parts = append(buckets.Parts, j.part(edges[i], edges[i+1]))
+		}
 		b = stats.Quantile(buckets, o.Quantile, rng)
 	} else {
 		windows, err := j.windowsOf(ctx, sli, w)
@@ -206,7 +234,7 @@ func (j *judge) widen(ctx context.Context, m *measurement, o Objective, sli SLI,
 		}
 		b = stats.Ratio(windows, rng)
 	}
-	m.windows, m.effect = b.Windows, b.DesignEffect
+	m.windows, m.effect = b.Windows, b.DesignEffect*m.n/m.total
 	if !math.IsNaN(b.Low) {
 		m.low, m.high = min(m.low, b.Low), max(m.high, b.High)
 	}
@@ -227,7 +255,9 @@ func where(selector, label, value string) string {
 
 // In narrows an SLI to the series with a label, as in region="north".
 func (s SLI) In(label, value string) SLI {
-	s.Good, s.Total, s.Histogram = where(s.Good, label, value), where(s.Total, label, value), where(s.Histogram, label, value)
+	for _, selector := range []*string{&s.Good, &s.Total, &s.Histogram, &s.Begun, &s.Ended} {
+		*selector = where(*selector, label, value)
+	}
 	return s
 }
 

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -80,6 +81,7 @@ type House struct {
 
 	mu       sync.Mutex
 	watching map[*Session]struct{}
+	denied   []denial
 	wg       sync.WaitGroup
 }
 
@@ -102,6 +104,9 @@ type Session struct {
 	watched, stalled time.Duration // what is counted already; guarded by House.mu
 	stalls           int
 }
+
+// denial is what is left of the plan of a viewer who gave up: it was asked for, and passes without a picture.
+type denial struct{ counted, until time.Time }
 
 // Fill seats the viewers and lets newcomers in, until the load's plan or ctx ends. protocol names the numbers.
 func (s *Settings) Fill(ctx context.Context, on target.Platform, m *loadgen.Meter, protocol string, watch func(*House) Watch) error {
@@ -172,6 +177,7 @@ func (h *House) sit(ctx context.Context, s seat) error {
 	if err != nil {
 		h.N.dropped.Inc()
 		h.M.Failed.Count(err)
+		h.deny(time.Now(), now.Add(stay))
 	}
 	if !v.seen && ctx.Err() == nil { // whatever ended the session: it never had a picture
 		h.N.starts["failed"].Inc()
@@ -226,7 +232,29 @@ func (h *House) account(ctx context.Context) {
 		for v := range h.watching {
 			h.count(v, now)
 		}
+		h.pass(now)
 		h.mu.Unlock()
+	}
+}
+
+// deny begins to count what is left of a plan.
+func (h *House) deny(now, until time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.denied = append(h.denied, denial{now, until})
+}
+
+// pass counts what has passed of the plans of those who gave up. h.mu is held.
+func (h *House) pass(now time.Time) {
+	h.denied = slices.DeleteFunc(h.denied, func(d denial) bool { return !d.until.After(d.counted) })
+	for i := range h.denied {
+		d := &h.denied[i]
+		to := now
+		if to.After(d.until) {
+			to = d.until
+		}
+		h.N.denied.Add(int64(to.Sub(d.counted)))
+		d.counted = to
 	}
 }
 

@@ -19,7 +19,7 @@ type Numbers struct {
 	begun, dropped           prometheus.Counter
 	starts                   map[string]prometheus.Counter
 	stalls, ended, hurt      prometheus.Counter
-	watched, stalled         atomic.Int64 // nanoseconds
+	watched, stalled, denied atomic.Int64 // nanoseconds; denied is what was left of the plan of those who gave up
 	delay                    *record.Histogram
 	skew                     *record.Histogram
 	gaps                     prometheus.Counter
@@ -49,6 +49,10 @@ func newNumbers(m *loadgen.Meter, protocol string) *Numbers {
 		m.Labels(), func() float64 { return time.Duration(n.watched.Load()).Seconds() })
 	m.CounterFunc("livedrill_player_stalled_seconds_total", "Of that, the time in stalls and in long starts.",
 		m.Labels(), func() float64 { return time.Duration(n.stalled.Load()).Seconds() })
+	m.CounterFunc("livedrill_sessions_asked_seconds_total", "Time that viewers had come for: before their players, and what was left of the plan of those who gave up.",
+		m.Labels(), func() float64 { return time.Duration(n.watched.Load() + n.denied.Load()).Seconds() })
+	m.CounterFunc("livedrill_sessions_denied_seconds_total", "Of that, the time in stalls and in long starts, and what was left when they gave up.",
+		m.Labels(), func() float64 { return time.Duration(n.stalled.Load() + n.denied.Load()).Seconds() })
 	return n
 }
 

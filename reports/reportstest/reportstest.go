@@ -32,6 +32,7 @@ type Story struct {
 	Recovery  int
 	Hurt      float64 // share of northern requests and messages that fail while the fault lasts, and of viewers' time stalled
 	Slow      float64 // seconds of latency while the fault lasts; usually 10 ms
+	Crowd     float64 // how many times as many people there are; 0: as many
 	Noise     float64 // relative, of latencies and of processor time
 	Cores     float64 // that the platform uses
 	Seed      uint64
@@ -95,8 +96,9 @@ func (s Story) write(ctx context.Context, dir string) error {
 		broken := at > faultFrom && at <= faultTo
 		if at > 0 {
 			noise := func() float64 { return 1 + s.Noise*rng.NormFloat64() }
-			north.second(80, broken, s, noise, rng)
-			south.second(20, false, s, noise, rng)
+			crowd := max(s.Crowd, 1)
+			north.second(80*crowd, broken, s, noise, rng)
+			south.second(20*crowd, false, s, noise, rng)
 			cores.Add(0.3 * noise())
 			own += s.Cores * noise()
 			signs()
@@ -232,19 +234,21 @@ func (s Story) traces(dir string, from float64) error {
 // region is the load of one region.
 type region struct {
 	process
-	offered, achieved       prometheus.Counter
-	due, written            prometheus.Counter
-	accepted, refused       prometheus.Counter
-	good, bad               prometheus.Counter
-	owed, delivered         prometheus.Counter
-	delivery                *record.Histogram
-	ok, failed, gift        prometheus.Counter
-	fast, slow              *record.Histogram
-	watched, stalled, begun prometheus.Counter
-	okB                     prometheus.Counter // of an A/B run
-	fastB                   *record.Histogram
-	roomDue, roomAccepted   [2]prometheus.Counter
-	gifts                   float64
+	offered, achieved     prometheus.Counter
+	due, written          prometheus.Counter
+	accepted, refused     prometheus.Counter
+	good, bad             prometheus.Counter
+	owed, delivered       prometheus.Counter
+	delivery              *record.Histogram
+	ok, failed, gift      prometheus.Counter
+	fast, slow            *record.Histogram
+	watched, stalled      prometheus.Counter
+	asked, denied         prometheus.Counter
+	begun, ended          prometheus.Counter
+	okB                   prometheus.Counter // of an A/B run
+	fastB                 *record.Histogram
+	roomDue, roomAccepted [2]prometheus.Counter
+	gifts                 float64
 }
 
 func (s Story) region(name string) *region {
@@ -265,7 +269,9 @@ func (s Story) region(name string) *region {
 		ok: m.Counter("livedrill_api_requests_total", "x", l("route", "room", "outcome", "ok", "arm", "a")), failed: m.Counter("livedrill_api_requests_total", "x", l("route", "room", "outcome", "error", "arm", "a")),
 		gift: m.Counter("livedrill_api_requests_total", "x", l("route", "gift", "outcome", "ok", "arm", "a")), fast: m.Histogram("livedrill_api_latency_seconds", "x", l("route", "room", "outcome", "ok", "arm", "a")),
 		slow: m.Histogram("livedrill_api_latency_seconds", "x", l("route", "room", "outcome", "error", "arm", "a")), watched: m.Counter("livedrill_player_watched_seconds_total", "x", l()),
-		stalled: m.Counter("livedrill_player_stalled_seconds_total", "x", l()), begun: m.Counter("livedrill_sessions_begun_total", "x", l("role", "viewer"))}
+		stalled: m.Counter("livedrill_player_stalled_seconds_total", "x", l()), begun: m.Counter("livedrill_sessions_begun_total", "x", l("role", "viewer")), ended: m.Counter("livedrill_viewings_total", "x", l()),
+		asked: m.Counter("livedrill_sessions_asked_seconds_total", "x", l()), denied: m.Counter("livedrill_sessions_denied_seconds_total", "x", l())}
+	m.Counter("livedrill_viewings_stalled_total", "x", l())
 	if s.SlowB > 0 {
 		m.Counter("livedrill_api_requests_total", "x", l("route", "room", "outcome", "error", "arm", "b"))
 		r.okB = m.Counter("livedrill_api_requests_total", "x", l("route", "room", "outcome", "ok", "arm", "b"))
@@ -305,7 +311,13 @@ func (r *region) second(n float64, broken bool, s Story, noise func() float64, r
 	r.gifts++
 	r.watched.Add(n)
 	r.stalled.Add(n * hurt)
+	r.asked.Add(n)
+	r.denied.Add(n * hurt)
+	if r.gifts == 1 { // those who are there from the first second
+		r.begun.Add(n)
+	}
 	r.begun.Add(n / 10)
+	r.ended.Add(n / 10)
 	r.roomDue[0].Add(n / 2)
 	r.roomAccepted[0].Add(n / 2 * (1 - hurt)) // the hot room is the one that is hurt
 	r.roomDue[1].Add(n / 2)

@@ -4,6 +4,8 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+
+	"gonum.org/v1/gonum/stat/distuv"
 )
 
 // resamples is how many times the bootstrap draws.
@@ -22,58 +24,146 @@ type Bootstrap struct {
 	Windows      int
 }
 
-// Window is what one stretch of a run adds to a ratio.
-type Window struct{ Good, Total float64 }
+// Window is what one stretch of a run adds to a ratio. Part is the part of the run that it belongs to: what differs from part to part
+// was done on purpose, and is no chance.
+type Window struct {
+	Good, Total float64
+	Part        int
+}
 
-// Ratio bootstraps a ratio over windows in the order of time: circular blocks of the cube root of their number (Politis and
-// Romano 1992) keep what neighbours have in common.
+// Ratio bootstraps a ratio over windows in the order of time: within each part of the run circular blocks of the cube root of their
+// number (Politis and Romano 1992) keep what neighbours have in common.
 func Ratio(windows []Window, rng *rand.Rand) Bootstrap {
 	out := Bootstrap{Low: math.NaN(), High: math.NaN(), DesignEffect: math.NaN(), Windows: len(windows)}
-	if len(windows) < fewest {
+	of := strataOf(len(windows), func(i int) int { return windows[i].Part })
+	p, total := share(windows)
+	if of.free() < fewest-1 || math.IsNaN(p) {
 		return out
 	}
-	good, total := 0.0, 0.0
+	values := of.redrawn(windows, rng)
+	low, high := percentiles(values)
+	wider, scatter := of.stretch(windows, values)
+	out.Low, out.High = max(0, p-wider*(p-low)), min(1, p+wider*(high-p))
+	if p > 0 && p < 1 {
+		out.DesignEffect = scatter / (p * (1 - p) / total)
+	}
+	return out
+}
+
+// share is the ratio of all windows together, and what they hold; NaN of nothing.
+func share(windows []Window) (ratio, total float64) {
+	good := 0.0
 	for _, w := range windows {
 		good, total = good+w.Good, total+w.Total
 	}
-	if total <= 0 {
-		return out
+	return good / total, total
+}
+
+// strata are the windows of each part of a run, from one place to another.
+type strata [][2]int
+
+func strataOf(n int, part func(int) int) (out strata) {
+	for i := range n {
+		if i == 0 || part(i) != part(i-1) {
+			out = append(out, [2]int{i, i})
+		}
+		out[len(out)-1][1]++
 	}
+	return out
+}
+
+// free is how many windows say something beside what their part is like.
+func (p strata) free() (n int) {
+	for _, of := range p {
+		n += of[1] - of[0] - 1
+	}
+	return n
+}
+
+// draw takes as many windows of each part as it has, in blocks.
+func (p strata) draw(rng *rand.Rand, take func(int)) {
+	for _, of := range p {
+		blocks(of[1]-of[0], rng, func(i int) { take(of[0] + i) })
+	}
+}
+
+// redrawn is the ratio of windows that are drawn again and again.
+func (p strata) redrawn(windows []Window, rng *rand.Rand) []float64 {
 	values := make([]float64, 0, resamples)
 	for range resamples {
 		g, n := 0.0, 0.0
-		blocks(len(windows), rng, func(i int) {
+		p.draw(rng, func(i int) {
 			g, n = g+windows[i].Good, n+windows[i].Total
 		})
 		if n > 0 {
 			values = append(values, g/n)
 		}
 	}
-	out.Low, out.High = percentiles(values)
-	if p := good / total; p > 0 && p < 1 {
-		out.DesignEffect = variance(values) / (p * (1 - p) / total)
-	}
-	return out
+	return values
 }
 
-// Buckets is a histogram's windows: the upper bound of each bucket, lowest first, and for each window its counts.
+// stretch is by how much the bounds of drawn ratios must be wider to hold with few windows that resemble their neighbours. Drawing
+// them again makes the scatter of few windows too small, and a block is too short for what lasts: so the scatter is taken
+// from the windows' own, as many as their correlation leaves of them (that of neighbours, less its bias in short series: Kendall
+// 1954), and Student's quantile for as many stands for the normal one. It gives the ratio's variance, too.
+func (p strata) stretch(windows []Window, drawn []float64) (factor, scatter float64) {
+	_, total := share(windows)
+	sum, next, spread := 0.0, 0.0, 0.0
+	for _, of := range p {
+		part := windows[of[0]:of[1]]
+		ratio, held := share(part)
+		if held == 0 || len(part) == 1 {
+			continue
+		}
+		own, before := 0.0, 0.0
+		for _, w := range part {
+			off := w.Good - ratio*w.Total
+			own += off * off
+			next += off * before
+			before = off
+		}
+		sum += own
+		spread += own * float64(len(part)) / float64(len(part)-1)
+	}
+	if sum < 1e-12*total {
+		return 1, 0
+	}
+	n := float64(p.free() + 1)
+	alike := next / sum
+	alike = min(max(alike+(1+3*alike)/n, 0), 0.95)
+	left := (1 - alike) / (1 + alike)
+	scatter = spread / (left * total * total)
+	student := distuv.StudentsT{Sigma: 1, Nu: max(1, n*left-1)}.Quantile(0.975)
+	return max(1, math.Sqrt(scatter/variance(drawn))*student/z), scatter
+}
+
+// Buckets is a histogram's windows: the upper bound of each bucket, lowest first, and for each window its counts and the part of
+// the run that it belongs to.
 type Buckets struct {
 	Upper  []float64
 	Lower  []float64
 	Counts [][]float64
+	Parts  []int
 }
 
-// Quantile bootstraps the q-quantile of a histogram over its windows.
+// Quantile bootstraps the q-quantile of a histogram over its windows. Its bounds are stretched as those of the share of events below it are.
 func Quantile(b Buckets, q float64, rng *rand.Rand) Bootstrap {
 	out := Bootstrap{Low: math.NaN(), High: math.NaN(), DesignEffect: math.NaN(), Windows: len(b.Counts)}
-	if len(b.Counts) < fewest {
+	sum := make([]float64, len(b.Upper))
+	for _, counts := range b.Counts {
+		for k, n := range counts {
+			sum[k] += n
+		}
+	}
+	at := QuantileOf(b, sum, q)
+	of := strataOf(len(b.Counts), func(i int) int { return b.Parts[i] })
+	if of.free() < fewest-1 || math.IsNaN(at) {
 		return out
 	}
 	values := make([]float64, 0, resamples)
-	sum := make([]float64, len(b.Upper))
 	for range resamples {
 		clear(sum)
-		blocks(len(b.Counts), rng, func(i int) {
+		of.draw(rng, func(i int) {
 			for k, n := range b.Counts[i] {
 				sum[k] += n
 			}
@@ -82,7 +172,16 @@ func Quantile(b Buckets, q float64, rng *rand.Rand) Bootstrap {
 			values = append(values, v)
 		}
 	}
-	out.Low, out.High = percentiles(values)
+	below := make([]Window, len(b.Counts))
+	for i, counts := range b.Counts {
+		for k, n := range counts {
+			below[i].Total += n
+			below[i].Good += n * min(max((at-b.Lower[k])/(b.Upper[k]-b.Lower[k]), 0), 1)
+		}
+	}
+	wider, _ := of.stretch(below, of.redrawn(below, rng))
+	low, high := percentiles(values)
+	out.Low, out.High = max(0, at-wider*(at-low)), at+wider*(high-at)
 	return out
 }
 
