@@ -63,8 +63,8 @@ func TestKnownAnswers(t *testing.T) {
 	}{
 		{1200.0 / 4080, 1e-9, 4080, reports.Missed}, // 100 requests and 2 gifts a second
 		{1.19, 0.03, 3100, reports.Missed},          // half of 0.8 s to one and a half of it, 80 % of the events: near the top
-		{1200.0 / 11000, 1e-9, 1200, reports.Met}, // sessions: 100 at once, 10 more a second
-		{1, 1e-9, 4000, reports.Met}, // nothing failed in 4,000
+		{1200.0 / 11000, 1e-9, 1200, reports.Met},   // sessions: 100 at once, 10 more a second
+		{1, 1e-9, 4000, reports.Met},                // nothing failed in 4,000
 		{1.15, 0.06, 11000, reports.Missed},
 		{0, 0, 240, reports.Met},
 	} {

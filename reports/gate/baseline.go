@@ -115,6 +115,9 @@ func (r Run) check() error {
 		if ok && (!(v >= 0 && v < 1e9) || m.Unit == "ratio" && v > 1) {
 			return fmt.Errorf("%s cannot be %g", m.Name, v)
 		}
+		if n := r.Events[m.Name]; !(n >= 0 && n < 1e15) {
+			return fmt.Errorf("%s cannot be of %g events", m.Name, n)
+		}
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"strings"
 
 	"github.com/livedrill/livedrill/reports/stats"
 )
@@ -84,14 +85,14 @@ const Schema = "livedrill.gate/v1"
 // than 5 of 100 comparisons of one version with itself raise an alarm (TestFalseAlarms; gate check counts them on real runs).
 const alpha = 0.10
 
-// Compare compares two groups of runs. Paired runs were made in turns on one machine: the i-th of each side belong together.
-func Compare(a, b []Run, paired bool) Result {
+// Compare compares two groups of runs by some metrics. Paired runs were made in turns on one machine: the i-th of each side belong together.
+func Compare(a, b []Run, paired bool, metrics []Metric) Result {
 	out := Result{Schema: Schema, Paired: paired, Reasons: []string{}, Baseline: ids(a), Runs: ids(b), Metrics: []Judged{}}
 	rng := rand.New(rand.NewPCG(uint64(len(a)), uint64(len(b)))) // the same runs give the same answer
 	var shifts []stats.Shift
 	var of []Metric
 	var at []int // the place of each among the metrics
-	for _, m := range Metrics {
+	for _, m := range metrics {
 		x, y := values(a, m.Name, paired, b), values(b, m.Name, paired, a)
 		if len(x) == 0 && len(y) == 0 {
 			continue
@@ -102,7 +103,7 @@ func Compare(a, b []Run, paired bool) Result {
 			continue
 		}
 		log := !m.Absolute && lowest(x) > 0 && lowest(y) > 0
-		s := stats.Compare(x, y, paired, log, rng)
+		s := stats.Compare(x, y, paired, log, floor(m, a, b), rng)
 		shifts, of, at = append(shifts, s), append(of, m), append(at, len(out.Metrics))
 		j := Judged{Metric: m.Name, Unit: m.Unit, Absolute: !log, Baseline: finite(stats.Mean(x)), Candidate: finite(stats.Mean(y)), NBaseline: len(x), N: len(y),
 			Change: plain(s.Estimate, log), Low: finite(plain(s.Low, log)), High: finite(plain(s.High, log)), BootLow: finite(plain(s.BootLow, log)),
@@ -129,6 +130,7 @@ func Compare(a, b []Run, paired bool) Result {
 	for i, k := range at {
 		out.Metrics[k].Adjusted = finite(adjustedWorse[i])
 		out.Metrics[k].decide(shifts[i], of[i], adjustedWorse[i], adjustedBetter[i], alpha/float64(len(shifts)))
+		out.Metrics[k].doubts(shifts[i])
 	}
 	out.Reasons = append(out.Reasons, mixed(a, b)...)
 	if out.conclude(); len(mixed(a, b)) > 0 {
@@ -148,6 +150,8 @@ func (j *Judged) decide(s stats.Shift, m Metric, worse, better, each float64) {
 	switch {
 	case math.IsNaN(low):
 		j.Note = "one run on a side has no spread to be held against"
+	case value(j.LeastP) >= 2*alpha: // any order of so few runs is likely
+		j.Note = fmt.Sprintf("with so few runs a rank test can never go below p = %.2g", *j.LeastP)
 	case worse < alpha && harm > j.Least:
 		j.Verdict = Worse
 	case better < alpha && -harm > j.Least:
@@ -163,9 +167,41 @@ func (j *Judged) decide(s stats.Shift, m Metric, worse, better, each float64) {
 		delta = math.Log1p(j.Least)
 	}
 	j.More = s.Needed(delta, each)
-	if j.LeastP != nil && *j.LeastP >= alpha && j.Note == "" {
-		j.Note = fmt.Sprintf("with so few runs a rank test can never go below p = %.2g", *j.LeastP)
+}
+
+// doubts are signs that the runs are not what the t-test takes them for.
+func (j *Judged) doubts(s stats.Shift) {
+	n := float64(j.N)
+	if !s.Paired {
+		n += float64(j.NBaseline)
 	}
+	var out []string
+	if math.Abs(s.Skew) > 2*math.Sqrt(6/n) {
+		out = append(out, "skewed: hold it against the ranks")
+	}
+	if s.Drift > 2/math.Sqrt(n) {
+		out = append(out, "each run resembles the one before: the machine drifts")
+	}
+	if j.Note == "" {
+		j.Note = strings.Join(out, "; ")
+	}
+}
+
+// floor is the least variance that the difference of two sides' shares has: that of as many events, were they independent. One more of
+// each kind keeps a share of nothing or all from having none.
+func floor(m Metric, a, b []Run) float64 {
+	good, n := 0.0, [2]float64{}
+	for i, side := range [][]Run{a, b} {
+		for _, r := range side {
+			good += r.Metrics[m.Name] * r.Events[m.Name]
+			n[i] += r.Events[m.Name]
+		}
+	}
+	if n[0] == 0 || n[1] == 0 {
+		return 0
+	}
+	p := (good + 1) / (n[0] + n[1] + 2)
+	return p * (1 - p) * (1/n[0] + 1/n[1])
 }
 
 // conclude puts the metrics together: one that is worse decides; one that nobody can tell keeps the whole from being the same.
@@ -181,7 +217,11 @@ func (r *Result) conclude() {
 				r.Reasons = append(r.Reasons, fmt.Sprintf("%s: %s", j.Metric, j.Note))
 				continue
 			}
-			r.Reasons = append(r.Reasons, fmt.Sprintf("%s: %d runs a side cannot tell (%s); about %d would", j.Metric, j.N, j.words(), j.More))
+			would := fmt.Sprintf("about %d would", j.More)
+			if j.More >= stats.Most {
+				would = fmt.Sprintf("%d would not either", stats.Most)
+			}
+			r.Reasons = append(r.Reasons, fmt.Sprintf("%s: %d runs a side cannot tell (%s); %s", j.Metric, j.N, j.words(), would))
 		case Better:
 			better++
 		}

@@ -61,7 +61,7 @@ func TestFalseAlarms(t *testing.T) {
 			if !paired {
 				shared = machine(rng, 10)
 			}
-			if gate.Compare(a, drawn(rng, shared, nil), paired).Verdict == gate.Worse {
+			if gate.Compare(a, drawn(rng, shared, nil), paired, gate.Metrics).Verdict == gate.Worse {
 				alarms++
 			}
 		}
@@ -80,7 +80,7 @@ func TestPlantedRegression(t *testing.T) {
 		caught, blamed := 0, 0
 		for range 100 {
 			shared := machine(rng, 10)
-			r := gate.Compare(drawn(rng, shared, nil), drawn(rng, shared, map[string]float64{metric: 0.10}), true)
+			r := gate.Compare(drawn(rng, shared, nil), drawn(rng, shared, map[string]float64{metric: 0.10}), true, gate.Metrics)
 			for _, j := range r.Metrics {
 				if j.Verdict == gate.Worse && j.Metric == metric && r.ExitCode() == 3 {
 					caught++
@@ -102,15 +102,15 @@ func TestSelfCheck(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 3))
 	runs := drawn(rng, make([]float64, 20), nil)
 	for _, paired := range []bool{false, true} {
-		s, err := gate.Check(runs, paired, 200, 100, "platform_cores", 0.10)
+		s, err := gate.Check(runs, paired, gate.Metrics, 200, 100, "platform_cores", 0.10)
 		if err != nil || s.FalseAlarms > 10 || s.Caught < 95 {
 			t.Errorf("%+v (%v)", s, err)
 		}
 	}
-	if _, err := gate.Check(runs[:5], false, 200, 100, "platform_cores", 0.10); err == nil {
+	if _, err := gate.Check(runs[:5], false, gate.Metrics, 200, 100, "platform_cores", 0.10); err == nil {
 		t.Error("five runs were split")
 	}
-	if _, err := gate.Check(runs, false, 200, 100, "no such metric", 0.10); err == nil {
+	if _, err := gate.Check(runs, false, gate.Metrics, 200, 100, "no such metric", 0.10); err == nil {
 		t.Error("a metric that does not exist was planted")
 	}
 }
@@ -142,7 +142,7 @@ func TestVerdicts(t *testing.T) {
 		{"nothing in common", side("platform_cores", 1, 1, 1), side("load_cores", 1, 1, 1), gate.CannotTell, 4, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			r := gate.Compare(c.a, c.b, false)
+			r := gate.Compare(c.a, c.b, false, gate.Metrics)
 			if r.Verdict != c.want || r.ExitCode() != c.code || !strings.Contains(strings.Join(r.Reasons, "\n"), c.reason) {
 				t.Errorf("%s, exit code %d, %v", r.Verdict, r.ExitCode(), r.Reasons)
 			}
@@ -162,6 +162,50 @@ func TestVerdicts(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestFewEvents: runs that came out alike, and have few publishes in them, prove nothing by being alike; when everything fails, they do.
+func TestFewEvents(t *testing.T) {
+	t.Parallel()
+	side := func(runs int, share, events float64) (out []gate.Run) {
+		for i := range runs {
+			out = append(out, gate.Run{ID: fmt.Sprint(i), Metrics: map[string]float64{"push_success_ratio": share}, Events: map[string]float64{"push_success_ratio": events}})
+		}
+		return out
+	}
+	for _, c := range []struct {
+		runs         int
+		after, event float64
+		want         gate.Verdict
+	}{{2, 26. / 27, 27, gate.CannotTell}, {2, 0, 27, gate.CannotTell}, {4, 0, 27, gate.Worse}, {10, 26. / 27, 27000, gate.Worse}, {3, 1, 27, gate.CannotTell}, {10, 1, 27, gate.Same}} {
+		for _, paired := range []bool{false, true} {
+			if r := gate.Compare(side(c.runs, 1, c.event), side(c.runs, c.after, c.event), paired, gate.Metrics); r.Verdict != c.want {
+				t.Errorf("%d runs of %g events, from all to %.3f (pairs: %v): %s, want %s: %v", c.runs, c.event, c.after, paired, r.Verdict, c.want, r.Reasons)
+			}
+		}
+	}
+}
+
+// TestOnly compares by what was picked, and says which names there are.
+func TestOnly(t *testing.T) {
+	t.Parallel()
+	metrics, err := gate.Pick([]string{"platform_cores", "load_cores", "platform_cores"})
+	if err != nil || len(metrics) != 2 || metrics[0].Unit != "cores" {
+		t.Errorf("%+v (%v)", metrics, err)
+	}
+	if _, err := gate.Pick([]string{"platform_core"}); err == nil || !strings.Contains(err.Error(), "did you mean") && !strings.Contains(err.Error(), "platform_cores") {
+		t.Errorf("a metric that does not exist: %v", err)
+	}
+	rng := rand.New(rand.NewPCG(4, 4))
+	shared := machine(rng, 10)
+	a, b := drawn(rng, shared, nil), drawn(rng, shared, map[string]float64{"platform_cores": 0.2})
+	picked, err := gate.Pick([]string{"load_cores"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r := gate.Compare(a, b, true, picked); len(r.Metrics) != 1 || r.Verdict == gate.Worse {
+		t.Errorf("what was not asked for decided: %s, %d metrics", r.Verdict, len(r.Metrics))
 	}
 }
 
@@ -195,7 +239,7 @@ func TestFromRunDirectories(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := gate.Compare(stored, after, false)
+	r := gate.Compare(stored, after, false, gate.Metrics)
 	if r.Verdict != gate.Worse || !strings.Contains(strings.Join(r.Reasons, "\n"), "platform_cores is worse") {
 		t.Errorf("%s: %v", r.Verdict, r.Reasons)
 	}

@@ -21,6 +21,7 @@ type Run struct {
 	Scale    float64            `json:"time_scale"`
 	Faults   string             `json:"faults"` // kinds, in order
 	Metrics  map[string]float64 `json:"metrics"`
+	Events   map[string]float64 `json:"events"` // behind each share
 }
 
 // Metric says how a number is compared.
@@ -53,9 +54,31 @@ func share(name string, higher bool) Metric {
 
 func duration(name string) Metric { return Metric{Name: name, Unit: "seconds", Least: 0.05} }
 
+// Pick gives the metrics with these names, all where there are none.
+func Pick(names []string) ([]Metric, error) {
+	if len(names) == 0 {
+		return Metrics, nil
+	}
+	var known []string
+	for _, m := range Metrics {
+		known = append(known, m.Name)
+	}
+	var out []Metric
+	for _, name := range names {
+		at := slices.Index(known, name)
+		if at < 0 {
+			return nil, fmt.Errorf("no metric %q%s: there are %s", name, reports.Nearest(name, known), strings.Join(known, ", "))
+		}
+		if !slices.ContainsFunc(out, func(m Metric) bool { return m.Name == name }) {
+			out = append(out, Metrics[at])
+		}
+	}
+	return out, nil
+}
+
 // Of takes a judged run's numbers. A run that was not carried through has none worth comparing.
 func Of(s reports.Sheet) (Run, error) {
-	r := Run{ID: s.Run.ID, Scenario: s.Run.Scenario, Sha256: s.Run.ScenarioSHA256, Profile: s.Run.Profile, Version: s.Run.Version, Metrics: map[string]float64{}, Scale: s.Run.TimeScale,
+	r := Run{ID: s.Run.ID, Scenario: s.Run.Scenario, Sha256: s.Run.ScenarioSHA256, Profile: s.Run.Profile, Version: s.Run.Version, Metrics: map[string]float64{}, Events: map[string]float64{}, Scale: s.Run.TimeScale,
 		Machine: fmt.Sprintf("%d cores, Linux %s", s.Run.Machine.Cores, s.Run.Machine.Kernel)}
 	switch {
 	case s.Damaged:
@@ -85,6 +108,9 @@ func Of(s reports.Sheet) (Run, error) {
 		}
 		if v := whole[name][point]; v != nil {
 			r.Metrics[m.Name] = *v
+			if n := whole[name]["n"]; m.Absolute && n != nil {
+				r.Events[m.Name] = *n
+			}
 		}
 	}
 	r.Metrics["platform_cores"], r.Metrics["load_cores"] = s.Costs.StackCores, s.Costs.LoadCores
@@ -114,6 +140,7 @@ func mixed(a, b []Run) []string {
 	differ("faults", all, func(r Run) string { return fmt.Sprintf("%q", r.Faults) })
 	for _, side := range [][]Run{a, b} {
 		differ("profile", side, func(r Run) string { return r.Profile })
+		differ("scenario's contents", side, func(r Run) string { return fmt.Sprintf("%.12s", r.Sha256) })
 	}
 	return out
 }

@@ -28,7 +28,7 @@ type SelfCheck struct {
 // Check splits runs of one version at random into two sides again and again, and compares them: every alarm is false. Then it
 // makes one metric worse by a share on one side, and counts how often that is seen. Paired runs were made in turns: those that follow each
 // other are a pair, of which chance says which goes to which side.
-func Check(runs []Run, paired bool, comparisons, trials int, planted string, by float64) (SelfCheck, error) {
+func Check(runs []Run, paired bool, metrics []Metric, comparisons, trials int, planted string, by float64) (SelfCheck, error) {
 	out := SelfCheck{Runs: len(runs), Paired: paired, PerSide: len(runs) / 2, Comparisons: comparisons, Planted: planted, By: by, Trials: trials}
 	if out.PerSide < 3 {
 		return out, fmt.Errorf("%d runs are too few to be split: at least 6", len(runs))
@@ -61,7 +61,7 @@ func Check(runs []Run, paired bool, comparisons, trials int, planted string, by 
 	}
 	for range comparisons {
 		a, b := split()
-		if Compare(a, b, paired).Verdict == Worse {
+		if Compare(a, b, paired, metrics).Verdict == Worse {
 			out.FalseAlarms++
 		}
 	}
@@ -70,7 +70,7 @@ func Check(runs []Run, paired bool, comparisons, trials int, planted string, by 
 		for i := range b {
 			b[i] = worsened(b[i], planted, by)
 		}
-		for _, j := range Compare(a, b, paired).Metrics {
+		for _, j := range Compare(a, b, paired, metrics).Metrics {
 			if j.Metric == planted && j.Verdict == Worse {
 				out.Caught++
 			}

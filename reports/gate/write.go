@@ -55,6 +55,11 @@ func writeText(w io.Writer, r Result) error {
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%+.2f\t%s\t%s\n", j.Metric, j.mean(j.Baseline), j.mean(j.Candidate), j.words(), p(j.WelchP), p(j.RankP), p(j.Adjusted),
 			j.Effect, least, j.Verdict)
 	}
+	for _, j := range r.Metrics {
+		if j.Note != "" && j.Verdict != CannotTell {
+			fmt.Fprintf(t, "%s: %s\n", j.Metric, j.Note)
+		}
+	}
 	return t.Flush()
 }
 

@@ -23,15 +23,18 @@ type Shift struct {
 	RankP      float64 // two-sided: Mann and Whitney, or Wilcoxon's signed ranks for pairs
 	LeastRankP float64 // the smallest RankP that samples of this size can give at all
 	Effect     float64 // Cliff's delta: P(b > a) − P(b < a)
+	Skew       float64 // of what is tested: the differences of pairs, or each side about its mean; NaN below eight
+	Drift      float64 // correlation of each of them with the one before; NaN below eight
 	deviation  float64 // of one pair, or the pooled one of one run
 	size       int
 }
 
-// Compare tests two groups of runs. Pairs are runs that were made side by side: a[i] with b[i].
-func Compare(a, b []float64, paired, log bool, rng *rand.Rand) Shift {
+// Compare tests two groups of runs. Pairs are runs that were made side by side: a[i] with b[i]. The variance of the difference of their
+// means is at least floor: what the events within the runs leave open, however alike the runs came out.
+func Compare(a, b []float64, paired, log bool, floor float64, rng *rand.Rand) Shift {
 	s := Shift{Log: log, Paired: paired, size: len(b), Effect: cliff(a, b)}
 	nan := math.NaN()
-	s.Low, s.High, s.BootLow, s.BootHigh, s.Above, s.Below, s.RankP, s.LeastRankP = nan, nan, nan, nan, nan, nan, nan, nan
+	s.Low, s.High, s.BootLow, s.BootHigh, s.Above, s.Below, s.RankP, s.LeastRankP, s.Skew, s.Drift = nan, nan, nan, nan, nan, nan, nan, nan, nan, nan
 	x, y := slices.Clone(a), slices.Clone(b)
 	if log {
 		for i := range x {
@@ -54,6 +57,7 @@ func Compare(a, b []float64, paired, log bool, rng *rand.Rand) Shift {
 		s.deviation = math.Sqrt(variance(d))
 		se, df = s.deviation/math.Sqrt(float64(len(d))), float64(len(d)-1)
 		s.RankP, s.LeastRankP = signedRanks(d)
+		s.Skew, s.Drift = shape(d)
 		s.BootLow, s.BootHigh = redraw(rng, func(draw func(int) int) float64 {
 			sum := 0.0
 			for range d {
@@ -72,6 +76,7 @@ func Compare(a, b []float64, paired, log bool, rng *rand.Rand) Shift {
 			s.RankP = 1 // all values are the same
 		}
 		s.LeastRankP = min(1, 2/binomial(len(x)+len(y), len(x)))
+		s.Skew, s.Drift = shape(append(centred(x), centred(y)...))
 		s.BootLow, s.BootHigh = redraw(rng, func(draw func(int) int) float64 {
 			sx, sy := 0.0, 0.0
 			for range x {
@@ -83,13 +88,20 @@ func Compare(a, b []float64, paired, log bool, rng *rand.Rand) Shift {
 			return sy/float64(len(y)) - sx/float64(len(x))
 		})
 	}
-	if se == 0 || math.IsNaN(df) { // every run gave the same: the difference is what it is
+	if least := math.Sqrt(floor); se < least {
+		se, df = least, 1e6
+		s.deviation = se * math.Sqrt(float64(s.size)/2)
+		if paired {
+			s.deviation = se * math.Sqrt(float64(s.size))
+		}
+	}
+	if se == 0 || math.IsNaN(df) { // every run of a side gave the same: chance is what is left of their order
 		s.Low, s.High = s.Estimate, s.Estimate
 		s.Above, s.Below = 1, 1
 		if s.Estimate > 0 {
-			s.Above = 0
+			s.Above = s.LeastRankP / 2
 		} else if s.Estimate < 0 {
-			s.Below = 0
+			s.Below = s.LeastRankP / 2
 		}
 		return s
 	}
@@ -100,22 +112,54 @@ func Compare(a, b []float64, paired, log bool, rng *rand.Rand) Shift {
 	return s
 }
 
-// Needed is how many runs a side (or pairs) would settle, with 80 %, whether there is a shift of at least delta.
+// Most is the largest number of runs that Needed looks for.
+const Most = 1000
+
+// Needed is how many runs a side (or pairs) would settle, if the runs to come are like those that there are, whether the shift is at
+// least delta: that its 95 % interval is within it, or that chance does not explain it (alpha, one-sided). 0: the runs do not
+// say; Most: as many, or more.
 func (s Shift) Needed(delta, alpha float64) int {
-	if s.deviation == 0 || math.IsNaN(s.deviation) || delta <= 0 {
-		return max(3, s.size)
+	if math.IsNaN(s.deviation) || s.deviation == 0 || s.size < 2 {
+		return 0
 	}
 	factor := 2.0
 	if s.Paired {
 		factor = 1
 	}
-	for n := 3; n < 1000; n++ {
+	for n := s.size + 1; n < Most; n++ {
 		t := distuv.StudentsT{Sigma: 1, Nu: factor * float64(n-1)}
-		if need := t.Quantile(1-alpha) + t.Quantile(0.8); delta >= need*s.deviation*math.Sqrt(factor/float64(n)) {
+		se, far := s.deviation*math.Sqrt(factor/float64(n)), math.Abs(s.Estimate)
+		if far+t.Quantile(0.975)*se <= delta || far > delta && far >= t.Quantile(1-alpha)*se {
 			return n
 		}
 	}
-	return 1000
+	return Most
+}
+
+// centred is what is left of values without their mean.
+func centred(v []float64) []float64 {
+	m, out := Mean(v), make([]float64, len(v))
+	for i, x := range v {
+		out[i] = x - m
+	}
+	return out
+}
+
+// shape is how skewed values are, and how much each resembles the one before.
+func shape(v []float64) (skew, drift float64) {
+	v = centred(v)
+	two, three, next := 0.0, 0.0, 0.0
+	for i, x := range v {
+		two, three = two+x*x, three+x*x*x
+		if i > 0 {
+			next += x * v[i-1]
+		}
+	}
+	if len(v) < 8 || two == 0 {
+		return math.NaN(), math.NaN()
+	}
+	n := float64(len(v))
+	return three / n / math.Pow(two/n, 1.5), next / two
 }
 
 // Holm adjusts P values of many tests so that the chance of any false alarm among them stays what it is for one (Holm 1979).

@@ -38,22 +38,59 @@ func TestWelch(t *testing.T) {
 	a := []float64{0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0}
 	b := []float64{1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4}
 	rng := rand.New(rand.NewPCG(1, 1))
-	s := Compare(a, b, false, false, rng)
+	s := Compare(a, b, false, false, 0, rng)
 	near(t, "estimate", s.Estimate, 1.58, 1e-9)
 	near(t, "two-sided p", 2*s.Above, 0.07939, 1e-5)
 	near(t, "low", s.Low, -0.2054832, 1e-6)
 	near(t, "high", s.High, 3.3654832, 1e-6)
-	p := Compare(a, b, true, false, rng)
+	p := Compare(a, b, true, false, 0, rng)
 	near(t, "paired p", 2*p.Above, 0.002832890, 1e-7)
 	near(t, "paired low", p.Low, 0.7001142, 1e-6)
 	near(t, "signed ranks", p.RankP, 0.00390625, 1e-9) // exact for the nine pairs that differ
 	if s.BootLow > s.Estimate || s.BootHigh < s.Estimate {
 		t.Errorf("drawn again: %g to %g", s.BootLow, s.BootHigh)
 	}
-	three := Compare([]float64{1, 2, 3}, []float64{11, 12, 13}, false, false, rng)
+	three := Compare([]float64{1, 2, 3}, []float64{11, 12, 13}, false, false, 0, rng)
 	near(t, "ranks of three", three.RankP, 0.1, 1e-9) // three runs a side can never reach 0.05
 	near(t, "the least that they can give", three.LeastRankP, 0.1, 1e-9)
 	near(t, "Cliff's delta", three.Effect, 1, 0)
+}
+
+// TestNeeded: how many more runs it takes depends on how far the shift is from what matters.
+func TestNeeded(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ shift, low, high float64 }{{0.01, 11, 20}, {0.04, 120, 130}, {0.0499, 1000, 1000}, {0.051, 11, 20}, {0.1, 11, 11}} { // 4 %: 2 × (1.96 × 0.04 ÷ 0.01)² = 123
+		s := Shift{Log: true, Estimate: c.shift, deviation: 0.04, size: 10}
+		if n := float64(s.Needed(0.05, 0.004)); n < c.low || n > c.high {
+			t.Errorf("a shift of %g needs %g runs, want %g to %g", c.shift, n, c.low, c.high)
+		}
+	}
+	rng := rand.New(rand.NewPCG(1, 1))
+	if n := Compare([]float64{1}, []float64{2}, false, true, 0, rng).Needed(0.05, 0.004); n != 0 {
+		t.Errorf("one run a side says that %d would do", n)
+	}
+}
+
+// TestSigns: values with one far out are skewed, values that climb drift, and noise does neither.
+func TestSigns(t *testing.T) {
+	t.Parallel()
+	rng := rand.New(rand.NewPCG(5, 5))
+	noise, one, climbs := make([]float64, 40), make([]float64, 40), make([]float64, 40)
+	for i := range noise {
+		noise[i] = rng.NormFloat64()
+		one[i], climbs[i] = noise[i], noise[i]+float64(i)/5
+	}
+	one[17] = 12
+	for _, c := range []struct {
+		name         string
+		values       []float64
+		skew, drifts bool
+	}{{"noise", noise, false, false}, {"one far out", one, true, false}, {"a climb", climbs, false, true}} {
+		skew, drift := shape(c.values)
+		if math.Abs(skew) > 2*math.Sqrt(6./40) != c.skew || drift > 2/math.Sqrt(40) != c.drifts {
+			t.Errorf("%s: skew %.2f, drift %.2f", c.name, skew, drift)
+		}
+	}
 }
 
 func TestHolm(t *testing.T) {
@@ -280,7 +317,7 @@ func TestComparisonIsCalibrated(t *testing.T) {
 	alarms := 0
 	for range rounds {
 		a, b := gateTrial(rng, 10, 0, 0.03)
-		if s := Compare(a, b, true, true, rand.New(rand.NewPCG(1, 1))); s.Above < 0.05 {
+		if s := Compare(a, b, true, true, 0, rand.New(rand.NewPCG(1, 1))); s.Above < 0.05 {
 			alarms++
 		}
 	}

@@ -15,13 +15,14 @@ import (
 )
 
 func (a *app) gate() *cobra.Command {
-	var baseline, candidate, write []string
+	var baseline, candidate, write, only []string
 	var paired, asJSON bool
 	c := &cobra.Command{Use: "gate --baseline DIR... --candidate DIR...", Short: "Compare runs of two versions and give one verdict",
 		Long: `Gate compares the numbers of several runs of two versions. A DIR is a run directory, a folder of them, or a file that gate save
 made. A metric is worse (or better) when chance does not explain its shift, corrected for all metrics, and the shift matters; it
 is the same when its whole 95 % interval is within what does not matter; otherwise the runs cannot tell, and gate says how many
-would.
+would. A metric that has few events in a run (one in a hundred of 30 publishes) cannot be told to be the same by any number of runs that
+CI has time for: name those that matter with --only.
 
 Exit codes: 0 the same or better, 2 bad usage or runs that say nothing, 3 worse, 4 the runs cannot tell.`,
 		Example: `  livedrill gate --baseline baselines/evening-peak.json --candidate runs/new
@@ -34,6 +35,10 @@ Exit codes: 0 the same or better, 2 bad usage or runs that say nothing, 3 worse,
 			}
 			if err := checkWrites(write, asJSON); err != nil {
 				return err
+			}
+			metrics, err := gate.Pick(only)
+			if err != nil {
+				return usage(fmt.Errorf("--only: %w", err))
 			}
 			before, err := gate.Load(c.Context(), baseline)
 			if err != nil {
@@ -51,23 +56,34 @@ Exit codes: 0 the same or better, 2 bad usage or runs that say nothing, 3 worse,
 			if paired && len(before) != len(after) {
 				return usage(fmt.Errorf("--paired: %d runs against %d are no pairs", len(before), len(after)))
 			}
-			return a.verdict(gate.Compare(before, after, paired), write, asJSON)
+			return a.verdict(gate.Compare(before, after, paired, metrics), write, asJSON)
 		}}
 	c.Flags().StringArrayVar(&baseline, "baseline", nil, "runs of the version that is known to be good")
 	c.Flags().StringArrayVar(&candidate, "candidate", nil, "runs of the version to be judged")
 	c.Flags().BoolVar(&paired, "paired", false, "the runs were made in turns on one machine: the first of each side belong together, and so on")
-	gateOutput(c, &write, &asJSON)
+	gateOutput(c, &write, &only, &asJSON)
 	c.AddCommand(a.gates()...)
 	return c
 }
 
-func gateOutput(c *cobra.Command, write *[]string, asJSON *bool) {
+func gateOutput(c *cobra.Command, write, only *[]string, asJSON *bool) {
 	var names []string
 	for _, f := range gate.Formats {
 		names = append(names, f.Name)
 	}
 	c.Flags().StringArrayVar(write, "write", nil, fmt.Sprintf("FORMAT=FILE: also write the comparison to a file (- is stdout; markdown and github are appended); one of %v", names))
+	gateOnly(c, only)
 	c.Flags().BoolVar(asJSON, "json", false, "print JSON")
+}
+
+func gateOnly(c *cobra.Command, only *[]string) {
+	c.Flags().StringArrayVar(only, "only", nil, "metric that decides (more than once for more of them); usually all do")
+	_ = c.RegisterFlagCompletionFunc("only", func(*cobra.Command, []string, string) (names []string, _ cobra.ShellCompDirective) { // the flag is there
+		for _, m := range gate.Metrics {
+			names = append(names, m.Name)
+		}
+		return names, cobra.ShellCompDirectiveNoFileComp
+	})
 }
 
 // verdict prints a comparison and ends with its exit code.
@@ -173,6 +189,7 @@ func (a *app) gateCheck() *cobra.Command {
 	var planted string
 	var by float64
 	var paired, asJSON bool
+	var only []string
 	c := &cobra.Command{Use: "check DIR...", Short: "Say how far the gate can be trusted on runs of one version",
 		Long: `Check splits runs of one version at random into two sides, 200 times, and counts false alarms. Then it makes one metric worse
 on one side, 100 times, and counts how often that is seen. Exit code 3: more than 5 % false alarms.`, Args: cobra.MinimumNArgs(1),
@@ -184,7 +201,11 @@ on one side, 100 times, and counts how often that is seen. Exit code 3: more tha
 			if !(by > 0 && by <= 10) {
 				return usage(fmt.Errorf("--by %g: is not above 0 and at most 10", by))
 			}
-			s, err := gate.Check(runs, paired, 200, 100, planted, by)
+			metrics, err := gate.Pick(only)
+			if err != nil {
+				return usage(fmt.Errorf("--only: %w", err))
+			}
+			s, err := gate.Check(runs, paired, metrics, 200, 100, planted, by)
 			if err != nil {
 				return usage(err)
 			}
@@ -204,6 +225,7 @@ on one side, 100 times, and counts how often that is seen. Exit code 3: more tha
 			return err
 		}}
 	c.Flags().BoolVar(&paired, "paired", false, "the runs were made in turns, as gate run does: those that follow each other are pairs")
+	gateOnly(c, &only)
 	c.Flags().StringVar(&planted, "metric", "platform_cores", "metric to make worse")
 	c.Flags().Float64Var(&by, "by", 0.10, "by how much, relative")
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")

@@ -60,7 +60,7 @@ func (a *app) gateRun() *cobra.Command {
 	var rounds int
 	var scale float64
 	var faults, asJSON bool
-	var write []string
+	var write, only []string
 	c := &cobra.Command{Use: "run NAME|FILE --a WHAT --b WHAT", Short: "Run two versions in turns on this machine, and compare them as pairs",
 		Long: `Run makes the runs itself, in turns (a b, b a, a b, ...), so that what the machine does to one it does to the other. A is the
 baseline, b the candidate. WHAT is a list of NAME=VALUE: bin=PATH takes another livedrill, profile and seed are those of run,
@@ -83,6 +83,10 @@ anything else changes the scenario as run --set does; an empty WHAT is the scena
 			if err := checkWrites(write, asJSON); err != nil {
 				return err
 			}
+			metrics, err := gate.Pick(only)
+			if err != nil {
+				return usage(fmt.Errorf("--only: %w", err))
+			}
 			if out == "" {
 				out = filepath.Join("runs", "gate-"+time.Now().Format("20060102-150405"))
 			}
@@ -94,7 +98,7 @@ anything else changes the scenario as run --set does; an empty WHAT is the scena
 			if err != nil {
 				return err
 			}
-			return a.verdict(gate.Compare(runs[0], runs[1], true), write, asJSON)
+			return a.verdict(gate.Compare(runs[0], runs[1], true, metrics), write, asJSON)
 		}}
 	c.Flags().StringVar(&specA, "a", "", "the baseline")
 	c.Flags().StringVar(&specB, "b", "", "the candidate")
@@ -102,7 +106,7 @@ anything else changes the scenario as run --set does; an empty WHAT is the scena
 	c.Flags().Float64Var(&scale, "time-scale", 1, "stretch (2) or shorten (0.5) the timeline")
 	c.Flags().BoolVar(&faults, "faults", true, "inject the scenario's faults")
 	c.Flags().StringVar(&out, "out", "", "folder of the runs (default runs/gate-TIME)")
-	gateOutput(c, &write, &asJSON)
+	gateOutput(c, &write, &only, &asJSON)
 	return c
 }
 
