@@ -176,6 +176,12 @@ func (j *judge) notMeasured(r Result) []Unknown {
 			out = append(out, Unknown{c.Name, fmt.Sprintf("%.0f s without a reading", c.Gaps)})
 		}
 	}
+	for _, c := range r.Core {
+		if c.Limit != nil && c.N > 0 && c.N < stats.ForecastWindow {
+			out = append(out, Unknown{"limits that come closer", fmt.Sprintf("a forecast needs %d readings of a metric, and this run has %d", stats.ForecastWindow, c.N)})
+			break
+		}
+	}
 	for _, resp := range r.Responses {
 		switch {
 		case resp.RPORows == nil:

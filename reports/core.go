@@ -99,7 +99,7 @@ func (j *judge) forecasts(_ context.Context, r *Result) error {
 		for k, p := range c.points {
 			values[k] = p.V
 		}
-		f := stats.Forecaster{Limit: *c.Limit, Falling: CoreMetrics[i].Falling, Step: step.Seconds(), Horizon: horizon, Season: stats.SeasonOf(values)}
+		f := stats.Forecaster{Limit: *c.Limit, Falling: CoreMetrics[i].Falling, Step: step.Seconds(), Horizon: horizon, Learn: true}
 		alarm, ok := f.First(values)
 		if !ok {
 			continue

@@ -92,8 +92,8 @@ func (f Facts) Write(dir string) error {
 // ReadFacts reads them again.
 func ReadFacts(dir string) (Facts, error) {
 	var f Facts
-	if info, err := os.Stat(filepath.Join(dir, FactsFile)); err == nil && !info.Mode().IsRegular() {
-		return f, fmt.Errorf("%s is no file", filepath.Join(dir, FactsFile))
+	if err := ordinary(dir, FactsFile); err != nil {
+		return f, err
 	}
 	data, err := os.ReadFile(filepath.Join(dir, FactsFile))
 	if err != nil {
@@ -112,6 +112,17 @@ func ReadFacts(dir string) (Facts, error) {
 		return f, fmt.Errorf("%s: it is not of a run", filepath.Join(dir, FactsFile))
 	}
 	return f, nil
+}
+
+// ordinary returns an error when one of a run's files is there and is none that can be read to its end, as a named pipe is.
+func ordinary(dir string, names ...string) error {
+	for _, name := range names {
+		path := filepath.Join(dir, name)
+		if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+			return fmt.Errorf("%s is no ordinary file", path)
+		}
+	}
+	return nil
 }
 
 func writeJSON(path string, v any) error {

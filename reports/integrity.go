@@ -14,7 +14,6 @@ import (
 	"strings"
 
 	"github.com/livedrill/livedrill/reports/record"
-	"github.com/livedrill/livedrill/reports/traces"
 )
 
 // ManifestFile holds the sums of everything else in a run directory.
@@ -82,22 +81,18 @@ func WriteManifest(dir string) error {
 	return os.WriteFile(filepath.Join(dir, ManifestFile), b.Bytes(), 0o644)
 }
 
-// partOfRecord tells what a verdict stands on. Documents are made from it again, so a change of theirs changes no verdict, but shows.
+// partOfRecord tells what a verdict stands on. Documents are made from it again, and logs and traces stand beside it: a change of theirs
+// changes no verdict, and is noted.
 func partOfRecord(file string) bool {
 	return file == FactsFile || file == "events.jsonl" || file == record.AuditFile || file == "scenario.yaml" || strings.HasPrefix(file, "tsdb/") || strings.HasPrefix(file, "alerts/")
 }
 
-// besides tells what a report tells beside its verdict.
-func besides(file string) bool {
-	return strings.HasPrefix(file, "logs/") || strings.HasPrefix(file, traces.Dir+"/")
-}
-
 // seal is what a run directory came to when it was held against its manifest.
 type seal struct {
-	have     []Evidence
-	problems []string // files of the record that are missing, or were changed or added after the run
-	notes    []string // logs and traces that were, and what is foreign
-	foreign  []string // files beside the time series that are not the run's, as a Prometheus leaves them that has looked at them
+	have     []Evidence // as the manifest has it; nil: there is none
+	problems []string   // files of the record that are missing, or were changed or added after the run
+	notes    []string   // documents, logs and traces that were, and what is foreign
+	foreign  []string   // files beside the time series that are not the run's, as a Prometheus leaves them that has looked at them
 }
 
 // checkManifest holds a run directory against its manifest. A run that has none yet has nothing to be held against.
@@ -109,23 +104,28 @@ func checkManifest(dir string) (s seal, err error) {
 	if err != nil {
 		return s, fmt.Errorf("manifest: %w", err)
 	}
-	if s.have, err = Sums(dir); err != nil {
+	there, err := Sums(dir)
+	if err != nil {
 		return s, err
 	}
 	now := map[string]string{}
-	for _, e := range s.have {
+	for _, e := range there {
 		now[e.File] = e.SHA256
 	}
+	s.have = []Evidence{}
 	for line := range strings.Lines(string(text)) {
 		line = strings.TrimSuffix(line, "\n")
 		sum, file, ok := strings.Cut(line, "  ")
-		switch is, there := now[file]; {
+		switch is, found := now[file]; {
 		case !ok || len(sum) != 64:
 			s.problems = append(s.problems, fmt.Sprintf("%s: the line %.80q is no sum", ManifestFile, line))
-		case besides(file) && is != sum:
+			continue
+		case !partOfRecord(file) && !found:
+			s.notes = append(s.notes, file+" is missing")
+		case !partOfRecord(file) && is != sum:
 			s.notes = append(s.notes, file+" was changed after the run")
 		case !partOfRecord(file):
-		case !there:
+		case !found:
 			s.problems = append(s.problems, file+" is missing from the record")
 		case is == unreadable:
 			s.problems = append(s.problems, file+" may not be read")
@@ -133,8 +133,9 @@ func checkManifest(dir string) (s seal, err error) {
 			s.problems = append(s.problems, file+" was changed after the run")
 		}
 		delete(now, file)
+		s.have = append(s.have, Evidence{file, sum})
 	}
-	for _, e := range s.have {
+	for _, e := range there {
 		_, added := now[e.File]
 		switch series, within := strings.CutPrefix(e.File, "tsdb/"); {
 		case !added || !partOfRecord(e.File):
@@ -148,4 +149,23 @@ func checkManifest(dir string) (s seal, err error) {
 		s.notes = append(s.notes, "tsdb holds files that are not of the run, and were not read: "+strings.Join(s.foreign, ", "))
 	}
 	return s, nil
+}
+
+// CheckDocument returns an error unless a document of a run is the one that its manifest was made of.
+func CheckDocument(dir, name string) error {
+	if err := ordinary(dir, ManifestFile, name); err != nil {
+		return err
+	}
+	manifest, err := os.ReadFile(filepath.Join(dir, ManifestFile))
+	if err != nil {
+		return err
+	}
+	text, err := os.ReadFile(filepath.Join(dir, name))
+	if err != nil {
+		return err
+	}
+	if !bytes.Contains(append([]byte("\n"), manifest...), fmt.Appendf(nil, "\n%x  %s\n", sha256.Sum256(text), name)) {
+		return fmt.Errorf("%s was changed after the run", name)
+	}
+	return nil
 }

@@ -44,6 +44,9 @@ func Judge(ctx context.Context, dir string) (Sheet, error) {
 	if err != nil {
 		return Sheet{}, err
 	}
+	if err := ordinary(dir, ManifestFile, "scenario.yaml", record.AuditFile); err != nil {
+		return Sheet{}, err
+	}
 	if text, err := os.ReadFile(filepath.Join(dir, "scenario.yaml")); err == nil {
 		sum := sha256.Sum256(text)
 		facts.Run.ScenarioSHA256 = hex.EncodeToString(sum[:])
@@ -54,7 +57,7 @@ func Judge(ctx context.Context, dir string) (Sheet, error) {
 	}
 	facts.Notes = append(facts.Notes, sealed.notes...)
 	if sealed.have == nil && facts.Finished {
-		facts.Notes = append(facts.Notes, Unsealed)
+		sealed.problems = append(sealed.problems, "there is no manifest: whether the record is whole, or was changed after the run, cannot be told")
 	}
 	facts.Problems = append(facts.Problems, sealed.problems...)
 	if err := record.CheckAudit(filepath.Join(dir, record.AuditFile)); err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -89,9 +92,6 @@ func (j *judge) sheet(ctx context.Context) (s Sheet, err error) {
 	s.Heats, err = j.heats(ctx)
 	return s, err
 }
-
-// Unsealed is said of a run directory without a manifest. The run's own first report is written before there is one.
-const Unsealed = "there is no manifest: whether the record was changed after the run cannot be told"
 
 // lastKnown is the end of the last phase that a dead run wrote down.
 func lastKnown(f Facts) float64 {

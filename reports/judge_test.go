@@ -1,6 +1,7 @@
 package reports_test
 
 import (
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -8,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -362,6 +364,17 @@ func TestDamage(t *testing.T) {
 		{"facts of a later version", func(t *testing.T, dir string) { edit(t, dir, `livedrill.facts/v1`, `livedrill.facts/v9`) }, true, ""},
 		{"facts changed after the fact", func(t *testing.T, dir string) { edit(t, dir, `"threshold": 0.5`, `"threshold": 0.9`) }, false, "facts.json was changed after the run"},
 		{"scenario removed", func(t *testing.T, dir string) { must(t, os.Remove(filepath.Join(dir, "scenario.yaml"))) }, false, "scenario.yaml is missing from the record"},
+		{"half copied, without its manifest", func(t *testing.T, dir string) {
+			must(t, os.Remove(filepath.Join(dir, "MANIFEST.sha256")))
+			truncate(t, filepath.Join(dir, "tsdb", "wal", "00000000"))
+		}, false, "there is no manifest"},
+		{"a pipe for a manifest", func(t *testing.T, dir string) {
+			must(t, os.Remove(filepath.Join(dir, "MANIFEST.sha256")))
+			must(t, syscall.Mkfifo(filepath.Join(dir, "MANIFEST.sha256"), 0o600))
+		}, true, ""},
+		{"a manifest that is none", func(t *testing.T, dir string) {
+			must(t, os.WriteFile(filepath.Join(dir, "MANIFEST.sha256"), []byte("all is well\n"), 0o600))
+		}, false, `MANIFEST.sha256: the line "all is well" is no sum`},
 		{"rules added", func(t *testing.T, dir string) {
 			must(t, os.MkdirAll(filepath.Join(dir, "alerts"), 0o755))
 			must(t, os.WriteFile(filepath.Join(dir, "alerts", "more.yaml"), []byte("groups: []\n"), 0o600))
@@ -394,6 +407,29 @@ func TestDamage(t *testing.T) {
 			}
 		})
 	}
+	t.Run("its documents were edited", func(t *testing.T) {
+		dir := good.Write(t)
+		for _, name := range []string{"result.json", "report.html"} {
+			must(t, os.WriteFile(filepath.Join(dir, name), []byte("passed"), 0o600))
+		}
+		must(t, reports.WriteManifest(dir))
+		must(t, reports.CheckDocument(dir, "result.json"))
+		must(t, os.WriteFile(filepath.Join(dir, "result.json"), []byte("missed"), 0o600))
+		must(t, os.Remove(filepath.Join(dir, "report.html")))
+		s, err := reports.Judge(t.Context(), dir)
+		must(t, err)
+		notes := strings.Join(s.Notes, "\n")
+		if s.Verdict != reports.Passed || s.Damaged || !strings.Contains(notes, "result.json was changed after the run") || !strings.Contains(notes, "report.html is missing") {
+			t.Errorf("it is %s, damaged %v, notes %v", s.Verdict, s.Damaged, s.Notes)
+		}
+		was := fmt.Sprintf("%x", sha256.Sum256([]byte("passed")))
+		if !slices.Contains(s.Evidence, reports.Evidence{File: "result.json", SHA256: was}) {
+			t.Error("the evidence is not as the manifest has it")
+		}
+		if err := reports.CheckDocument(dir, "result.json"); err == nil {
+			t.Error("an edited result is taken for the run's own")
+		}
+	})
 	t.Run("somebody's Prometheus wrote to it", func(t *testing.T) {
 		dir := good.Write(t)
 		must(t, reports.WriteManifest(dir))

@@ -2,13 +2,13 @@
 package documents
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
 
 	"github.com/livedrill/livedrill/reports"
 )
@@ -57,7 +57,14 @@ var Formats = []Format{
 }
 
 func plain(write func(io.Writer, Document) error) func(context.Context, io.Writer, Document) error {
-	return func(_ context.Context, w io.Writer, d Document) error { return write(w, d) }
+	return func(_ context.Context, w io.Writer, d Document) error {
+		var b bytes.Buffer
+		if err := write(&b, d); err != nil {
+			return err
+		}
+		_, err := io.WriteString(w, reports.Visible(b.String())) // a name in the record may have been made to move a terminal's cursor
+		return err
+	}
 }
 
 // FindFormat returns a format by its name.
@@ -78,13 +85,15 @@ func Open(ctx context.Context, dir, lang string) (Document, error) {
 	return Document{Sheet: s, Lang: lang}, err
 }
 
-// Finish judges the run in dir and writes every document that belongs there, and the manifest last.
+// Finish seals the record of the run in dir, judges it, writes every document that belongs there, and seals all of it.
 func Finish(ctx context.Context, dir, lang string) (Document, error) {
+	if err := reports.WriteManifest(dir); err != nil {
+		return Document{}, err
+	}
 	d, err := Open(ctx, dir, lang)
 	if err != nil {
 		return d, err
 	}
-	d.Notes = slices.DeleteFunc(d.Notes, func(n string) bool { return n == reports.Unsealed }) // it is sealed below
 	for _, f := range Formats {
 		if f.File == "" {
 			continue

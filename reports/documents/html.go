@@ -195,22 +195,29 @@ func headlines(d Document) []headline {
 			available.Note = fmt.Sprintf("%s without the faults", reports.Percent(f.Value))
 		}
 	}
-	slowest, open := 0.0, 0
+	slowest, open, unseen := 0.0, 0, 0
 	for _, r := range d.Responses {
-		if r.RTO == nil {
-			open++
-		} else {
+		switch {
+		case r.RTO != nil:
 			slowest = max(slowest, *r.RTO)
+		case len(r.Hurt) > 0:
+			open++
+		default:
+			unseen++
 		}
 	}
-	last := headline{"longest time to recover", seconds(&slowest), ""}
+	last := headline{"longest time to recover", "-", ""}
 	switch {
 	case len(d.Responses) == 0:
-		last.Value, last.Note = "-", "no fault was injected"
+		last.Note = "no fault was injected"
 	case open > 0:
 		last.Note = fmt.Sprintf("%d faults were not whole again within the run", open)
+	case unseen > 0:
+		last.Note = fmt.Sprintf("of %d faults no objective could tell", unseen)
 	case slowest == 0:
-		last.Note = "no fault hurt an objective"
+		last.Value, last.Note = seconds(&slowest), "no fault hurt an objective"
+	default:
+		last.Value = seconds(&slowest)
 	}
 	return append(out, available, last)
 }

@@ -87,7 +87,7 @@ func writePostMortem(w io.Writer, d Document) error {
 	section("Supporting information")
 	fmt.Fprintf(&b, "- %s `%s`, scenario sha256 `%s`, seed %d\n- report.html, result.json, events.jsonl, tsdb/, logs/, %s\n", d.t("run id"), d.Run.ID, d.Run.ScenarioSHA256,
 		d.Run.Seed, reports.ManifestFile)
-	_, err := io.WriteString(w, reports.Visible(b.String()))
+	_, err := io.WriteString(w, b.String())
 	return err
 }
 

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -26,6 +27,7 @@ import (
 type Book struct {
 	Runs    []Entry  `json:"runs"`
 	Trends  []Trend  `json:"trends"`
+	Targets []Target `json:"targets"`
 	Actions []Action `json:"actions"`
 	Skipped []string `json:"skipped"` // directories that could not be read, and why
 }
@@ -52,6 +54,16 @@ type Trend struct {
 	To       float64   `json:"to"`      // median since
 }
 
+// Target is how often the runs of one scenario and profile kept the recovery time that was promised, and what that proves.
+type Target struct {
+	Scenario string  `json:"scenario"`
+	Profile  string  `json:"profile"`
+	RTO      float64 `json:"rto_s"`
+	Runs     int     `json:"runs"`   // in which it is known
+	Missed   int     `json:"missed"` // of them
+	Most     float64 `json:"miss_ratio_high"`
+}
+
 // Action is an action of an earlier report, and whether a later run has proved it done.
 type Action struct {
 	reports.Action
@@ -62,7 +74,7 @@ type Action struct {
 // Read reads the results of every run below dir. The numbers are those that were written when the run ended: nothing is judged
 // again.
 func Read(ctx context.Context, dir string) (Book, error) {
-	b := Book{Runs: []Entry{}, Trends: []Trend{}, Actions: []Action{}, Skipped: []string{}}
+	b := Book{Runs: []Entry{}, Trends: []Trend{}, Targets: []Target{}, Actions: []Action{}, Skipped: []string{}}
 	if _, err := os.ReadDir(dir); err != nil {
 		return b, err
 	}
@@ -78,10 +90,10 @@ func Read(ctx context.Context, dir string) (Book, error) {
 		if ctx.Err() != nil {
 			return b, ctx.Err()
 		}
-		text, err := os.ReadFile(path)
 		var r reports.Result
+		err := reports.CheckDocument(filepath.Dir(path), "result.json")
 		if err == nil {
-			err = json.Unmarshal(text, &r)
+			r, err = read(path)
 		}
 		if err == nil && r.Schema != reports.Schema {
 			err = fmt.Errorf("schema %q is not %q", r.Schema, reports.Schema)
@@ -100,8 +112,17 @@ func Read(ctx context.Context, dir string) (Book, error) {
 	}
 	slices.SortStableFunc(b.Runs, func(x, y Entry) int { return x.Started.Compare(y.Started) })
 	b.trends()
+	b.targets()
 	b.actions()
 	return b, nil
+}
+
+func read(path string) (r reports.Result, err error) {
+	text, err := os.ReadFile(path)
+	if err == nil {
+		err = json.Unmarshal(text, &r)
+	}
+	return r, err
 }
 
 // trends follows every objective's number and every quantile of the whole run.
@@ -151,6 +172,34 @@ func (b *Book) trends() {
 	}
 }
 
+// targets counts the runs that were whole again in the time that was promised. One that nobody saw hurt, and nobody could have, counts
+// on neither side.
+func (b *Book) targets() {
+	for _, e := range b.Runs {
+		if e.result.SLA == nil || e.result.SLA.Targets == nil || e.Verdict == reports.Interrupted {
+			continue
+		}
+		rto, known, missed := e.result.SLA.Targets.RTO, len(e.result.Responses) > 0, false
+		for _, r := range e.result.Responses {
+			missed = missed || r.RTO != nil && *r.RTO > rto || r.RTO == nil && len(r.Hurt) > 0
+			known = known && (r.RTO != nil || len(r.Hurt) > 0)
+		}
+		if !known {
+			continue
+		}
+		at := slices.IndexFunc(b.Targets, func(t Target) bool { return t.Scenario == e.Scenario && t.Profile == e.variant() && t.RTO == rto })
+		if at < 0 {
+			at = len(b.Targets)
+			b.Targets = append(b.Targets, Target{Scenario: e.Scenario, Profile: e.variant(), RTO: rto})
+		}
+		t := &b.Targets[at]
+		if t.Runs++; missed {
+			t.Missed++
+		}
+		t.Most = stats.MissBound(float64(t.Missed), float64(t.Runs))
+	}
+}
+
 // variant tells runs of one scenario apart that cannot be held against each other.
 func (e Entry) variant() string {
 	text := e.Profile
@@ -163,14 +212,14 @@ func (e Entry) variant() string {
 	return text
 }
 
-// actions walks the runs in time: an action is open from the run that asked for it until a later run of the same scenario meets
-// its objective, with its fault proven if it is about one.
+// actions walks the runs in time: an action is open from the run that asked for it until a later run of the same scenario proves it done,
+// under the same faults, as fast and as long, and against the same promise.
 func (b *Book) actions() {
 	for _, e := range b.Runs {
 		for i := range b.Actions {
 			a := &b.Actions[i]
 			since, ok := b.find(a.Since)
-			if ok && a.Proved == "" && a.Since != e.ID && since.Scenario == e.Scenario && sameFaults(since.result, e.result) && proves(e.result, a.Action) {
+			if ok && a.Proved == "" && a.Since != e.ID && since.Scenario == e.Scenario && comparable(since.result, e.result) && proves(since.result, e.result, a.Action) {
 				a.Proved = e.ID
 			}
 		}
@@ -191,17 +240,23 @@ func (b *Book) find(id string) (Entry, bool) {
 	return b.Runs[at], true
 }
 
-// sameFaults tells whether a later run had every fault of an earlier one, proven: a control proves nothing about a fault.
-func sameFaults(before, after reports.Result) bool {
+// comparable tells whether a later run came to its end, in the same time, and had every fault of an earlier one, as hard, and proven: a
+// control proves nothing about a fault, nor does a weaker one.
+func comparable(before, after reports.Result) bool {
+	if after.Verdict == reports.Interrupted || after.Verdict == reports.Unrestored || before.Run.TimeScale != after.Run.TimeScale {
+		return false
+	}
 	for _, f := range before.Faults {
-		if !slices.ContainsFunc(after.Faults, func(x reports.Fault) bool { return x.Kind == f.Kind && x.On == f.On && x.State == "restored" }) {
+		if !slices.ContainsFunc(after.Faults, func(x reports.Fault) bool {
+			return x.Kind == f.Kind && x.On == f.On && x.State == "restored" && maps.Equal(x.Asked, f.Asked)
+		}) {
 			return false
 		}
 	}
 	return true
 }
 
-func proves(r reports.Result, a reports.Action) bool {
+func proves(before, r reports.Result, a reports.Action) bool {
 	if name, ok := strings.CutPrefix(a.Objective, "alert "); ok {
 		return slices.ContainsFunc(r.Alerts, func(x reports.Alert) bool {
 			return x.Name == name && (x.State == reports.AlertOK || x.State == reports.AlertSilent && x.Silent)
@@ -211,12 +266,17 @@ func proves(r reports.Result, a reports.Action) bool {
 		// The fault itself was the finding, and it is restored here; and held, if nothing was to be said of its end.
 		return !slices.ContainsFunc(r.Faults, func(f reports.Fault) bool { return f.Kind == a.Fault && f.Faded != "" })
 	}
-	return slices.ContainsFunc(r.Objectives, func(o reports.Judged) bool { return o.Name == a.Objective && o.Verdict == reports.Met })
+	return slices.ContainsFunc(r.Objectives, func(o reports.Judged) bool {
+		return o.Name == a.Objective && o.Verdict == reports.Met && slices.ContainsFunc(before.Objectives, func(was reports.Judged) bool {
+			return was.Name == o.Name && was.Op == o.Op && was.Threshold == o.Threshold
+		})
+	})
 }
 
 // Write prints the book for people.
 func (b Book) Write(w io.Writer) error {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	var text strings.Builder
+	t := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
 	fmt.Fprint(t, "RUN\tSCENARIO\tPROFILE\tVERDICT\n")
 	for _, e := range b.Runs {
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", e.ID, e.Scenario, e.Profile, e.Verdict)
@@ -229,6 +289,12 @@ func (b Book) Write(w io.Writer) error {
 		}
 		fmt.Fprintf(t, "%s\t%s on %s\t%d\t%s\t%s\t%s\t%s\n", x.Metric, x.Scenario, x.Profile, len(x.Values), spark(x.Values), reports.Quantity(&x.Values[len(x.Values)-1], x.Unit),
 			level, strings.Join(x.Changes, ", "))
+	}
+	for i, x := range b.Targets {
+		if i == 0 {
+			fmt.Fprint(t, "\nRECOVERY WITHIN\tOF\tRUNS\tMISSED\tA MISS IS AT MOST (95 %)\n")
+		}
+		fmt.Fprintf(t, "%s\t%s on %s\t%d\t%d\t%s\n", reports.Span(time.Duration(x.RTO*float64(time.Second))), x.Scenario, x.Profile, x.Runs, x.Missed, reports.Percent(x.Most))
 	}
 	open := 0
 	for _, a := range b.Actions {
@@ -243,7 +309,11 @@ func (b Book) Write(w io.Writer) error {
 	for _, s := range b.Skipped {
 		fmt.Fprintf(t, "skipped %s\n", s)
 	}
-	return t.Flush()
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	_, err := io.WriteString(w, reports.Visible(text.String())) // a name in a result may have been made to move a terminal's cursor
+	return err
 }
 
 // spark draws the last values as bars.

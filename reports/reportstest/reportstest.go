@@ -193,7 +193,7 @@ func (s Story) facts(dir string, from, to, total float64) error {
 	if err := os.WriteFile(filepath.Join(dir, "scenario.yaml"), []byte("name: known\n"), 0o600); err != nil {
 		return err
 	}
-	return errors.Join(s.traces(dir, from), f.Write(dir))
+	return errors.Join(s.traces(dir, from), f.Write(dir), reports.WriteManifest(dir))
 }
 
 // traces are pictures that reach the north through edge-north, late while the fault lasts, and gifts that Redis refuses then.

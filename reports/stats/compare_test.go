@@ -24,6 +24,8 @@ func TestClopperPearson(t *testing.T) {
 		near(t, "low", low, c.low, 1e-6)
 		near(t, "high", high, c.high, 1e-6)
 	}
+	near(t, "twelve good drills", MissBound(0, 12), 0.2209, 1e-4) // 1 − 0.05^(1/12)
+	near(t, "three missed of three", MissBound(3, 3), 1, 0)
 	if n := CleanTrials(0.001); n != 2995 { // 2,994 leave a rate of 0.0010000816
 		t.Errorf("99.9 %% needs %g clean trials", n)
 	}

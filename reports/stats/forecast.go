@@ -13,6 +13,7 @@ type Forecaster struct {
 	Falling bool    // the limit is below
 	Step    float64 // seconds between values
 	Season  int     // values in one season; 0: none
+	Learn   bool    // the season is not known: at each look it is what the values up to then show
 	Horizon float64 // seconds: a crossing further away is no alarm
 }
 
@@ -23,18 +24,21 @@ type Alarm struct {
 }
 
 const (
-	window    = 120 // values that the trend is read from
-	parts     = 20  // means of the window that the test is made on: neighbours are no independent values
-	sure      = 4.0 // standard deviations of Mann and Kendall's statistic
-	standsOut = 3.0 // the trend's growth over the window, in standard deviations of what is left
-	confirms  = 3   // looks in a row that must agree
+	ForecastWindow = 120 // values that the trend is read from
+	parts          = 20  // means of the window that the test is made on: neighbours are no independent values
+	sure           = 4.0 // standard deviations of Mann and Kendall's statistic
+	standsOut      = 3.0 // the trend's growth over the window, in standard deviations of what is left
+	confirms       = 3   // looks in a row that must agree
 )
 
 // First gives the first alarm, or false when there is none.
 func (f Forecaster) First(values []float64) (Alarm, bool) {
 	agreed := 0
-	every := max(1, window/parts)
-	for n := window; n <= len(values); n += every {
+	every := max(1, ForecastWindow/parts)
+	for n := ForecastWindow; n <= len(values); n += every {
+		if f.Learn {
+			f.Season = SeasonOf(values[:n])
+		}
 		in, ok := f.at(values[:n])
 		if !ok {
 			agreed = 0
@@ -49,25 +53,25 @@ func (f Forecaster) First(values []float64) (Alarm, bool) {
 
 // at forecasts from the end of values.
 func (f Forecaster) at(values []float64) (seconds float64, ok bool) {
-	last := values[len(values)-window:]
+	last := values[len(values)-ForecastWindow:]
 	crossed := func(v float64) bool { return v >= f.Limit != f.Falling }
 	adjusted := slices.Clone(last)
 	if f.Season > 1 {
-		if len(values) < 2*f.Season+window {
+		if len(values) < 2*f.Season+ForecastWindow {
 			return 0, false // a season must be seen before it can be taken out
 		}
 		season := seasonal(values, f.Season)
 		for i := range adjusted {
-			adjusted[i] -= season[(len(values)-window+i)%f.Season]
+			adjusted[i] -= season[(len(values)-ForecastWindow+i)%f.Season]
 		}
 	}
 	means := make([]float64, parts)
 	for i := range means {
-		means[i] = Mean(adjusted[i*window/parts : (i+1)*window/parts])
+		means[i] = Mean(adjusted[i*ForecastWindow/parts : (i+1)*ForecastWindow/parts])
 	}
 	slope, kendall := theilSen(means)
 	rising := slope > 0
-	if rising == f.Falling || math.Abs(kendall) < sure || crossed(Median(adjusted[window-window/parts:])) {
+	if rising == f.Falling || math.Abs(kendall) < sure || crossed(Median(adjusted[ForecastWindow-ForecastWindow/parts:])) {
 		return 0, false
 	}
 	level := Median(means) + slope*float64(parts-1)/2
@@ -78,7 +82,7 @@ func (f Forecaster) at(values []float64) (seconds float64, ok bool) {
 	if growth := math.Abs(slope) * parts; growth < standsOut*math.Sqrt(variance(left)) {
 		return 0, false
 	}
-	perSecond := slope / (f.Step * window / parts)
+	perSecond := slope / (f.Step * ForecastWindow / parts)
 	seconds = (f.Limit - level) / perSecond
 	return seconds, seconds > 0 && seconds <= f.Horizon
 }

@@ -47,6 +47,14 @@ func ClopperPearson(good, n float64) (low, high float64) {
 	return low, high
 }
 
+// MissBound is what the chance of a miss is at most, with 95 %, after so many missed of n trials (one-sided, exact).
+func MissBound(missed, n float64) float64 {
+	if missed >= n {
+		return 1
+	}
+	return distuv.Beta{Alpha: missed + 1, Beta: n - missed}.Quantile(0.95)
+}
+
 // CleanTrials is how many trials without a failure prove, with 95 %, that the failure rate is at most rate.
 func CleanTrials(rate float64) float64 {
 	return math.Ceil(math.Log(0.05) / math.Log1p(-rate))

@@ -104,6 +104,9 @@ func (a *app) loadAlone(c *cobra.Command, o scenarios.Orders, outside, asJSON bo
 	if err != nil {
 		return err
 	}
+	if err := reports.WriteManifest(dir); err != nil {
+		return internal(err)
+	}
 	// What was measured is shown whatever the user asked to stop.
 	d, err := reports.Judge(context.WithoutCancel(c.Context()), dir)
 	if err != nil {
