@@ -108,6 +108,11 @@ func ReadFacts(dir string) (Facts, error) {
 	if f.Schema != FactsSchema {
 		return f, fmt.Errorf("%s: it is of schema %q, and this version of livedrill reads %q", filepath.Join(dir, FactsFile), f.Schema, FactsSchema)
 	}
+	for _, o := range f.Objectives {
+		if !slices.Contains(ops, o.Op) {
+			return f, fmt.Errorf("%s: objective %q: nothing is compared by %q", filepath.Join(dir, FactsFile), o.Name, o.Op)
+		}
+	}
 	if f.Run.Scenario == "" || f.Run.Started.IsZero() {
 		return f, fmt.Errorf("%s: it is not of a run", filepath.Join(dir, FactsFile))
 	}

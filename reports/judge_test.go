@@ -109,6 +109,70 @@ func TestCleanSessions(t *testing.T) {
 	}
 }
 
+// TestSaturated: a load that does not make what was asked for says nothing about the platform, however small it is.
+func TestSaturated(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name          string
+		unmade, crowd float64
+		state         string
+	}{{"all made", 0, 1, "valid"}, {"half a percent is not", 0.005, 1, "valid"}, {"two percent are not", 0.02, 1, "saturated"},
+		{"a few, and most of them are not", 0.8, 0.002, "saturated"}} {
+		story := reportstest.Usual()
+		story.Unmade, story.Crowd = c.unmade, c.crowd
+		s := judged(t, story)
+		invalid := 0
+		for _, o := range s.Objectives {
+			if o.Verdict == reports.Invalid {
+				invalid++
+			}
+		}
+		if s.Loads[0].State != c.state || (c.state == "saturated") != (invalid > 0 && s.Verdict == reports.Inconclusive && s.ExitCode() == 4) {
+			t.Errorf("%s: the load of %g is %s, %d objectives are invalid, the run is %s", c.name, s.Loads[0].Offered, s.Loads[0].State, invalid, s.Verdict)
+		}
+	}
+}
+
+// TestForecasts has processors that fill up, and are full at 475 s; and ones that are busy all the time.
+func TestForecasts(t *testing.T) {
+	t.Parallel()
+	story := reportstest.Usual()
+	story.Steady = 440
+	story.Busy = func(at int) float64 { return min(1, 0.002*float64(at)) }
+	s := judged(t, story)
+	if len(s.Forecasts) != 1 || s.Forecasts[0].Metric != "processor in use" {
+		t.Fatalf("forecasts: %+v", s.Forecasts)
+	}
+	f := s.Forecasts[0]
+	near(t, "crossed", f.Crossed, 475, 1)
+	near(t, "forecast", &f.Crossing, 475, 15)
+	if f.Lead == nil || *f.Lead < 200 || *f.Lead != *f.Crossed-f.Said {
+		t.Errorf("said at %g s, crossed at %v", f.Said, deref(f.Crossed))
+	}
+	story.Busy = nil
+	if s := judged(t, story); len(s.Forecasts) != 0 {
+		t.Errorf("a level is forecast to cross: %+v", s.Forecasts)
+	}
+	if s := usual(t); !slices.ContainsFunc(s.NotMeasured, func(u reports.Unknown) bool { return u.What == "limits that come closer" }) {
+		t.Errorf("too few readings for a forecast are not said: %v", s.NotMeasured)
+	}
+}
+
+// TestGaps has a record in which ten seconds are missing. A reading counts for five seconds.
+func TestGaps(t *testing.T) {
+	t.Parallel()
+	story := reportstest.Usual()
+	story.Unread = [2]int{20, 31}
+	s := judged(t, story)
+	at := slices.IndexFunc(s.Core, func(c reports.Core) bool { return c.Name == "processor in use" })
+	if got := s.Core[at].Gaps; got < 4 || got > 7 {
+		t.Errorf("%g s without a reading", got)
+	}
+	if at := slices.IndexFunc(usual(t).Core, func(c reports.Core) bool { return c.Name == "processor in use" }); usual(t).Core[at].Gaps > 0 {
+		t.Error("a record without gaps has some")
+	}
+}
+
 // TestSLA holds the availabilities, the budget and the targets against what the story says.
 func TestSLA(t *testing.T) {
 	t.Parallel()
@@ -122,6 +186,15 @@ func TestSLA(t *testing.T) {
 	near(t, "over a month", s.Extrapolated.Value, 1-1200*0.375/(30*86400), 1e-12)
 	near(t, "budget at 99.9 %", &s.Budgets[0].Seconds, 2592, 1e-6)
 	near(t, "spent", &s.Budgets[0].Spent, 1200.0/11000*110, 1e-6)
+	for i, want := range []struct{ threshold, window float64 }{{14.4, 3600}, {6, 6 * 3600}, {3, 24 * 3600}, {1, 72 * 3600}} { // the SRE workbook's
+		b := s.Budgets[0].Burns[i]
+		if b.Threshold != want.threshold || b.Window != want.window {
+			t.Errorf("burn rate %d: %+v", i, b)
+		}
+		near(t, "alarm", b.Alarm, want.window*want.threshold/375, 1e-6)
+	}
+	near(t, "budget at 99.99 %", &s.Budgets[1].Seconds, 259.2, 1e-6)
+	near(t, "spent of it", &s.Budgets[1].Share, 1200.0/11000*110/259.2, 1e-9)
 	// 37.5 % unavailable burns 375 times too fast; an hour at 14.4 is 51.84 s of error, which takes 138.24 s of this fault.
 	near(t, "burn rate", &s.Budgets[0].Burns[0].Rate, 375, 1e-6)
 	near(t, "alarm", s.Budgets[0].Burns[0].Alarm, 138.24, 1e-6)

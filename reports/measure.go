@@ -12,6 +12,7 @@ const (
 	suspectLate   = 0.100 // s, p99
 	saturatedLate = 1.0
 	achievedLeast = 0.99
+	onTheWay      = 2 // arrivals that may be carried out right after the last reading
 )
 
 // loads reads what every workload did from the end of the warm-up on.
@@ -60,7 +61,7 @@ func (j *judge) loads(ctx context.Context) ([]Load, error) {
 		l.LateP50, l.LateP99, l.LateP999 = p50*1000, late*1000, p999*1000
 		l.RateOffered, l.RateAchieved = l.Offered/(w.To-w.From), l.Achieved/(w.To-w.From)
 		switch {
-		case late > saturatedLate || l.Offered > 100 && l.Achieved < achievedLeast*l.Offered:
+		case late > saturatedLate || l.Offered-l.Achieved > onTheWay && l.Achieved < achievedLeast*l.Offered:
 			l.State = "saturated"
 		case late > suspectLate:
 			l.State = "suspect"

@@ -50,7 +50,9 @@ func (j *judge) objective(ctx context.Context, o Objective) (Judged, error) {
 	}
 	out.N, out.Windows, out.Effect = m.n, m.windows, finite(m.effect)
 	out.Measured = finite(m.value)
-	out.Low, out.High = finite(m.low), finite(m.high)
+	if o.Expr == "" { // one number of PromQL has no bounds
+		out.Low, out.High = finite(m.low), finite(m.high)
+	}
 	switch holds := o.Holds(m.value); {
 	case holds && o.Holds(m.low) && o.Holds(m.high):
 		out.Verdict = Met

@@ -127,6 +127,9 @@ func parseLimit(text, unit string) (float64, error) {
 	return v, nil
 }
 
+// ops are the ways in which a value is compared with its limit.
+var ops = []string{"<=", "<", ">=", ">", "=="}
+
 // Holds tells whether a value is within the limit.
 func (o Objective) Holds(v float64) bool {
 	switch o.Op {

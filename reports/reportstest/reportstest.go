@@ -3,6 +3,7 @@
 package reportstest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -39,6 +40,9 @@ type Story struct {
 	LostGifts float64              // that were acknowledged during the fault and never come to the ledger
 	SlowB     float64              // an A/B run whose b, with 30 % as many requests again, is so many times as slow; 0: none
 	Signs     map[string]float64   // of the machine's health, by selector: a gauge's value, or what a counter grows by in a second
+	Unmade    float64              // share of the arrivals that the load did not make
+	Busy      func(at int) float64 // processors in use, by second; nil: half
+	Unread    [2]int               // seconds between which nothing was read
 	Series    int                  // more series, to make the record as large as a real one
 	Change    func(*reports.Facts) // at the end
 }
@@ -96,7 +100,7 @@ func (s Story) write(ctx context.Context, dir string) error {
 		broken := at > faultFrom && at <= faultTo
 		if at > 0 {
 			noise := func() float64 { return 1 + s.Noise*rng.NormFloat64() }
-			crowd := max(s.Crowd, 1)
+			crowd := cmp.Or(s.Crowd, 1)
 			north.second(80*crowd, broken, s, noise, rng)
 			south.second(20*crowd, false, s, noise, rng)
 			cores.Add(0.3 * noise())
@@ -109,7 +113,12 @@ func (s Story) write(ctx context.Context, dir string) error {
 				ledger -= s.LostGifts
 			}
 			gifts.Set(ledger)
-			busy.Set(0.5)
+			if busy.Set(0.5); s.Busy != nil {
+				busy.Set(s.Busy(at))
+			}
+		}
+		if at > s.Unread[0] && at < s.Unread[1] {
+			continue
 		}
 		now := s.Started.Add(time.Duration(at) * time.Second)
 		for _, p := range append([]*process{&north.process, &south.process, platform}, filler...) {
@@ -296,7 +305,7 @@ func (r *region) second(n float64, broken bool, s Story, noise func() float64, r
 		hurt, latency = s.Hurt, s.Slow
 	}
 	r.offered.Add(n)
-	r.achieved.Add(n)
+	r.achieved.Add(n * (1 - s.Unmade))
 	r.due.Add(n)
 	r.written.Add(n)
 	r.accepted.Add(n * (1 - hurt))
