@@ -9,14 +9,18 @@ import (
 
 // Core is one of the twelve metrics that every live platform is watched by. Gaps is the time without a reading.
 type Core struct {
-	Name  string   `json:"name"`
-	Unit  string   `json:"unit"`
-	Min   *float64 `json:"min"`
-	Mean  *float64 `json:"mean"`
-	Max   *float64 `json:"max"`
-	Last  *float64 `json:"last"`
-	N     int      `json:"n"`
-	Gaps  float64  `json:"gaps_s"`
+	Name string   `json:"name"`
+	Unit string   `json:"unit"`
+	Min  *float64 `json:"min"`
+	Mean *float64 `json:"mean"`
+	Max  *float64 `json:"max"`
+	Last *float64 `json:"last"`
+	N    int      `json:"n"`
+	Gaps float64  `json:"gaps_s"`
+	// Odd is how far the reading that is least like the steady phase's lies from their median, in their standard deviations (1.4826 times
+	// the median distance, and at least a hundredth of the median); null: there are too few.
+	Odd   *float64 `json:"anomaly_score"`
+	OddAt *float64 `json:"anomaly_s"`
 	Limit *float64 `json:"limit"` // that a forecast is made for
 	Expr  string   `json:"expr"`
 
@@ -70,9 +74,34 @@ func (j *judge) core(ctx context.Context, r *Result) error {
 		}
 		wanted := math.Floor((j.Run.Duration - from) / step.Seconds())
 		c.Gaps = max(0, wanted-float64(c.N)) * step.Seconds()
+		j.oddest(&c)
 		r.Core = append(r.Core, c)
 	}
 	return nil
+}
+
+// oddest finds the reading after the steady phase that is least like those in it.
+func (j *judge) oddest(c *Core) {
+	steady, ok := j.window("steady")
+	var usual, off []float64
+	for _, p := range c.points {
+		if ok && j.abs(p.T) >= steady.From && j.abs(p.T) <= steady.To {
+			usual = append(usual, p.V)
+		}
+	}
+	middle := stats.Median(usual)
+	for _, v := range usual {
+		off = append(off, math.Abs(v-middle))
+	}
+	scale := max(1.4826*stats.Median(off), 0.01*math.Abs(middle))
+	if len(usual) < 10 || !(scale > 0) {
+		return
+	}
+	for i, p := range c.points {
+		if score := math.Abs(p.V-middle) / scale; j.abs(p.T) > steady.To && (c.Odd == nil || score > *c.Odd) {
+			c.Odd, c.OddAt = &score, &c.points[i].T
+		}
+	}
 }
 
 // Forecast is a limit that was seen coming.

@@ -158,6 +158,27 @@ func TestForecasts(t *testing.T) {
 	}
 }
 
+// TestOddest has processors that are busy for a few seconds of the fault, and metrics that nobody offers.
+func TestOddest(t *testing.T) {
+	t.Parallel()
+	story := reportstest.Usual()
+	story.Busy = func(at int) float64 {
+		if at >= 60 && at < 63 {
+			return 0.9
+		}
+		return 0.5 + 0.02*float64(at%3-1) // a median distance of 0.02
+	}
+	for _, c := range judged(t, story).Core {
+		switch {
+		case c.Name == "processor in use":
+			near(t, "score", c.Odd, 0.4/(1.4826*0.02), 0.01)
+			near(t, "at", c.OddAt, 60, 0)
+		case c.N == 0 && c.Odd != nil:
+			t.Errorf("%s was never read and has a score of %g", c.Name, *c.Odd)
+		}
+	}
+}
+
 // TestGaps has a record in which ten seconds are missing. A reading counts for five seconds.
 func TestGaps(t *testing.T) {
 	t.Parallel()

@@ -175,6 +175,9 @@ func (d *decoder) scenario(root *yaml.Node) Scenario {
 	var drawn []Fault
 	s.Surprise, drawn = d.surprise(parts["surprise"], s)
 	s.Faults = append(s.Faults, drawn...)
+	if s.Cause == "" {
+		s.Cause = causeOf(s.Faults)
+	}
 	s.Paths = d.paths(parts["paths"], s.Faults)
 	s.Objectives = d.objectives(parts["objectives"], s)
 	s.Runbook = d.runbook(parts["runbook"], s.Objectives)

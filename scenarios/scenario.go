@@ -4,6 +4,7 @@ package scenarios
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/livedrill/livedrill/injectors"
@@ -110,3 +111,20 @@ func (s Scenario) Length() time.Duration {
 
 // Causes are the classes of root causes, one of which each scenario is about.
 var Causes = []string{"surge", "capacity", "network", "no-failover", "abuse", "hardware", "mixed"}
+
+// causes are the classes of the families of faults, for scenarios that name none.
+var causes = map[string]string{"network": "network", "process": "no-failover", "tls": "no-failover", "clock": "no-failover", "resource": "capacity", "queue": "capacity",
+	"cache": "capacity", "redis": "capacity", "mysql": "capacity", "gpu": "hardware", "media": "hardware", "danmaku": "abuse", "attack": "abuse"}
+
+// causeOf is the class of a scenario that names none: that of its faults if they have one, and a surge where there is only load.
+func causeOf(faults []Fault) string {
+	out := "surge"
+	for i, f := range faults {
+		family, _, _ := strings.Cut(f.Kind, ".")
+		if i > 0 && causes[family] != out {
+			return "mixed"
+		}
+		out = causes[family]
+	}
+	return out
+}

@@ -139,6 +139,31 @@ func TestMachinesReadThem(t *testing.T) {
 	}
 }
 
+// TestSameNumbers: a report in Chinese has the numbers of the one in English, all of them and no others.
+func TestSameNumbers(t *testing.T) {
+	dir := story().Write(t)
+	en, zh := open(t, dir, "en"), open(t, dir, "zh")
+	number := regexp.MustCompile(`\d+(\.\d+)?`)
+	tags := regexp.MustCompile(`(?s)<script.*?</script>|<style.*?</style>|<[^>]*>`)
+	for _, format := range []string{"text", "markdown", "postmortem", "html"} {
+		count := map[string]int{}
+		for sign, d := range map[int]documents.Document{1: en, -1: zh} {
+			text := string(written(t, d, format))
+			if format == "html" { // definitions have names with numbers in them, in one language and not in the other
+				text, _, _ = strings.Cut(html.UnescapeString(tags.ReplaceAllString(text, " ")), documents.Translate(d, "Definitions"))
+			}
+			for _, n := range number.FindAllString(text, -1) {
+				count[n] += sign
+			}
+		}
+		for n, left := range count {
+			if left != 0 {
+				t.Errorf("%s: %s stands %+d times more in English than in Chinese", format, n, left)
+			}
+		}
+	}
+}
+
 // TestPage holds the page to its promises: one file, no network, no slip of a verb, and small.
 func TestPage(t *testing.T) {
 	page := string(written(t, open(t, story().Write(t), "en"), "html"))

@@ -137,6 +137,11 @@ func Compare(before, after reports.Sheet) *Comparison {
 			add(name, s.Unit, was[s.Name][point], is[s.Name][point])
 		}
 	}
+	for i, c := range after.Core {
+		if i < len(before.Core) && before.Core[i].Name == c.Name {
+			add(c.Name, c.Unit, before.Core[i].Mean, c.Mean)
+		}
+	}
 	add("platform cores", "cores", &before.Costs.StackCores, &after.Costs.StackCores)
 	add("ready after", "seconds", &before.Costs.ReadyAfter, &after.Costs.ReadyAfter)
 	return out

@@ -18,7 +18,14 @@ type JUnit struct {
 	Errors   int         `xml:"errors,attr"`
 	Time     string      `xml:"time,attr,omitempty"`
 	Stamp    string      `xml:"timestamp,attr,omitempty"`
+	Facts    []JUnitFact `xml:"properties>property,omitempty"`
 	Cases    []JUnitCase `xml:"testcase"`
+}
+
+// JUnitFact is something to know about the whole suite.
+type JUnitFact struct {
+	Name  string `xml:"name,attr"`
+	Value string `xml:"value,attr"`
 }
 
 // JUnitCase is one thing that was asked.
@@ -65,7 +72,8 @@ func (s *JUnit) Write(w io.Writer) error {
 // writeJUnit has one case for each objective, fault, alert and check.
 func writeJUnit(w io.Writer, d Document) error {
 	s := &JUnit{Name: "livedrill." + d.Run.Scenario, Time: fmt.Sprintf("%.3f", d.Run.Duration),
-		Stamp: d.Run.Started.UTC().Format("2006-01-02T15:04:05")}
+		Stamp: d.Run.Started.UTC().Format("2006-01-02T15:04:05"),
+		Facts: []JUnitFact{{"run", d.Run.ID}, {"verdict", d.Verdict.String()}, {"root-cause", d.Run.Cause}, {"time-scale", fmt.Sprint(d.Run.TimeScale)}}}
 	for _, o := range d.Objectives {
 		s.Add("objective", o.Name, o.Verdict == reports.Missed, o.Verdict != reports.Met && o.Verdict != reports.Missed,
 			fmt.Sprintf("%s: %s, limit %s %s. %s", o.Verdict, reports.Quantity(o.Measured, o.Unit), o.Op, reports.Quantity(&o.Threshold, o.Unit), o.Why))

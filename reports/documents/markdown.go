@@ -31,6 +31,9 @@ func (d Document) table(b *strings.Builder, heads ...string) {
 func writeMarkdown(w io.Writer, d Document) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "## %s `%s` · `%s`: %s\n\n", symbol(d.Verdict), d.Run.Scenario, d.Run.Profile, d.t(d.Verdict.String()))
+	if d.Run.Cause != "" {
+		fmt.Fprintf(&b, "%s: %s\n\n", d.t("root cause"), d.t(d.Run.Cause))
+	}
 	if d.TimeNote != "" {
 		fmt.Fprintf(&b, "%s\n\n", d.t(d.TimeNote))
 	}
@@ -58,6 +61,12 @@ func writeMarkdown(w io.Writer, d Document) error {
 	}
 	if d.SLA != nil {
 		fmt.Fprintf(&b, "\n%s\n", d.t(availabilityLine(*d.SLA)))
+	}
+	if d.Baseline != nil {
+		d.table(&b, "metric", "baseline", "this run", "change")
+		for _, row := range d.Baseline.Rows {
+			fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", d.t(row.Metric), reports.Quantity(row.Before, row.Unit), reports.Quantity(row.After, row.Unit), change(row.Change))
+		}
 	}
 	if len(d.Actions) > 0 {
 		fmt.Fprintf(&b, "\n**%s**\n\n", d.t("What to do next"))

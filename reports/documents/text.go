@@ -158,6 +158,9 @@ func writeText(w io.Writer, d Document) error {
 	c := &columns{w: w}
 	c.line("")
 	c.line(d.t(fmt.Sprintf("%s on %s: %s", d.Run.Scenario, d.Run.Profile, strings.ToUpper(d.t(d.Verdict.String())))))
+	if d.Run.Cause != "" {
+		c.line("  " + d.t("root cause") + ": " + d.t(d.Run.Cause))
+	}
 	if d.TimeNote != "" {
 		c.line("  " + d.t(d.TimeNote))
 	}
@@ -191,6 +194,13 @@ func writeText(w io.Writer, d Document) error {
 		c.row(d.heads("TIME", "WHO", "DID", "DONE", "RIGHT")...)
 		for _, m := range d.Remarks {
 			c.row(seconds(&m.At), m.By, said(d, m), seconds(m.Done), score(d, m))
+		}
+	}
+	if d.Baseline != nil {
+		c.line("")
+		c.row(d.heads("METRIC", "BASELINE", "THIS RUN", "CHANGE")...)
+		for _, row := range d.Baseline.Rows {
+			c.row(d.t(row.Metric), reports.Quantity(row.Before, row.Unit), reports.Quantity(row.After, row.Unit), change(row.Change))
 		}
 	}
 	if len(d.Alerts) > 0 {

@@ -128,7 +128,7 @@ var words = map[string]string{
 	"another rule of this name fired":                                                      "同名的另一条规则已触发", "gifts that were not acknowledged may be in the ledger and hide others": "未确认的礼物可能已入账，从而掩盖丢失",
 	"no objective could see this fault for long enough": "没有目标能在足够长的时间内观察到该故障",
 	"the record has no times of it":                     "记录中没有其时间", "its state is not known": "状态未知", "no rule gives this alert": "没有规则给出该告警",
-	"limits that come closer": "逼近的上限",
+	"limits that come closer": "逼近的上限", "least like the steady phase": "与稳态差异最大处",
 	"there is no manifest: whether the record is whole, or was changed after the run, cannot be told": "没有清单文件：无法判断记录是否完整、是否在演练后被修改",
 	"this version of livedrill knows no such check":                                                   "当前版本没有这项校验",
 	"its expression never held": "表达式从未成立",

@@ -56,7 +56,7 @@ type Judged struct {
 	High      *float64 `json:"high"`
 	BootLow   *float64 `json:"bootstrap_low"`
 	BootHigh  *float64 `json:"bootstrap_high"`
-	WelchP    *float64 `json:"welch_p"`        // two-sided; a paired t where runs are pairs
+	WelchP    *float64 `json:"welch_p"`        // two-sided; a paired t where runs are pairs; Yuen's where some lie far out
 	RankP     *float64 `json:"mann_whitney_p"` // two-sided; Wilcoxon's signed ranks where runs are pairs
 	LeastP    *float64 `json:"least_rank_p"`   // the smallest that so few runs can give
 	Adjusted  *float64 `json:"adjusted_p"`     // one-sided for worse, corrected for all metrics (Holm)
@@ -114,22 +114,29 @@ func Compare(a, b []Run, paired bool, metrics []Metric) Result {
 		}
 		out.Metrics = append(out.Metrics, j)
 	}
-	worse, better := make([]float64, len(shifts)), make([]float64, len(shifts))
+	var worse, better []float64 // P of those that are tested
 	for i, s := range shifts {
-		worse[i], better[i] = s.Above, s.Below
+		if s.Constant {
+			continue
+		}
+		w, b := s.Above, s.Below
 		if of[i].HigherIsBetter {
-			worse[i], better[i] = better[i], worse[i]
+			w, b = b, w
 		}
-		for _, p := range []*float64{&worse[i], &better[i]} {
-			if math.IsNaN(*p) { // a single run on a side proves nothing
-				*p = 1
-			}
+		if math.IsNaN(w) { // a single run on a side proves nothing
+			w, b = 1, 1
 		}
+		worse, better = append(worse, w), append(better, b)
 	}
-	adjustedWorse, adjustedBetter := stats.Holm(worse), stats.Holm(better)
+	worse, better = stats.Holm(worse), stats.Holm(better)
+	each, next := alpha/float64(max(1, len(worse))), 0
 	for i, k := range at {
-		out.Metrics[k].Adjusted = finite(adjustedWorse[i])
-		out.Metrics[k].decide(shifts[i], of[i], adjustedWorse[i], adjustedBetter[i], alpha/float64(len(shifts)))
+		w, b := 1.0, 1.0 // a number that is the same in all runs of both sides is no test, and takes nothing from the others
+		if !shifts[i].Constant {
+			w, b, next = worse[next], better[next], next+1
+		}
+		out.Metrics[k].Adjusted = finite(w)
+		out.Metrics[k].decide(shifts[i], of[i], w, b, each)
 		out.Metrics[k].doubts(shifts[i])
 	}
 	out.Reasons = append(out.Reasons, mixed(a, b)...)
@@ -176,7 +183,10 @@ func (j *Judged) doubts(s stats.Shift) {
 		n += float64(j.NBaseline)
 	}
 	var out []string
-	if math.Abs(s.Skew) > 2*math.Sqrt(6/n) {
+	switch {
+	case s.Outlying:
+		out = append(out, "some runs lie far out: the change is that of the middle three fifths")
+	case math.Abs(s.Skew) > 2*math.Sqrt(6/n):
 		out = append(out, "skewed: hold it against the ranks")
 	}
 	if s.Drift > 2/math.Sqrt(n) {
@@ -244,15 +254,17 @@ func (j Judged) words() string {
 	}
 	low, high := value(j.Low), value(j.High)
 	if math.IsNaN(low) || math.IsNaN(high) { // one run a side says nothing of the spread
-		if j.Absolute {
-			return fmt.Sprintf("%+.4g, bounds unknown", j.Change)
-		}
-		return fmt.Sprintf("%+.1f %%, bounds unknown", j.Change*100)
+		return amount(j.Change, j.Absolute) + ", bounds unknown"
 	}
-	if j.Absolute {
-		return fmt.Sprintf("%+.4g, between %+.4g and %+.4g", j.Change, low, high)
+	return fmt.Sprintf("%s, between %s and %s", amount(j.Change, j.Absolute), amount(low, j.Absolute), amount(high, j.Absolute))
+}
+
+// amount prints a change.
+func amount(v float64, absolute bool) string {
+	if absolute {
+		return fmt.Sprintf("%+.4g", v)
 	}
-	return fmt.Sprintf("%+.1f %%, between %+.1f %% and %+.1f %%", j.Change*100, low*100, high*100)
+	return fmt.Sprintf("%+.1f %%", v*100)
 }
 
 // ExitCode is what the command ends with.

@@ -187,6 +187,35 @@ func TestFewEvents(t *testing.T) {
 	}
 }
 
+// TestOneRunFarOut plants a regression in ten pairs, one of which a noisy neighbour has spoiled.
+func TestOneRunFarOut(t *testing.T) {
+	t.Parallel()
+	rng := rand.New(rand.NewPCG(6, 6))
+	caught, alarms := 0, 0
+	for range 100 {
+		shared := machine(rng, 10)
+		a, b, same := drawn(rng, shared, nil), drawn(rng, shared, map[string]float64{"platform_cores": 0.10}), drawn(rng, shared, nil)
+		spoiled := [][]gate.Run{a, b}[rng.IntN(2)][rng.IntN(10)]
+		for name := range spoiled.Metrics {
+			if !strings.HasSuffix(name, "_ratio") {
+				spoiled.Metrics[name] *= 3
+			}
+		}
+		for _, j := range gate.Compare(a, b, true, gate.Metrics).Metrics {
+			if j.Metric == "platform_cores" && j.Verdict == gate.Worse {
+				caught++
+			}
+		}
+		if gate.Compare(a, same, true, gate.Metrics).Verdict == gate.Worse {
+			alarms++
+		}
+	}
+	t.Logf("caught %d of 100, %d false alarms", caught, alarms)
+	if caught < 95 || alarms > 5 {
+		t.Errorf("caught %d of 100, %d false alarms", caught, alarms)
+	}
+}
+
 // TestOnly compares by what was picked, and says which names there are.
 func TestOnly(t *testing.T) {
 	t.Parallel()

@@ -56,7 +56,7 @@ func writeText(w io.Writer, r Result) error {
 			j.Effect, least, j.Verdict)
 	}
 	for _, j := range r.Metrics {
-		if j.Note != "" && j.Verdict != CannotTell {
+		if j.Note != "" {
 			fmt.Fprintf(t, "%s: %s\n", j.Metric, j.Note)
 		}
 	}

@@ -25,8 +25,12 @@ type Shift struct {
 	Effect     float64 // Cliff's delta: P(b > a) − P(b < a)
 	Skew       float64 // of what is tested: the differences of pairs, or each side about its mean; NaN below eight
 	Drift      float64 // correlation of each of them with the one before; NaN below eight
-	deviation  float64 // of one pair, or the pooled one of one run
-	size       int
+	// Outlying: some logarithms lie so far out that the means are those without a fifth at either end, and the test is Yuen's (1974). Which
+	// side they are on plays no part in it. Of plain differences, which may be of shares, those that lie far out are what is looked for.
+	Outlying  bool
+	Constant  bool    // every value of both sides is the same
+	deviation float64 // of one pair, or the pooled one of one run
+	size      int
 }
 
 // Compare tests two groups of runs. Pairs are runs that were made side by side: a[i] with b[i]. The variance of the difference of their
@@ -34,7 +38,11 @@ type Shift struct {
 func Compare(a, b []float64, paired, log bool, floor float64, rng *rand.Rand) Shift {
 	s := Shift{Log: log, Paired: paired, size: len(b), Effect: cliff(a, b)}
 	nan := math.NaN()
-	s.Low, s.High, s.BootLow, s.BootHigh, s.Above, s.Below, s.RankP, s.LeastRankP, s.Skew, s.Drift = nan, nan, nan, nan, nan, nan, nan, nan, nan, nan
+	for _, v := range []*float64{&s.Low, &s.High, &s.BootLow, &s.BootHigh, &s.Above, &s.Below, &s.RankP, &s.LeastRankP, &s.Skew, &s.Drift} {
+		*v = nan
+	}
+	both := slices.Concat(a, b)
+	s.Constant = slices.Min(both) == slices.Max(both)
 	x, y := slices.Clone(a), slices.Clone(b)
 	if log {
 		for i := range x {
@@ -54,8 +62,9 @@ func Compare(a, b []float64, paired, log bool, floor float64, rng *rand.Rand) Sh
 		for i := range x {
 			d[i] = y[i] - x[i]
 		}
-		s.deviation = math.Sqrt(variance(d))
-		se, df = s.deviation/math.Sqrt(float64(len(d))), float64(len(d)-1)
+		s.Outlying = log && outlying(d)
+		mean, v, n := centre(d, s.Outlying)
+		s.Estimate, se, df = mean, math.Sqrt(v), n-1
 		s.RankP, s.LeastRankP = signedRanks(d)
 		s.Skew, s.Drift = shape(d)
 		s.BootLow, s.BootHigh = redraw(rng, func(draw func(int) int) float64 {
@@ -66,10 +75,16 @@ func Compare(a, b []float64, paired, log bool, floor float64, rng *rand.Rand) Sh
 			return sum / float64(len(d))
 		})
 	} else {
-		vx, vy := variance(x)/float64(len(x)), variance(y)/float64(len(y))
-		se = math.Sqrt(vx + vy)
-		df = (vx + vy) * (vx + vy) / (vx*vx/float64(len(x)-1) + vy*vy/float64(len(y)-1)) // Welch and Satterthwaite
-		s.deviation = math.Sqrt((variance(x) + variance(y)) / 2)
+		all := slices.Concat(x, y)
+		middle := Median(all)
+		for i := range all {
+			all[i] -= middle
+		}
+		s.Outlying = log && outlying(all)
+		mx, vx, nx := centre(x, s.Outlying)
+		my, vy, ny := centre(y, s.Outlying)
+		s.Estimate, se = my-mx, math.Sqrt(vx+vy)
+		df = (vx + vy) * (vx + vy) / (vx*vx/(nx-1) + vy*vy/(ny-1)) // Welch and Satterthwaite
 		if r, err := mm.MannWhitneyUTest(x, y, mm.LocationDiffers); err == nil {
 			s.RankP = r.P
 		} else {
@@ -90,10 +105,10 @@ func Compare(a, b []float64, paired, log bool, floor float64, rng *rand.Rand) Sh
 	}
 	if least := math.Sqrt(floor); se < least {
 		se, df = least, 1e6
-		s.deviation = se * math.Sqrt(float64(s.size)/2)
-		if paired {
-			s.deviation = se * math.Sqrt(float64(s.size))
-		}
+	}
+	s.deviation = se * math.Sqrt(float64(s.size)/2)
+	if paired {
+		s.deviation = se * math.Sqrt(float64(s.size))
 	}
 	if se == 0 || math.IsNaN(df) { // every run of a side gave the same: chance is what is left of their order
 		s.Low, s.High = s.Estimate, s.Estimate
@@ -134,6 +149,31 @@ func (s Shift) Needed(delta, alpha float64) int {
 		}
 	}
 	return Most
+}
+
+// outlying tells whether the farthest of eight distances or more is over six times the middle one: of as many normal ones it is three times.
+func outlying(d []float64) bool {
+	far := make([]float64, len(d))
+	for i, x := range d {
+		far[i] = math.Abs(x)
+	}
+	return len(d) >= 8 && slices.Max(far) > 6*Median(far)
+}
+
+// centre is the mean of values, its variance, and how many values it is of: of all, or without a fifth at either end. Of those the
+// variance is Tukey and McLaughlin's: that of the values with the outer ones drawn in to the nearest that are left.
+func centre(v []float64, trimmed bool) (mean, ofMean, n float64) {
+	cut := 0
+	if trimmed {
+		cut = len(v) / 5
+	}
+	drawn := slices.Sorted(slices.Values(v))
+	inner := drawn[cut : len(drawn)-cut]
+	mean, n = Mean(inner), float64(len(inner))
+	for i := range cut {
+		drawn[i], drawn[len(drawn)-1-i] = drawn[cut], drawn[len(drawn)-1-cut]
+	}
+	return mean, variance(drawn) * float64(len(v)-1) / (n * (n - 1)), n
 }
 
 // centred is what is left of values without their mean.

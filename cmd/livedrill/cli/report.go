@@ -36,8 +36,8 @@ run, or is of a run that died: what can be said is printed.`,
 			if !slices.Contains(documents.Langs, lang) {
 				return usage(fmt.Errorf("no language %q: there are %v", lang, documents.Langs))
 			}
-			if baseline != "" && format != "html" && format != "pdf" {
-				return usage(errors.New("--baseline goes with --format html or pdf; livedrill gate compares runs for machines"))
+			if baseline != "" && !slices.Contains([]string{"html", "pdf", "text", "markdown"}, format) {
+				return usage(errors.New("--baseline goes with --format html, pdf, text or markdown; livedrill gate compares runs for machines"))
 			}
 			d, err := documents.Open(c.Context(), args[0], lang)
 			if err != nil {
