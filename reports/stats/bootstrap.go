@@ -42,10 +42,10 @@ func Ratio(windows []Window, rng *rand.Rand) Bootstrap {
 	}
 	values := of.redrawn(windows, rng)
 	low, high := percentiles(values)
-	wider, scatter := of.stretch(windows, values)
+	wider := of.stretch()
 	out.Low, out.High = max(0, p-wider*(p-low)), min(1, p+wider*(high-p))
 	if p > 0 && p < 1 {
-		out.DesignEffect = scatter / (p * (1 - p) / total)
+		out.DesignEffect = variance(values) / (p * (1 - p) / total)
 	}
 	return out
 }
@@ -102,39 +102,16 @@ func (p strata) redrawn(windows []Window, rng *rand.Rand) []float64 {
 	return values
 }
 
-// stretch is by how much the bounds of drawn ratios must be wider to hold with few windows that resemble their neighbours. Drawing
-// them again makes the scatter of few windows too small, and a block is too short for what lasts: so the scatter is taken
-// from the windows' own, as many as their correlation leaves of them (that of neighbours, less its bias in short series: Kendall
-// 1954), and Student's quantile for as many stands for the normal one. It gives the ratio's variance, too.
-func (p strata) stretch(windows []Window, drawn []float64) (factor, scatter float64) {
-	_, total := share(windows)
-	sum, next, spread := 0.0, 0.0, 0.0
+// stretch is by how much bounds that were drawn from few windows must be wider: blocks that overlap make the scatter too small by their share
+// of the windows, and a normal quantile is not Student's.
+func (p strata) stretch() float64 {
+	windows, left := 0, 0
 	for _, of := range p {
-		part := windows[of[0]:of[1]]
-		ratio, held := share(part)
-		if held == 0 || len(part) == 1 {
-			continue
+		if n := of[1] - of[0]; n > 1 {
+			windows, left = windows+n, left+n-block(n)
 		}
-		own, before := 0.0, 0.0
-		for _, w := range part {
-			off := w.Good - ratio*w.Total
-			own += off * off
-			next += off * before
-			before = off
-		}
-		sum += own
-		spread += own * float64(len(part)) / float64(len(part)-1)
 	}
-	if sum < 1e-12*total {
-		return 1, 0
-	}
-	n := float64(p.free() + 1)
-	alike := next / sum
-	alike = min(max(alike+(1+3*alike)/n, 0), 0.95)
-	left := (1 - alike) / (1 + alike)
-	scatter = spread / (left * total * total)
-	student := distuv.StudentsT{Sigma: 1, Nu: max(1, n*left-1)}.Quantile(0.975)
-	return max(1, math.Sqrt(scatter/variance(drawn))*student/z), scatter
+	return distuv.StudentsT{Sigma: 1, Nu: float64(p.free())}.Quantile(0.975) / z * math.Sqrt(float64(windows)/float64(left))
 }
 
 // Buckets is a histogram's windows: the upper bound of each bucket, lowest first, and for each window its counts and the part of
@@ -146,7 +123,8 @@ type Buckets struct {
 	Parts  []int
 }
 
-// Quantile bootstraps the q-quantile of a histogram over its windows. Its bounds are stretched as those of the share of events below it are.
+// Quantile bounds the q-quantile of a histogram by what the bootstrap over its windows says of the share of events below it: what it is of
+// as many events as that share may be, at least and at most (Woodruff 1952).
 func Quantile(b Buckets, q float64, rng *rand.Rand) Bootstrap {
 	out := Bootstrap{Low: math.NaN(), High: math.NaN(), DesignEffect: math.NaN(), Windows: len(b.Counts)}
 	sum := make([]float64, len(b.Upper))
@@ -156,32 +134,20 @@ func Quantile(b Buckets, q float64, rng *rand.Rand) Bootstrap {
 		}
 	}
 	at := QuantileOf(b, sum, q)
-	of := strataOf(len(b.Counts), func(i int) int { return b.Parts[i] })
-	if of.free() < fewest-1 || math.IsNaN(at) {
+	if math.IsNaN(at) {
 		return out
-	}
-	values := make([]float64, 0, resamples)
-	for range resamples {
-		clear(sum)
-		of.draw(rng, func(i int) {
-			for k, n := range b.Counts[i] {
-				sum[k] += n
-			}
-		})
-		if v := QuantileOf(b, sum, q); !math.IsNaN(v) {
-			values = append(values, v)
-		}
 	}
 	below := make([]Window, len(b.Counts))
 	for i, counts := range b.Counts {
+		below[i].Part = b.Parts[i]
 		for k, n := range counts {
 			below[i].Total += n
 			below[i].Good += n * min(max((at-b.Lower[k])/(b.Upper[k]-b.Lower[k]), 0), 1)
 		}
 	}
-	wider, _ := of.stretch(below, of.redrawn(below, rng))
-	low, high := percentiles(values)
-	out.Low, out.High = max(0, at-wider*(at-low)), at+wider*(high-at)
+	share := Ratio(below, rng)
+	out.DesignEffect = share.DesignEffect
+	out.Low, out.High = QuantileOf(b, sum, share.Low), QuantileOf(b, sum, share.High)
 	return out
 }
 
@@ -201,9 +167,12 @@ func QuantileOf(b Buckets, counts []float64, q float64) float64 {
 	return math.NaN()
 }
 
+// block is how many of n windows are drawn together.
+func block(n int) int { return min(max(1, int(math.Ceil(math.Cbrt(float64(n))))), max(1, n-1)) }
+
 // blocks draws as many places as there are, in circular blocks.
 func blocks(n int, rng *rand.Rand, take func(int)) {
-	length := max(1, int(math.Ceil(math.Cbrt(float64(n)))))
+	length := block(n)
 	for taken := 0; taken < n; {
 		start := rng.IntN(n)
 		for i := 0; i < length && taken < n; i++ {
