@@ -37,7 +37,7 @@ func writeGrafana(w io.Writer, d Document) error {
 	from, to := d.Run.Started, d.Run.Started.Add(durationOf(d.Run.Duration))
 	e := json.NewEncoder(w)
 	e.SetIndent("", "  ")
-	return e.Encode(object{"title": "livedrill " + d.Run.Scenario, "uid": uid("livedrill-" + d.Run.Scenario), "schemaVersion": 39, "version": 1, "editable": true,
+	return e.Encode(object{"title": "livedrill " + d.Run.Scenario, "description": d.t(d.TimeNote), "uid": uid("livedrill-" + d.Run.Scenario), "schemaVersion": 39, "version": 1, "editable": true,
 		"timezone": "browser", "refresh": "", "time": object{"from": from.UTC().Format("2006-01-02T15:04:05.000Z"), "to": to.UTC().Format("2006-01-02T15:04:05.000Z")},
 		"templating": object{"list": []object{{"name": "datasource", "type": "datasource", "query": "prometheus", "label": "Prometheus"}}},
 		"panels":     panels, "annotations": object{"list": []any{}}, "tags": []string{"livedrill"}})

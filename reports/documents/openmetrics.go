@@ -22,6 +22,8 @@ func writeOpenMetrics(w io.Writer, d Document) error {
 	base := fmt.Sprintf(`scenario="%s",profile="%s"`, escaped(d.Run.Scenario), escaped(d.Run.Profile))
 	family("livedrill_passed", "", "1 when the run met every objective.")
 	fmt.Fprintf(&b, "livedrill_passed{%s} %d\n", base, btoi(d.Verdict == reports.Passed))
+	family("livedrill_time_scale_ratio", "ratio", "Durations of phases and faults over those of the scenario: 1 is the drill as it is written.")
+	fmt.Fprintf(&b, "livedrill_time_scale_ratio{%s} %g\n", base, d.Run.TimeScale)
 	family("livedrill_objective_met", "", "1 met, 0 missed; one that could not be decided is absent.")
 	for _, o := range d.Objectives {
 		if o.Verdict == reports.Met || o.Verdict == reports.Missed {

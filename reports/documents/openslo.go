@@ -14,7 +14,7 @@ import (
 func writeOpenSLO(w io.Writer, d Document) error {
 	var b strings.Builder
 	service := dns(d.Run.Scenario)
-	fmt.Fprintf(&b, "apiVersion: openslo/v1\nkind: Service\nmetadata:\n  name: %s\nspec:\n  description: %s\n", service, strconv.Quote(d.Run.Summary))
+	fmt.Fprintf(&b, "apiVersion: openslo/v1\nkind: Service\nmetadata:\n  name: %s\nspec:\n  description: %s\n", service, strconv.Quote(strings.TrimSuffix(d.Run.Summary+" "+d.TimeNote, " ")))
 	for _, o := range d.Objectives {
 		sli, ok := reports.FindSLI(o.SLI)
 		name := dns(o.Name)
@@ -42,6 +42,10 @@ func writeOpenSLO(w io.Writer, d Document) error {
 			fmt.Fprintf(&b, "  objectives:\n    - displayName: %s\n      target: %s\n", strconv.Quote(o.Name), number(target))
 			continue
 		}
+		target := d.Targets.Availability // of the time in which the limit holds: OpenSLO wants one, and an objective of a drill has none
+		if !(target > 0) {
+			target = 0.999
+		}
 		expr := o.Expr
 		switch {
 		case ok && sli.Histogram != "" && o.Quantile != nil:
@@ -55,7 +59,7 @@ func writeOpenSLO(w io.Writer, d Document) error {
 		if op == "" {
 			op = "lte" // equality has no word in OpenSLO; the books differ by at most nothing
 		}
-		fmt.Fprintf(&b, "  objectives:\n    - displayName: %s\n      op: %s\n      value: %s\n      target: 0.999\n", strconv.Quote(o.Name), op, number(o.Threshold))
+		fmt.Fprintf(&b, "  objectives:\n    - displayName: %s\n      op: %s\n      value: %s\n      target: %s\n", strconv.Quote(o.Name), op, number(o.Threshold), number(target))
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
