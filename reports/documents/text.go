@@ -205,9 +205,9 @@ func writeText(w io.Writer, d Document) error {
 	}
 	if len(d.Alerts) > 0 {
 		c.line("")
-		c.row(d.heads("ALERT", "FIRED", "AFTER INJECTION", "STATE")...)
+		c.row(d.heads("ALERT", "SEVERITY", "FIRED", "ACKNOWLEDGED", "AFTER INJECTION", "STATE")...)
 		for _, a := range d.Alerts {
-			c.row(a.Name, seconds(a.Fired), seconds(a.AfterT0), d.t(a.State))
+			c.row(a.Name, a.Severity, seconds(a.Fired), seconds(a.Acknowledged), seconds(a.AfterT0), d.t(a.State))
 		}
 	}
 	c.line("")

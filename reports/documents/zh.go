@@ -22,7 +22,7 @@ var words = map[string]string{
 	// Heads.
 	"OBJECTIVE": "目标", "LIMIT": "阈值", "MEASURED": "实测", "95% BOUNDS": "95% 置信区间", "N": "样本数", "VERDICT": "结论", "FAULT": "故障", "ON": "对象",
 	"BY": "方式", "ASKED": "设定", "FROM": "开始", "CLEAN": "恢复确认", "EFFECT AFTER": "生效用时", "UNDONE AFTER": "撤销用时", "effect after": "生效用时", "undone after": "撤销用时", "STATE": "状态", "HURT": "受影响目标", "FIRST SEEN AFTER": "首次越限", "WHOLE AFTER": "恢复正常",
-	"WORST": "最差值", "ALERT": "告警", "FIRED": "触发时刻", "AFTER INJECTION": "注入后", "LOAD": "负载", "KIND": "类型", "MADE": "实际", "FAILED": "失败",
+	"WORST": "最差值", "ALERT": "告警", "SEVERITY": "级别", "FIRED": "触发时刻", "ACKNOWLEDGED": "响应时刻", "METRIC": "指标", "BASELINE": "基线", "THIS RUN": "本次", "CHANGE": "变化", "AFTER INJECTION": "注入后", "LOAD": "负载", "KIND": "类型", "MADE": "实际", "FAILED": "失败",
 	"LATE P99": "发送延迟 p99", "NEXT": "下一步", "note": "说明", "TIME": "时刻", "WHO": "人员", "DID": "处置", "DONE": "完成", "RIGHT": "判断正确项",
 	"objective": "目标", "limit": "阈值", "measured": "实测", "95 % bounds": "95% 置信区间", "n": "样本数", "verdict": "结论", "fault": "故障", "on": "对象", "by": "方式",
 	"asked": "设定", "state": "状态", "during": "时段", "design effect": "设计效应", "injected": "注入时刻", "clean": "恢复确认", "hurt": "受影响目标",
