@@ -187,7 +187,7 @@ func (j *judge) notMeasured(r Result) []Unknown {
 		case resp.RPORows == nil:
 			out = append(out, Unknown{"RPO of " + resp.Fault, "gifts that were not acknowledged may be in the ledger and hide others"})
 		case *resp.RPORows > 0:
-			out = append(out, Unknown{"RPO of " + resp.Fault + " in seconds", "the age of a lost write is not recorded"})
+			out = append(out, Unknown{"RPO of " + resp.Fault + " in seconds", "the least that it can be is shown: which writes were lost is not recorded"})
 		}
 		if resp.RTO == nil && len(resp.Hurt) == 0 {
 			out = append(out, Unknown{"RTO of " + resp.Fault, "no objective could see this fault for long enough"})

@@ -22,7 +22,7 @@ type Response struct {
 	Recover    *float64    `json:"time_to_recover_s"`     // T6 − T1
 	RTO        *float64    `json:"rto_s"`                 // T6 − T1; 0 when objectives looked and none was hurt; null: not known
 	RPORows    *float64    `json:"rpo_rows"`              // acknowledged gifts that the ledger never had; null: not known
-	RPO        *float64    `json:"rpo_s"`                 // 0 when no row was lost; null when the age of those lost is not known
+	RPO        *float64    `json:"rpo_s"`                 // 0 when no row was lost, else the least that the oldest of those lost can be old; null: not known
 	Mitigation string      `json:"mitigation,omitempty"`  // what acted at T5
 	Stages     []Stage     `json:"stages,omitempty"`      // where people took part
 	Hurt       []string    `json:"hurt"`                  // objectives
@@ -262,9 +262,39 @@ func (j *judge) lost(ctx context.Context, f Fault, out *Response) error {
 		return nil
 	}
 	rows := max(0, least-max(before, 0))
-	if out.RPORows = &rows; rows == 0 {
+	out.RPORows = &rows
+	if rows == 0 {
 		none := 0.0
 		out.RPO = &none
+		return nil
+	}
+	acknowledged, err := j.curve(ctx, `sum(livedrill_api_requests_total{route="gift",outcome="ok"})`)
+	if err != nil {
+		return err
+	}
+	for _, p := range missing {
+		if p.T > *f.Injected && p.V >= before+rows { // by now all of them were lost
+			out.RPO = oldest(acknowledged, p.T, rows)
+			break
+		}
+	}
+	return nil
+}
+
+// oldest is how old the oldest of so many lost writes is at least: were it the newest ones that were lost, they would be as many as were
+// acknowledged since then.
+func oldest(acknowledged []Point, lost, rows float64) *float64 {
+	upTo := 0.0
+	for _, p := range acknowledged {
+		if p.T <= lost {
+			upTo = p.V
+		}
+	}
+	for _, p := range slices.Backward(acknowledged) {
+		if p.T <= lost && p.V <= upTo-rows {
+			age := lost - p.T
+			return &age
+		}
 	}
 	return nil
 }

@@ -3,6 +3,7 @@
 package scenarios
 
 import (
+	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -31,7 +32,7 @@ func TestWatchCard(t *testing.T) {
 		},
 	})
 	answer := httptest.NewRecorder()
-	m.Handler().ServeHTTP(answer, httptest.NewRequest("GET", "/metrics", nil))
+	m.Handler().ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/metrics", nil))
 	text := answer.Body.String()
 	for _, line := range []string{`livedrill_card_temperature_ratio{card="0"} 0.875`, `livedrill_card_power_ratio{card="0"} 0.75`,
 		`livedrill_card_encoder_ratio{card="0"} 0.7`, `livedrill_card_throttled_seconds_total{card="0"} 2.5`} {

@@ -3,8 +3,10 @@ package scenarios
 import (
 	"context"
 	"encoding/json"
+	"io"
 	"os/exec"
 	"path/filepath"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -56,11 +58,22 @@ func (s smart) offer(m *record.Metrics, disk string) {
 	}
 }
 
-// smartctl reads an answer. Its exit code tells of the disk, not of the question: a failing disk has one, too.
+// smartctl reads an answer, of a megabyte at most and within ten seconds. Its exit code tells of the disk, not of the question: a failing
+// disk has one, too. Disks that sleep are left asleep.
 func smartctl(ctx context.Context, into any, args ...string) error {
-	text, err := exec.CommandContext(ctx, "smartctl", append([]string{"--json=c"}, args...)...).Output()
-	if len(text) == 0 && err != nil {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "smartctl", append([]string{"--json=c", "--nocheck=standby"}, args...)...)
+	cmd.WaitDelay = time.Second
+	answer, err := cmd.StdoutPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
 		return err
 	}
-	return json.Unmarshal(text, into)
+	err = json.NewDecoder(io.LimitReader(answer, 1<<20)).Decode(into)
+	cancel() // one that goes on talking
+	_ = cmd.Wait()
+	return err
 }

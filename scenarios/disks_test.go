@@ -1,6 +1,7 @@
 package scenarios
 
 import (
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -29,7 +30,7 @@ esac
 	m := record.NewMetrics()
 	watchDisks(t.Context(), m)
 	answer := httptest.NewRecorder()
-	m.Handler().ServeHTTP(answer, httptest.NewRequest("GET", "/metrics", nil))
+	m.Handler().ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/metrics", nil))
 	text := answer.Body.String()
 	for _, line := range []string{`livedrill_disk_failing{disk="nvme0"} 0`, `livedrill_disk_worn_ratio{disk="nvme0"} 0.17`, `livedrill_disk_failing{disk="sda"} 1`} {
 		if !strings.Contains(text, line) {

@@ -117,7 +117,7 @@ var words = map[string]string{
 	"availability over a month":                                                            "月度可用性",
 	"the scenario does not say how often each fault happens (incidents)":                   "场景未说明各类故障的发生频率（incidents）",
 	"no process of this run offers it":                                                     "本次演练没有进程提供该指标",
-	"the age of a lost write is not recorded":                                              "丢失写入的时间未被记录",
+	"the least that it can be is shown: which writes were lost is not recorded":            "所示为其最小可能值：未记录丢失的是哪些写入",
 	"the fault was emulated: it took processor time from the encoders":                     "该故障为模拟：限制了编码器的 CPU 时间",
 	"the fault was emulated: it took processor time from the encoders, by a model of heat": "该故障为模拟：按温度模型限制编码器的 CPU 时间",
 	"the fault was emulated: it let others encode on the same processors":                  "该故障为模拟：其他编码任务占用同一 CPU",
