@@ -117,8 +117,8 @@ func TestSaturated(t *testing.T) {
 		unmade, crowd float64
 		state         string
 	}{{"all made", 0, 1, "valid"}, {"half a percent is not", 0.005, 1, "valid"}, {"two percent are not", 0.02, 1, "saturated"},
-		{"a few, and most of them are not", 0.8, 0.002, "saturated"}} {
-		story := reportstest.Usual()
+		{"a few, and most of them are not", 0.8, 0.01, "saturated"}} {
+		story := reportstest.Short()
 		story.Unmade, story.Crowd = c.unmade, c.crowd
 		s := judged(t, story)
 		invalid := 0
@@ -133,20 +133,20 @@ func TestSaturated(t *testing.T) {
 	}
 }
 
-// TestForecasts has processors that fill up, and are full at 475 s; and ones that are busy all the time.
+// TestForecasts has processors that fill up, and are full at 272 s; and ones that are busy all the time.
 func TestForecasts(t *testing.T) {
 	t.Parallel()
 	story := reportstest.Usual()
-	story.Steady = 440
-	story.Busy = func(at int) float64 { return min(1, 0.002*float64(at)) }
+	story.Steady = 240
+	story.Busy = func(at int) float64 { return min(1, 0.0035*float64(at)) }
 	s := judged(t, story)
 	if len(s.Forecasts) != 1 || s.Forecasts[0].Metric != "processor in use" {
 		t.Fatalf("forecasts: %+v", s.Forecasts)
 	}
 	f := s.Forecasts[0]
-	near(t, "crossed", f.Crossed, 475, 1)
-	near(t, "forecast", &f.Crossing, 475, 15)
-	if f.Lead == nil || *f.Lead < 200 || *f.Lead != *f.Crossed-f.Said {
+	near(t, "crossed", f.Crossed, 272, 1)
+	near(t, "forecast", &f.Crossing, 272, 10)
+	if f.Lead == nil || *f.Lead < 60 || *f.Lead != *f.Crossed-f.Said {
 		t.Errorf("said at %g s, crossed at %v", f.Said, deref(f.Crossed))
 	}
 	story.Busy = nil
@@ -611,7 +611,7 @@ func TestHealth(t *testing.T) {
 		t.Run(c.sign, func(t *testing.T) {
 			t.Parallel()
 			for i, v := range c.values {
-				story := reportstest.Usual()
+				story := reportstest.Short()
 				story.Signs = map[string]float64{c.sign: v}
 				h := judged(t, story).Health
 				if h == nil {

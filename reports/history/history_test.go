@@ -88,7 +88,7 @@ func TestProvesNothing(t *testing.T) {
 			t.Parallel()
 			dir := t.TempDir()
 			for i := range 2 {
-				s := reportstest.Usual()
+				s := reportstest.Short()
 				s.Started = s.Started.Add(time.Duration(i) * 24 * time.Hour)
 				s.Change = func(f *reports.Facts) {
 					if f.Objectives = f.Objectives[:1]; i == 1 {
@@ -123,7 +123,7 @@ func TestEdited(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	for _, name := range []string{"edited", "moving"} {
-		s := reportstest.Usual()
+		s := reportstest.Short()
 		s.Seed = uint64(len(name))
 		if name == "moving" {
 			s.Seed = 9

@@ -52,6 +52,13 @@ func Usual() Story {
 	return Story{Started: time.Date(2026, 11, 24, 20, 0, 0, 0, time.UTC), Warm: 10, Steady: 30, Fault: 40, Recovery: 40, Hurt: 0.5, Slow: 0.8, Cores: 0.5, Seed: 1}
 }
 
+// Short is Usual in half a minute, for what needs no windows.
+func Short() Story {
+	s := Usual()
+	s.Warm, s.Steady, s.Fault, s.Recovery = 2, 8, 12, 8
+	return s
+}
+
 // process is one process of the story with its metrics.
 type process struct {
 	name    string
