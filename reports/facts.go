@@ -92,10 +92,7 @@ func (f Facts) Write(dir string) error {
 // ReadFacts reads them again.
 func ReadFacts(dir string) (Facts, error) {
 	var f Facts
-	if err := ordinary(dir, FactsFile); err != nil {
-		return f, err
-	}
-	data, err := os.ReadFile(filepath.Join(dir, FactsFile))
+	data, err := ReadFile(filepath.Join(dir, FactsFile))
 	if err != nil {
 		return f, fmt.Errorf("%s holds no run: %w", dir, err)
 	}
@@ -119,15 +116,19 @@ func ReadFacts(dir string) (Facts, error) {
 	return f, nil
 }
 
-// ordinary returns an error when one of a run's files is there and is none that can be read to its end, as a named pipe is.
-func ordinary(dir string, names ...string) error {
-	for _, name := range names {
-		path := filepath.Join(dir, name)
-		if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
-			return fmt.Errorf("%s is no ordinary file", path)
-		}
+// largest is the most that a file may hold of what is read as a whole.
+const largest = 64 << 20
+
+// ReadFile reads an ordinary file that is not too large.
+func ReadFile(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
 	}
-	return nil
+	if !info.Mode().IsRegular() || info.Size() > largest {
+		return nil, fmt.Errorf("%s is no ordinary file, or has more than %d bytes", path, largest)
+	}
+	return os.ReadFile(path)
 }
 
 func writeJSON(path string, v any) error {

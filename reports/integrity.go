@@ -95,9 +95,12 @@ type seal struct {
 	foreign  []string   // files beside the time series that are not the run's, as a Prometheus leaves them that has looked at them
 }
 
+// mostProblems is how many problems of a manifest are told one by one.
+const mostProblems = 20
+
 // checkManifest holds a run directory against its manifest. A run that has none yet has nothing to be held against.
 func checkManifest(dir string) (s seal, err error) {
-	text, err := os.ReadFile(filepath.Join(dir, ManifestFile))
+	text, err := ReadFile(filepath.Join(dir, ManifestFile))
 	if errors.Is(err, os.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
 		return s, nil
 	}
@@ -114,11 +117,13 @@ func checkManifest(dir string) (s seal, err error) {
 	}
 	s.have = []Evidence{}
 	for line := range strings.Lines(string(text)) {
-		line = strings.TrimSuffix(line, "\n")
-		sum, file, ok := strings.Cut(line, "  ")
+		sum, file, ok := strings.Cut(strings.TrimRight(line, "\r\n"), "  ")
+		if ok && slices.Contains(s.have, Evidence{file, sum}) {
+			continue // it stands there twice
+		}
 		switch is, found := now[file]; {
 		case !ok || len(sum) != 64:
-			s.problems = append(s.problems, fmt.Sprintf("%s: the line %.80q is no sum", ManifestFile, line))
+			s.problems = append(s.problems, fmt.Sprintf("%s: the line %.80q is no sum", ManifestFile, strings.TrimRight(line, "\r\n")))
 			continue
 		case !partOfRecord(file) && !found:
 			s.notes = append(s.notes, file+" is missing")
@@ -145,6 +150,9 @@ func checkManifest(dir string) (s seal, err error) {
 			s.problems = append(s.problems, e.File+" was added to the record after the run")
 		}
 	}
+	if n := len(s.problems); n > mostProblems {
+		s.problems = append(s.problems[:mostProblems], fmt.Sprintf("%d more of this kind", n-mostProblems))
+	}
 	if len(s.foreign) > 0 {
 		s.notes = append(s.notes, "tsdb holds files that are not of the run, and were not read: "+strings.Join(s.foreign, ", "))
 	}
@@ -153,14 +161,11 @@ func checkManifest(dir string) (s seal, err error) {
 
 // CheckDocument returns an error unless a document of a run is the one that its manifest was made of.
 func CheckDocument(dir, name string) error {
-	if err := ordinary(dir, ManifestFile, name); err != nil {
-		return err
-	}
-	manifest, err := os.ReadFile(filepath.Join(dir, ManifestFile))
+	manifest, err := ReadFile(filepath.Join(dir, ManifestFile))
 	if err != nil {
 		return err
 	}
-	text, err := os.ReadFile(filepath.Join(dir, name))
+	text, err := ReadFile(filepath.Join(dir, name))
 	if err != nil {
 		return err
 	}

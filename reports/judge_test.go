@@ -467,6 +467,20 @@ func TestDamage(t *testing.T) {
 		{"a manifest that is none", func(t *testing.T, dir string) {
 			must(t, os.WriteFile(filepath.Join(dir, "MANIFEST.sha256"), []byte("all is well\n"), 0o600))
 		}, false, `MANIFEST.sha256: the line "all is well" is no sum`},
+		{"a manifest with a line twice, in another system's form", func(t *testing.T, dir string) {
+			path := filepath.Join(dir, "MANIFEST.sha256")
+			text, err := os.ReadFile(path)
+			must(t, err)
+			first, _, _ := strings.Cut(string(text), "\n")
+			must(t, os.WriteFile(path, []byte(strings.ReplaceAll(string(text)+first+"\n", "\n", "\r\n")), 0o600))
+		}, false, ""},
+		{"a manifest with garbage behind it", func(t *testing.T, dir string) {
+			f, err := os.OpenFile(filepath.Join(dir, "MANIFEST.sha256"), os.O_APPEND|os.O_WRONLY, 0)
+			must(t, err)
+			_, err = f.WriteString(strings.Repeat("garbage\n", 1000))
+			must(t, err)
+			must(t, f.Close())
+		}, false, "980 more of this kind"},
 		{"rules added", func(t *testing.T, dir string) {
 			must(t, os.MkdirAll(filepath.Join(dir, "alerts"), 0o755))
 			must(t, os.WriteFile(filepath.Join(dir, "alerts", "more.yaml"), []byte("groups: []\n"), 0o600))

@@ -1,9 +1,10 @@
 package scenarios
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
-	"io"
+	"errors"
 	"os/exec"
 	"path/filepath"
 	"time"
@@ -63,17 +64,22 @@ func (s smart) offer(m *record.Metrics, disk string) {
 func smartctl(ctx context.Context, into any, args ...string) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
+	var answer bounded
 	cmd := exec.CommandContext(ctx, "smartctl", append([]string{"--json=c", "--nocheck=standby"}, args...)...)
-	cmd.WaitDelay = time.Second
-	answer, err := cmd.StdoutPipe()
-	if err == nil {
-		err = cmd.Start()
-	}
-	if err != nil {
+	cmd.Stdout = &answer
+	cmd.WaitDelay = time.Second // a child of its own may hold the pipe
+	if err := cmd.Run(); answer.text.Len() == 0 && err != nil {
 		return err
 	}
-	err = json.NewDecoder(io.LimitReader(answer, 1<<20)).Decode(into)
-	cancel() // one that goes on talking
-	_ = cmd.Wait()
-	return err
+	return json.Unmarshal(answer.text.Bytes(), into)
+}
+
+// bounded is a buffer of a megabyte.
+type bounded struct{ text bytes.Buffer }
+
+func (b *bounded) Write(p []byte) (int, error) {
+	if b.text.Len()+len(p) > 1<<20 {
+		return 0, errors.New("more than a megabyte")
+	}
+	return b.text.Write(p)
 }

@@ -1,12 +1,14 @@
 package scenarios
 
 import (
+	"context"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/livedrill/livedrill/reports/record"
 )
@@ -37,6 +39,23 @@ esac
 			t.Errorf("no %s in\n%s", line, text)
 		}
 	}
+	t.Run("one that never answers", func(t *testing.T) {
+		if err := os.WriteFile(filepath.Join(dir, "smartctl"), []byte("#!/bin/sh\nsh -c 'sleep 15'\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond) // the drill's end
+		defer cancel()
+		began := time.Now()
+		if watchDisks(ctx, record.NewMetrics()); time.Since(began) > 5*time.Second {
+			t.Errorf("the drill waited %s for it", time.Since(began))
+		}
+	})
+	t.Run("one that never stops talking", func(t *testing.T) {
+		if err := os.WriteFile(filepath.Join(dir, "smartctl"), []byte("#!/bin/sh\nyes\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		watchDisks(t.Context(), record.NewMetrics())
+	})
 	if n := strings.Count(text, "livedrill_disk_"); n != 3+2*2 { // each of two metrics has two lines of help and type
 		t.Errorf("%d lines of disks in\n%s", n, text)
 	}

@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"unicode"
 
 	"github.com/livedrill/livedrill/reports"
 )
@@ -84,7 +83,7 @@ func load(ctx context.Context, path string) ([]Run, error) {
 }
 
 func readBaseline(path string) ([]Run, error) {
-	text, err := os.ReadFile(path)
+	text, err := reports.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
@@ -92,10 +91,26 @@ func readBaseline(path string) ([]Run, error) {
 	if err := json.Unmarshal(text, &b); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
+	var nulls struct {
+		Runs []struct{ Metrics, Events map[string]*float64 }
+	}
+	if err := json.Unmarshal(text, &nulls); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
 	if b.Schema != BaselineSchema {
 		return nil, fmt.Errorf("%s: it is of schema %q, and this version of livedrill reads %q", path, b.Schema, BaselineSchema)
 	}
-	for _, r := range b.Runs {
+	if len(b.Runs) == 0 {
+		return nil, fmt.Errorf("%s: holds no runs", path)
+	}
+	for i, r := range b.Runs {
+		for _, numbers := range []map[string]*float64{nulls.Runs[i].Metrics, nulls.Runs[i].Events} {
+			for name, v := range numbers {
+				if v == nil {
+					return nil, fmt.Errorf("%s: run %q: %s is no number", path, r.ID, name)
+				}
+			}
+		}
 		if err := r.check(); err != nil {
 			return nil, fmt.Errorf("%s: run %q: %w", path, r.ID, err)
 		}
@@ -105,14 +120,17 @@ func readBaseline(path string) ([]Run, error) {
 
 // check refuses numbers that no run can have, and names that are more than names.
 func (r Run) check() error {
-	for _, text := range []string{r.ID, r.Scenario, r.Profile, r.Machine, r.Faults, r.Version} {
-		if strings.ContainsFunc(text, unicode.IsControl) {
-			return fmt.Errorf("%q has control characters in it", text)
+	if r.ID == "" {
+		return errors.New("it has no id")
+	}
+	for _, text := range []string{r.ID, r.Scenario, r.Profile, r.Machine, r.Faults, r.Version, r.Sha256} {
+		if len(text) > 1000 || text != reports.Visible(text) {
+			return fmt.Errorf("%.100q is too long, or has control characters in it", text)
 		}
 	}
 	for _, m := range Metrics {
 		v, ok := r.Metrics[m.Name]
-		if ok && (!(v >= 0 && v < 1e9) || m.Unit == "ratio" && v > 1) {
+		if ok && (!(v == 0 || v > 1e-12 && v < 1e9) || m.Unit == "ratio" && v > 1) {
 			return fmt.Errorf("%s cannot be %g", m.Name, v)
 		}
 		if n := r.Events[m.Name]; !(n >= 0 && n < 1e15) {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strings"
 
 	"github.com/livedrill/livedrill/reports/stats"
@@ -102,6 +103,11 @@ func Compare(a, b []Run, paired bool, metrics []Metric) Result {
 				Note: fmt.Sprintf("%d of %d runs of the baseline and %d of %d of the candidate have it", len(x), len(a), len(y), len(b))})
 			continue
 		}
+		if m.Absolute && (eventless(a, m.Name) || eventless(b, m.Name)) {
+			out.Metrics = append(out.Metrics, Judged{Metric: m.Name, Unit: m.Unit, Baseline: finite(stats.Mean(x)), Candidate: finite(stats.Mean(y)), NBaseline: len(x), N: len(y),
+				Note: "not all runs say how many events it is of: save a baseline of an earlier form again"})
+			continue
+		}
 		log := !m.Absolute && lowest(x) > 0 && lowest(y) > 0
 		s := stats.Compare(x, y, paired, log, floor(m, a, b), rng)
 		shifts, of, at = append(shifts, s), append(of, m), append(at, len(out.Metrics))
@@ -109,6 +115,9 @@ func Compare(a, b []Run, paired bool, metrics []Metric) Result {
 			Change: plain(s.Estimate, log), Low: finite(plain(s.Low, log)), High: finite(plain(s.High, log)), BootLow: finite(plain(s.BootLow, log)),
 			BootHigh: finite(plain(s.BootHigh, log)), WelchP: finite(2 * min(s.Above, s.Below, 0.5)), RankP: finite(s.RankP), LeastP: finite(s.LeastRankP),
 			Effect: s.Effect, Least: m.Least}
+		if s.Outlying {
+			j.Baseline, j.Candidate = finite(stats.Median(x)), finite(stats.Median(y))
+		}
 		if !m.Absolute && !log { // a duration of 0: compared by its difference, against a share of the baseline
 			j.Least = m.Least * math.Abs(stats.Mean(x))
 		}
@@ -139,6 +148,9 @@ func Compare(a, b []Run, paired bool, metrics []Metric) Result {
 		out.Metrics[k].decide(shifts[i], of[i], w, b, each)
 		out.Metrics[k].doubts(shifts[i])
 	}
+	if len(out.Metrics) == 0 {
+		out.Reasons = append(out.Reasons, "the runs have none of these metrics")
+	}
 	out.Reasons = append(out.Reasons, mixed(a, b)...)
 	if out.conclude(); len(mixed(a, b)) > 0 {
 		out.Verdict = CannotTell
@@ -166,6 +178,10 @@ func (j *Judged) decide(s stats.Shift, m Metric, worse, better, each float64) {
 	case math.Abs(low) <= j.Least && math.Abs(high) <= j.Least:
 		j.Verdict = Same
 	}
+	if whole := plain(s.Whole, s.Log); s.Outlying && j.Verdict != Worse && (whole > j.Least) != m.HigherIsBetter && math.Abs(whole) > j.Least { // those left out may be what the candidate does now and then
+		j.Verdict, j.Note = CannotTell, fmt.Sprintf("some runs lie far out, and with them the change is %s: look at them, or make more", amount(whole, j.Absolute))
+		return
+	}
 	if j.Verdict != CannotTell {
 		return
 	}
@@ -185,7 +201,7 @@ func (j *Judged) doubts(s stats.Shift) {
 	var out []string
 	switch {
 	case s.Outlying:
-		out = append(out, "some runs lie far out: the change is that of the middle three fifths")
+		out = append(out, "some runs lie far out: the means are medians here, and the change leaves a fifth out at either end")
 	case math.Abs(s.Skew) > 2*math.Sqrt(6/n):
 		out = append(out, "skewed: hold it against the ranks")
 	}
@@ -195,6 +211,11 @@ func (j *Judged) doubts(s stats.Shift) {
 	if j.Note == "" {
 		j.Note = strings.Join(out, "; ")
 	}
+}
+
+// eventless tells whether a run does not say how many events a share is of.
+func eventless(runs []Run, metric string) bool {
+	return slices.ContainsFunc(runs, func(r Run) bool { return r.Events[metric] < 1 })
 }
 
 // floor is the least variance that the difference of two sides' shares has: that of as many events, were they independent. One more of
@@ -207,7 +228,7 @@ func floor(m Metric, a, b []Run) float64 {
 			n[i] += r.Events[m.Name]
 		}
 	}
-	if n[0] == 0 || n[1] == 0 {
+	if !m.Absolute || n[0] == 0 || n[1] == 0 {
 		return 0
 	}
 	p := (good + 1) / (n[0] + n[1] + 2)
@@ -227,11 +248,15 @@ func (r *Result) conclude() {
 				r.Reasons = append(r.Reasons, fmt.Sprintf("%s: %s", j.Metric, j.Note))
 				continue
 			}
-			would := fmt.Sprintf("about %d would", j.More)
+			would := fmt.Sprintf("about %d a side would", j.More)
 			if j.More >= stats.Most {
-				would = fmt.Sprintf("%d would not either", stats.Most)
+				would = fmt.Sprintf("%d a side would not either", stats.Most)
 			}
-			r.Reasons = append(r.Reasons, fmt.Sprintf("%s: %d runs a side cannot tell (%s); %s", j.Metric, j.N, j.words(), would))
+			have := fmt.Sprintf("%d runs a side", j.N)
+			if j.N != j.NBaseline {
+				have = fmt.Sprintf("%d runs against %d", j.N, j.NBaseline)
+			}
+			r.Reasons = append(r.Reasons, fmt.Sprintf("%s: %s cannot tell (%s); %s", j.Metric, have, j.words(), would))
 		case Better:
 			better++
 		}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/livedrill/livedrill/reports"
@@ -110,6 +111,12 @@ func TestSelfCheck(t *testing.T) {
 	if _, err := gate.Check(runs[:5], false, gate.Metrics, 200, 100, "platform_cores", 0.10); err == nil {
 		t.Error("five runs were split")
 	}
+	if _, err := gate.Check(runs[:6], true, gate.Metrics, 200, 100, "platform_cores", 0.10); err == nil {
+		t.Error("three pairs, which never decide, were taken")
+	}
+	if _, err := gate.Check(runs, false, gate.Metrics[:1], 200, 100, "platform_cores", 0.10); err == nil {
+		t.Error("a metric that is not compared was planted")
+	}
 	if _, err := gate.Check(runs, false, gate.Metrics, 200, 100, "no such metric", 0.10); err == nil {
 		t.Error("a metric that does not exist was planted")
 	}
@@ -120,7 +127,7 @@ func TestVerdicts(t *testing.T) {
 	t.Parallel()
 	side := func(metric string, values ...float64) (out []gate.Run) {
 		for i, v := range values {
-			out = append(out, gate.Run{ID: fmt.Sprint(i), Metrics: map[string]float64{metric: v}})
+			out = append(out, gate.Run{ID: fmt.Sprint(i), Metrics: map[string]float64{metric: v}, Events: map[string]float64{metric: 1000}})
 		}
 		return out
 	}
@@ -213,6 +220,86 @@ func TestOneRunFarOut(t *testing.T) {
 	t.Logf("caught %d of 100, %d false alarms", caught, alarms)
 	if caught < 95 || alarms > 5 {
 		t.Errorf("caught %d of 100, %d false alarms", caught, alarms)
+	}
+}
+
+// TestNowAndThen: a candidate that is twenty times as slow in two runs of ten is not the same, and a noisy baseline is no gain.
+func TestNowAndThen(t *testing.T) {
+	t.Parallel()
+	rng := rand.New(rand.NewPCG(7, 7))
+	for _, paired := range []bool{false, true} {
+		for _, slow := range []int{0, 1} { // the side
+			sides := [2][]gate.Run{}
+			for side := range sides {
+				for i := range 10 {
+					v := 0.013 * math.Exp(0.01*rng.NormFloat64())
+					if side == slow && i < 2 {
+						v *= 20
+					}
+					sides[side] = append(sides[side], gate.Run{ID: fmt.Sprint(side, i), Metrics: map[string]float64{"api_latency_seconds p99": v}})
+				}
+			}
+			r := gate.Compare(sides[0], sides[1], paired, gate.Metrics)
+			if want := []gate.Verdict{gate.Same, gate.CannotTell}[slow]; r.Verdict != want {
+				t.Errorf("side %d is slow now and then (pairs: %v): %s, %v", slow, paired, r.Verdict, r.Reasons)
+			}
+		}
+	}
+}
+
+// TestUnequal: what is needed is a number a side, and both sides are named.
+func TestUnequal(t *testing.T) {
+	t.Parallel()
+	rng := rand.New(rand.NewPCG(8, 8))
+	side := func(n int) (out []gate.Run) {
+		for i := range n {
+			out = append(out, gate.Run{ID: fmt.Sprint(i), Metrics: map[string]float64{"platform_cores": math.Exp(0.1 * rng.NormFloat64())}})
+		}
+		return out
+	}
+	for _, n := range [][2]int{{30, 3}, {3, 30}} {
+		r := gate.Compare(side(n[0]), side(n[1]), false, gate.Metrics)
+		if r.Verdict != gate.CannotTell || !strings.Contains(r.Reasons[0], fmt.Sprintf("%d runs against %d cannot tell", n[1], n[0])) || r.Metrics[0].More <= 3 {
+			t.Errorf("%v: %v", n, r.Reasons)
+		}
+	}
+}
+
+// TestBaselineFiles: files that are none, and numbers that are none, are refused by name.
+func TestBaselineFiles(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	run := func(rest string) string {
+		return `{"schema":"livedrill.baseline/v1","runs":[{"id":"a","scenario":"x",` + rest + `}]}`
+	}
+	for name, c := range map[string]struct{ text, want string }{
+		"good":       {run(`"metrics":{"platform_cores":0.3}`), ""},
+		"no-runs":    {`{"schema":"livedrill.baseline/v1"}`, "holds no runs"},
+		"null":       {run(`"metrics":{"platform_cores":null}`), "platform_cores is no number"},
+		"null-event": {run(`"events":{"push_success_ratio":null}`), "push_success_ratio is no number"},
+		"tiny":       {run(`"metrics":{"platform_cores":5e-324}`), "cannot be"},
+		"negative":   {run(`"metrics":{"platform_cores":-1}`), "cannot be"},
+		"cursor":     {run(`"scenario_sha256":"\u001b]0;x\u0007"`), "control characters"},
+		"right-left": {run(`"machine":"\u202e"`), "control characters"},
+		"long":       {run(`"profile":"` + strings.Repeat("x", 100_000) + `"`), "too long"},
+		"no-id":      {`{"schema":"livedrill.baseline/v1","runs":[{"id":""}]}`, "no id"},
+		"torn":       {`{"schema":`, "unexpected end"},
+		"later":      {`{"schema":"livedrill.baseline/v9"}`, "schema"},
+	} {
+		path := filepath.Join(dir, name+".json")
+		if err := os.WriteFile(path, []byte(c.text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := gate.Load(t.Context(), []string{path}); (err == nil) != (c.want == "") || err != nil && (!strings.Contains(err.Error(), c.want) || len(err.Error()) > 1000) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	pipe := filepath.Join(dir, "pipe.json")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := gate.Load(t.Context(), []string{pipe}); err == nil || !strings.Contains(err.Error(), "no ordinary file") {
+		t.Errorf("a pipe: %v", err)
 	}
 }
 

@@ -33,6 +33,12 @@ func Check(runs []Run, paired bool, metrics []Metric, comparisons, trials int, p
 	if out.PerSide < 3 {
 		return out, fmt.Errorf("%d runs are too few to be split: at least 6", len(runs))
 	}
+	if paired && out.PerSide < 4 {
+		return out, fmt.Errorf("%d runs are %d pairs, which can never decide: at least 8", len(runs), out.PerSide)
+	}
+	if !slices.ContainsFunc(metrics, func(m Metric) bool { return m.Name == planted }) {
+		return out, fmt.Errorf("%q is not among the metrics that are compared", planted)
+	}
 	for _, r := range runs {
 		if r.Metrics[planted] == 0 {
 			return out, fmt.Errorf("%s has no metric %q, or it is 0 and cannot become worse by a share", r.ID, planted)
@@ -86,11 +92,17 @@ func worsened(r Run, metric string, by float64) Run {
 		metrics[k] = v
 	}
 	for _, m := range Metrics {
-		if m.Name == metric && m.HigherIsBetter {
+		if m.Name != metric {
+			continue
+		}
+		if m.HigherIsBetter {
 			by = -by
 		}
+		metrics[metric] *= 1 + by
+		if m.Unit == "ratio" {
+			metrics[metric] = min(max(metrics[metric], 0), 1)
+		}
 	}
-	metrics[metric] *= 1 + by
 	r.Metrics = metrics
 	return r
 }

@@ -19,14 +19,26 @@ type Format struct {
 
 // Formats lists every format.
 var Formats = []Format{
-	{"text", "a table for the terminal", writeText},
-	{"markdown", "for a pull request, or GitHub's step summary", writeMarkdown},
-	{"github", "annotations, as GitHub's runners read them from the output", writeGitHub},
-	{"junit", "JUnit XML for CI", writeJUnit},
-	{"gitlab", "GitLab's metrics report (OpenMetrics)", writeGitLab},
+	{"text", "a table for the terminal", visible(writeText)},
+	{"markdown", "for a pull request, or GitHub's step summary", visible(writeMarkdown)},
+	{"github", "annotations, as GitHub's runners read them from the output", visible(writeGitHub)},
+	{"junit", "JUnit XML for CI", visible(writeJUnit)},
+	{"gitlab", "GitLab's metrics report (OpenMetrics)", visible(writeGitLab)},
 }
 
 // mean prints a side's mean.
+// visible keeps what could move a terminal's cursor out of a form.
+func visible(write func(io.Writer, Result) error) func(io.Writer, Result) error {
+	return func(w io.Writer, r Result) error {
+		var b strings.Builder
+		if err := write(&b, r); err != nil {
+			return err
+		}
+		_, err := io.WriteString(w, reports.Visible(b.String()))
+		return err
+	}
+}
+
 func (j Judged) mean(v *float64) string { return reports.Quantity(v, j.Unit) }
 
 func p(v *float64) string {
@@ -72,7 +84,11 @@ func writeMarkdown(w io.Writer, r Result) error {
 	}
 	b.WriteString("\n| metric | baseline | candidate | change, 95 % | corrected p | |\n|---|---|---|---|---|---|\n")
 	for _, j := range r.Metrics {
-		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s %s |\n", j.Metric, j.mean(j.Baseline), j.mean(j.Candidate), j.words(), p(j.Adjusted), mark[j.Verdict], j.Verdict)
+		note := ""
+		if j.Note != "" {
+			note = "<br>" + j.Note
+		}
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s %s%s |\n", j.Metric, j.mean(j.Baseline), j.mean(j.Candidate), j.words(), p(j.Adjusted), mark[j.Verdict], j.Verdict, note)
 	}
 	_, err := io.WriteString(w, b.String())
 	return err

@@ -118,7 +118,7 @@ func Read(ctx context.Context, dir string) (Book, error) {
 }
 
 func read(path string) (r reports.Result, err error) {
-	text, err := os.ReadFile(path)
+	text, err := reports.ReadFile(path)
 	if err == nil {
 		err = json.Unmarshal(text, &r)
 	}

@@ -1,8 +1,9 @@
 package stats
 
 import (
-	"math"
 	"math/rand/v2"
+
+	"gonum.org/v1/gonum/stat/distuv"
 )
 
 // ChangePoints finds the places in a series at which its level changes for good: the place that splits it best is kept when
@@ -86,20 +87,5 @@ func Poisson(n, mean float64) float64 {
 	if mean <= 0 {
 		return 0
 	}
-	// P(X ≥ n) is the regularised incomplete gamma function, summed from its largest term down.
-	log := n*math.Log(mean) - mean - logFactorial(n)
-	term, sum := math.Exp(log), 0.0
-	if term == 0 && n < mean { // too far below the mean for a first term
-		return 1
-	}
-	for k := n; term > sum*1e-15 && k < n+10_000; k++ {
-		sum += term
-		term *= mean / (k + 1)
-	}
-	return min(1, sum)
-}
-
-func logFactorial(n float64) float64 {
-	v, _ := math.Lgamma(n + 1)
-	return v
+	return distuv.Poisson{Lambda: mean}.Survival(n - 1)
 }

@@ -25,6 +25,7 @@ type Shift struct {
 	Effect     float64 // Cliff's delta: P(b > a) − P(b < a)
 	Skew       float64 // of what is tested: the differences of pairs, or each side about its mean; NaN below eight
 	Drift      float64 // correlation of each of them with the one before; NaN below eight
+	Whole      float64 // Estimate with every run in it
 	// Outlying: some logarithms lie so far out that the means are those without a fifth at either end, and the test is Yuen's (1974). Which
 	// side they are on plays no part in it. Of plain differences, which may be of shares, those that lie far out are what is looked for.
 	Outlying  bool
@@ -36,7 +37,7 @@ type Shift struct {
 // Compare tests two groups of runs. Pairs are runs that were made side by side: a[i] with b[i]. The variance of the difference of their
 // means is at least floor: what the events within the runs leave open, however alike the runs came out.
 func Compare(a, b []float64, paired, log bool, floor float64, rng *rand.Rand) Shift {
-	s := Shift{Log: log, Paired: paired, size: len(b), Effect: cliff(a, b)}
+	s := Shift{Log: log, Paired: paired, size: min(len(a), len(b)), Effect: cliff(a, b)}
 	nan := math.NaN()
 	for _, v := range []*float64{&s.Low, &s.High, &s.BootLow, &s.BootHigh, &s.Above, &s.Below, &s.RankP, &s.LeastRankP, &s.Skew, &s.Drift} {
 		*v = nan
@@ -52,27 +53,24 @@ func Compare(a, b []float64, paired, log bool, floor float64, rng *rand.Rand) Sh
 			y[i] = math.Log(y[i])
 		}
 	}
-	s.Estimate = Mean(y) - Mean(x)
-	if len(a) < 2 || len(b) < 2 || paired && len(a) != len(b) {
+	s.Whole = Mean(y) - Mean(x)
+	if s.Estimate = s.Whole; len(a) < 2 || len(b) < 2 || paired && len(a) != len(b) {
 		return s
 	}
 	var se, df float64
+	var d []float64
 	if paired {
-		d := make([]float64, len(x))
+		d = make([]float64, len(x))
 		for i := range x {
 			d[i] = y[i] - x[i]
 		}
-		s.Outlying = log && outlying(d)
+		s.Outlying = log && outlying(d, len(d))
 		mean, v, n := centre(d, s.Outlying)
 		s.Estimate, se, df = mean, math.Sqrt(v), n-1
 		s.RankP, s.LeastRankP = signedRanks(d)
 		s.Skew, s.Drift = shape(d)
 		s.BootLow, s.BootHigh = redraw(rng, func(draw func(int) int) float64 {
-			sum := 0.0
-			for range d {
-				sum += d[draw(len(d))]
-			}
-			return sum / float64(len(d))
+			return redrawn(d, s.Outlying, draw)
 		})
 	} else {
 		all := slices.Concat(x, y)
@@ -80,7 +78,7 @@ func Compare(a, b []float64, paired, log bool, floor float64, rng *rand.Rand) Sh
 		for i := range all {
 			all[i] -= middle
 		}
-		s.Outlying = log && outlying(all)
+		s.Outlying = log && outlying(all, min(len(x), len(y)))
 		mx, vx, nx := centre(x, s.Outlying)
 		my, vy, ny := centre(y, s.Outlying)
 		s.Estimate, se = my-mx, math.Sqrt(vx+vy)
@@ -93,24 +91,18 @@ func Compare(a, b []float64, paired, log bool, floor float64, rng *rand.Rand) Sh
 		s.LeastRankP = min(1, 2/binomial(len(x)+len(y), len(x)))
 		s.Skew, s.Drift = shape(append(centred(x), centred(y)...))
 		s.BootLow, s.BootHigh = redraw(rng, func(draw func(int) int) float64 {
-			sx, sy := 0.0, 0.0
-			for range x {
-				sx += x[draw(len(x))]
-			}
-			for range y {
-				sy += y[draw(len(y))]
-			}
-			return sy/float64(len(y)) - sx/float64(len(x))
+			return redrawn(y, s.Outlying, draw) - redrawn(x, s.Outlying, draw)
 		})
 	}
-	if least := math.Sqrt(floor); se < least {
-		se, df = least, 1e6
+	least := math.Sqrt(floor)
+	if se == 0 || math.IsNaN(df) || z*least > (distuv.StudentsT{Sigma: 1, Nu: df}).Quantile(0.975)*se {
+		se, df = max(se, least), 1e6 // what the events leave open is known without looking at the runs
 	}
-	s.deviation = se * math.Sqrt(float64(s.size)/2)
+	s.deviation = se / math.Sqrt(1/float64(len(a))+1/float64(len(b)))
 	if paired {
-		s.deviation = se * math.Sqrt(float64(s.size))
+		s.deviation = se * math.Sqrt(float64(len(d)))
 	}
-	if se == 0 || math.IsNaN(df) { // every run of a side gave the same: chance is what is left of their order
+	if se == 0 { // every run of a side gave the same: chance is what is left of their order
 		s.Low, s.High = s.Estimate, s.Estimate
 		s.Above, s.Below = 1, 1
 		if s.Estimate > 0 {
@@ -151,13 +143,31 @@ func (s Shift) Needed(delta, alpha float64) int {
 	return Most
 }
 
+// redrawn is the centre of values that are drawn again.
+func redrawn(v []float64, trimmed bool, draw func(int) int) float64 {
+	if !trimmed {
+		sum := 0.0
+		for range v {
+			sum += v[draw(len(v))]
+		}
+		return sum / float64(len(v))
+	}
+	again := make([]float64, len(v))
+	for i := range again {
+		again[i] = v[draw(len(v))]
+	}
+	mean, _, _ := centre(again, trimmed)
+	return mean
+}
+
 // outlying tells whether the farthest of eight distances or more is over six times the middle one: of as many normal ones it is three times.
-func outlying(d []float64) bool {
+// A side has to have values to spare.
+func outlying(d []float64, side int) bool {
 	far := make([]float64, len(d))
 	for i, x := range d {
 		far[i] = math.Abs(x)
 	}
-	return len(d) >= 8 && slices.Max(far) > 6*Median(far)
+	return len(d) >= 8 && side >= 5 && slices.Max(far) > 6*Median(far)
 }
 
 // centre is the mean of values, its variance, and how many values it is of: of all, or without a fifth at either end. Of those the
@@ -283,7 +293,7 @@ func signedRanks(d []float64) (p, least float64) {
 		for _, r := range ranks {
 			sum += r * r
 		}
-		return 2 * distuv.UnitNormal.Survival(far/math.Sqrt(sum/4)), least
+		return min(1, 2*distuv.UnitNormal.Survival(far/math.Sqrt(sum/4))), least
 	}
 	// Twice the ranks are whole numbers, so the distribution of their sum is a table.
 	table := map[int]float64{0: 1}

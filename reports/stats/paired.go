@@ -60,6 +60,8 @@ func duet(n int, level float64, rng *rand.Rand, difference func(take func(func(i
 			values = append(values, v)
 		}
 	}
-	out.Low, out.High = between(values, level)
+	low, high := between(values, level)
+	wider := strataOf(n, func(int) int { return 0 }).stretch()
+	out.Low, out.High = out.Difference-wider*(out.Difference-low), out.Difference+wider*(high-out.Difference)
 	return out
 }

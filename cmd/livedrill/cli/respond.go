@@ -34,7 +34,9 @@ its time to acknowledge and to the right cause, scores the causes that were name
 			switch what {
 			case reports.SaidAcknowledge:
 				if len(args) > 0 {
-					m.Alert = args[0]
+					if m.Alert = args[0]; m.Alert == "" {
+						return usage(errors.New("acknowledge: the alert has no name; without one, it is of whatever there is"))
+					}
 				}
 			case reports.SaidCause:
 				if _, err := faultSettings(args[0], nil); err != nil {
