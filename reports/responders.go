@@ -11,11 +11,12 @@ import (
 type Remark struct {
 	At      float64  `json:"at_s"`
 	By      string   `json:"by"`                // a person, or Runbook
-	What    string   `json:"what"`              // acknowledge, cause, action or defend
+	What    string   `json:"what"`              // acknowledge, cause, action, defend or program
 	Fault   string   `json:"fault,omitempty"`   // kind of fault that is named as the cause
 	On      string   `json:"on,omitempty"`      // component that it is said to be on
 	Alert   string   `json:"alert,omitempty"`   // that is acknowledged; empty: whatever there is
 	Defence string   `json:"defence,omitempty"` // that was turned on
+	Program string   `json:"program,omitempty"` // of the user's own, that the runbook ran
 	Done    *float64 `json:"done_s,omitempty"`  // when that was done; null: it failed
 	Text    string   `json:"text,omitempty"`
 	Score   *Score   `json:"score,omitempty"` // of a cause; null: nothing was broken then
@@ -30,6 +31,7 @@ const (
 	SaidCause       = "cause"
 	SaidAction      = "action"
 	SaidDefend      = "defend"
+	SaidProgram     = "program"
 )
 
 // Score holds a named cause against the fault that it comes closest to, of those that were there.
@@ -75,6 +77,10 @@ func (j *judge) responders(_ context.Context, r *Result) error {
 			case SaidAcknowledge:
 				if out.T[3] == nil && r.concerns(m.Alert, f) {
 					out.T[3] = &m.At
+				}
+			case SaidProgram:
+				if m.Done != nil && (out.T[5] == nil || *m.Done < *out.T[5]) {
+					out.T[5], out.Mitigation = m.Done, m.Program
 				}
 			case SaidCause:
 				score := scored(m, f)

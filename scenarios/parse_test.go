@@ -34,6 +34,8 @@ runbook:
   - {when: stal, turn-on: redis-fallback}
   - {when: stall, turn-on: redis-fallbakc}
   - {when: stall, turn-of: redis-fallback}
+  - {when: stall, run: [no-such-program, now]}
+  - {when: stall, run: ["true"], turn-on: redis-fallback}
 `
 
 // TestAllMistakesAtOnce finds every mistake in one reading, each at its line.
@@ -60,12 +62,14 @@ func TestAllMistakesAtOnce(t *testing.T) {
 		`broken.yaml:19: runbook[0].when: no objective "stal" (did you mean stall?)`,
 		`broken.yaml:20: runbook[1].turn-on: no defence "redis-fallbakc": livedrill list defences shows all`,
 		"broken.yaml:21: runbook[2].turn-of: no such setting (did you mean turn-on?)",
+		`broken.yaml:22: runbook[3].run: exec: "no-such-program": executable file not found in $PATH`,
+		"broken.yaml:23: runbook[4]: a rule turns on a defence or runs a program, not both",
 	} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("missing: %s", want)
 		}
 	}
-	if len(problems) != 17 { // the last rule turns nothing on
+	if len(problems) != 19 { // the third rule turns nothing on
 		t.Errorf("%d problems:\n%v", len(problems), err)
 	}
 }

@@ -110,7 +110,7 @@ func (s Scenario) WritePlan(w io.Writer) error {
 		fmt.Fprintf(t, "  alerts of %s\tfire: %s; silent: %s\n", name, strings.Join(s.Alerts.Expect, ", "), strings.Join(s.Alerts.Silent, ", "))
 	}
 	for _, r := range s.Runbook {
-		fmt.Fprintf(t, "  runbook\twhen %s is missed, turn on %s\n", r.When, r.TurnOn)
+		fmt.Fprintf(t, "  runbook\twhen %s is missed, %s\n", r.When, r.does())
 	}
 	for _, v := range s.Verify {
 		fmt.Fprintf(t, "  %s\tchecked at the end\n", v)

@@ -95,7 +95,7 @@ func (d *drill) check(m reports.Remark) error {
 	default:
 		return fmt.Errorf("no remark is a %q", m.What)
 	}
-	if names || on || (m.Defence != "") != (m.What == reports.SaidDefend) || m.Alert != "" && m.What != reports.SaidAcknowledge {
+	if names || on || (m.Defence != "") != (m.What == reports.SaidDefend) || m.Alert != "" && m.What != reports.SaidAcknowledge || m.Program != "" {
 		return fmt.Errorf("a remark of kind %s names no such thing", m.What)
 	}
 	return nil
@@ -125,7 +125,7 @@ func (d *drill) take(m reports.Remark) (place int, err error) {
 // say makes a remark an event, and part of the audit log.
 func (d *drill) say(event string, m reports.Remark) {
 	details := map[string]any{"what": m.What, "by": m.By}
-	for key, v := range map[string]string{"names": m.Fault, "on": m.On, "alert": m.Alert, "defence": m.Defence, "text": m.Text} {
+	for key, v := range map[string]string{"names": m.Fault, "on": m.On, "alert": m.Alert, "program": m.Program, "defence": m.Defence, "text": m.Text} {
 		if v != "" {
 			details[key] = v
 		}

@@ -238,6 +238,54 @@ func TestEveningPeakDiscriminates(t *testing.T) {
 	})
 }
 
+// TestOwnProgram: Redis is taken away, and a script of the user's own, which the runbook runs in the range, gives the platform another one: the
+// report says when it began and ended, and how long service was hurt.
+func TestOwnProgram(t *testing.T) {
+	needRange(t)
+	dir := t.TempDir()
+	script := filepath.Join(dir, "switch.sh")
+	if err := os.WriteFile(script, []byte(`#!/bin/sh
+# Mends Redis by its own means: what the platform is made of comes on standard input.
+platform=$(cat)
+address=$(printf %s "$platform" | sed 's/.*"redis":{"addr":"\([^"]*\)".*/\1/')
+secret=$(printf %s "$platform" | sed 's/.*"redis":{"addr":"[^"]*","password":"\([^"]*\)".*/\1/')
+echo "$LIVEDRILL_OBJECTIVE of $LIVEDRILL_RUN is missed: $1 at $address"
+REDISCLI_AUTH=$secret redis-cli -h "${address%:*}" -p "${address##*:}" config set maxmemory 0
+`), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, "own.yaml")
+	if err := os.WriteFile(file, []byte(`name: own
+target: {profile: weak}
+phases: {warm-up: 1s, steady: 4s, recovery: 3s}
+load:
+  shop: {kind: http, rate: 60/s}
+faults:
+  - {at: 0s, for: 12s, inject: redis.oom, on: redis}
+objectives:
+  - api_error_ratio <= 5% during redis.oom
+runbook:
+  - {when: api-error-redis-oom, run: [`+script+`, "more; memory $(id)"]}
+`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, r, out := drill(t, "run", file)
+	log, err := os.ReadFile(filepath.Join(out, "logs", "runbook-1.log"))
+	if err != nil || !strings.Contains(string(log), "api-error-redis-oom of "+r.Run.ID+" is missed: more; memory $(id) at ") || !strings.Contains(string(log), "OK") {
+		t.Errorf("it said %q (%v)", log, err)
+	}
+	if len(r.Remarks) != 1 || len(r.Responses) != 1 {
+		t.Fatalf("remarks %+v, responses %+v", r.Remarks, r.Responses)
+	}
+	m, response := r.Remarks[0], r.Responses[0]
+	if m.Program != "switch.sh" || m.Done == nil || response.Mitigation != "switch.sh" || response.T[5] == nil || *response.T[5] != *m.Done {
+		t.Errorf("%+v, mitigated by %q at %v", m, response.Mitigation, response.T[5])
+	}
+	if response.RTO == nil || response.T[6] == nil || *response.T[6] > *r.Faults[0].Restored {
+		t.Errorf("whole again at %v, the fault was restored at %v", response.T[6], *r.Faults[0].Restored)
+	}
+}
+
 // TestRunbook: a weak platform whose Redis refuses writes is mended by its runbook while the fault lasts, and the report proves it. One
 // region is further away than the other, and is seen to be.
 func TestRunbook(t *testing.T) {

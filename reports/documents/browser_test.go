@@ -23,11 +23,16 @@ func TestBrowser(t *testing.T) {
 	s := reportstest.Usual()
 	s.Steady = 7100
 	page := string(written(t, open(t, s.Write(t), "en"), "html"))
-	const probe = `<script>addEventListener("load", () => setTimeout(() => {
-		const n = performance.getEntriesByType("navigation")[0];
-		document.title = JSON.stringify({ms: n.loadEventEnd, drawn: document.querySelectorAll(".plot canvas").length, wide: document.documentElement.scrollWidth,
-			page: getComputedStyle(document.body).backgroundColor});
-	}, 500))</script></body>`
+	const probe = `<script>addEventListener("load", () => {
+		let looks = 0;
+		const look = () => {
+			const drawn = document.querySelectorAll(".plot canvas").length;
+			if (!drawn && ++looks < 40) return setTimeout(look, 100);
+			document.title = JSON.stringify({ms: performance.getEntriesByType("navigation")[0].loadEventEnd, drawn, wide: document.documentElement.scrollWidth,
+				page: getComputedStyle(document.body).backgroundColor});
+		};
+		setTimeout(look, 300);
+	})</script></body>`
 	file := filepath.Join(t.TempDir(), "report.html")
 	if err := os.WriteFile(file, []byte(strings.Replace(page, "</body>", probe, 1)), 0o600); err != nil {
 		t.Fatal(err)

@@ -54,7 +54,7 @@ func writePostMortem(w io.Writer, d Document) error {
 	}
 	for _, m := range d.Remarks {
 		if m.What == reports.SaidAction || m.Done != nil {
-			fmt.Fprintf(&b, "- %s: %s (%s)\n", cell(m.By), cell(strings.TrimSpace(m.Defence+" "+m.Text)), seconds(&m.At))
+			fmt.Fprintf(&b, "- %s: %s (%s)\n", cell(m.By), cell(strings.TrimSpace(m.Defence+m.Program+" "+m.Text)), seconds(&m.At))
 		}
 	}
 	section("Detection")

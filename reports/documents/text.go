@@ -132,6 +132,8 @@ func said(d Document, m reports.Remark) string {
 		out = strings.TrimSpace(out + " " + m.Alert)
 	case reports.SaidDefend:
 		out += " " + m.Defence
+	case reports.SaidProgram:
+		out += " " + m.Program
 	case reports.SaidAction:
 		out += " " + m.Text
 	}

@@ -62,7 +62,7 @@ var words = map[string]string{
 	"Queueing theory beside the measurement": "排队论预测与实测", "model": "模型", "offered load": "输入负载", "predicted": "预测", "predicted too much": "预测偏高", "grows without end": "无限增长",
 	"requests that the gateway turns away": "被网关拒绝的请求", "requests that wait for a connection to MariaDB": "等待 MariaDB 连接的请求", "media that waits for an encoder": "等待编码的媒体时长", "fluid": "流体模型", "one round trip": "一次往返", "time to connect, the furthest region less the nearest": "建连耗时：最远区域减最近区域", "round trip from": "往返时延来自", "longer": "增加",
 	"What people did": "人员处置记录", "who": "人员", "said to be the cause": "判断的原因", "layer": "层次", "component": "组件", "kind of fault": "故障类型",
-	"acknowledge": "响应", "defend": "开启防护", "done at": "完成于", "cause": "定位", "judgement": "初步研判", "handling": "应急处置", "did not end": "未完成", "may take": "时限", "too late": "超时",
+	"acknowledge": "响应", "program": "执行程序", "defend": "开启防护", "done at": "完成于", "cause": "定位", "judgement": "初步研判", "handling": "应急处置", "did not end": "未完成", "may take": "时限", "too late": "超时",
 	"failed request": "失败的请求", "absorbed error": "被吸收的错误", "slowest request": "最慢的请求", "slowest picture": "最慢的一帧", "picture": "画面", "runbook": "自动预案", "too many requests in work": "处理中的请求过多", "no answer": "无应答",
 	// Figures.
 	"People: journeys that ended, and the stampede of those who connect anew": "用户：完成的旅程与故障后的重连潮", "whole": "完整", "broken": "中断", "reconnects": "重连",

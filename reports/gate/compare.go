@@ -178,7 +178,7 @@ func (j *Judged) decide(s stats.Shift, m Metric, worse, better, each float64) {
 	case math.Abs(low) <= j.Least && math.Abs(high) <= j.Least:
 		j.Verdict = Same
 	}
-	if whole := plain(s.Whole, s.Log); s.Outlying && j.Verdict != Worse && (whole > j.Least) != m.HigherIsBetter && math.Abs(whole) > j.Least { // those left out may be what the candidate does now and then
+	if whole := plain(s.Whole, s.Log); s.Outlying && j.Verdict != Worse && whole > j.Least { // what was left out may be what the candidate does now and then
 		j.Verdict, j.Note = CannotTell, fmt.Sprintf("some runs lie far out, and with them the change is %s: look at them, or make more", amount(whole, j.Absolute))
 		return
 	}

@@ -26,7 +26,6 @@ var Formats = []Format{
 	{"gitlab", "GitLab's metrics report (OpenMetrics)", visible(writeGitLab)},
 }
 
-// mean prints a side's mean.
 // visible keeps what could move a terminal's cursor out of a form.
 func visible(write func(io.Writer, Result) error) func(io.Writer, Result) error {
 	return func(w io.Writer, r Result) error {
@@ -39,6 +38,7 @@ func visible(write func(io.Writer, Result) error) func(io.Writer, Result) error 
 	}
 }
 
+// mean prints a side's mean.
 func (j Judged) mean(v *float64) string { return reports.Quantity(v, j.Unit) }
 
 func p(v *float64) string {
