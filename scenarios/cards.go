@@ -27,7 +27,7 @@ func watchCards(m *record.Metrics) {
 	}
 }
 
-// watchCard offers one card's readings, those that it has. The card is read at every scrape: some tens of microseconds.
+// watchCard offers one card's readings, those that it has. The card is read at every scrape.
 func watchCard(m *record.Metrics, index string, d nvml.Device) {
 	labels := prometheus.Labels{"card": index}
 	share := func(of, limit func() (uint32, nvml.Return)) func() (float64, nvml.Return) {
