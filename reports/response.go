@@ -36,7 +36,7 @@ type Blast struct {
 	Hit      bool    `json:"hit"`
 	By       string  `json:"by,omitempty"` // the objective that shows it
 	Worst    float64 `json:"worst"`
-	Sessions float64 `json:"sessions"` // share of all sessions that this part has
+	Sessions float64 `json:"sessions"` // share of all sessions that a region has, and of all messages due that a room has, with its bounds
 	Low      float64 `json:"low"`
 	High     float64 `json:"high"`
 }
