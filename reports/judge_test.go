@@ -442,7 +442,7 @@ func TestVerdictOrder(t *testing.T) {
 // TestDamage takes a run apart in every way: what can be said is said, and never a wrong verdict.
 func TestDamage(t *testing.T) {
 	t.Parallel()
-	good := reportstest.Usual()
+	good := reportstest.Short()
 	good.Change = func(f *reports.Facts) { f.Objectives = f.Objectives[2:3] }
 	for _, c := range []struct {
 		name    string
@@ -545,7 +545,7 @@ func TestDamage(t *testing.T) {
 		m.Counter("livedrill_player_stalled_seconds_total", "x", prometheus.Labels{"region": "north", "load": "viewers"}).Add(1e6)
 		families, err := m.Gather()
 		must(t, err)
-		must(t, db.Put(t.Context(), good.Started.Add(2*time.Minute), "intruder", families))
+		must(t, db.Put(t.Context(), good.Started.Add(30*time.Second), "intruder", families))
 		must(t, db.Close())
 		s, err := reports.Judge(t.Context(), dir)
 		must(t, err)

@@ -250,6 +250,7 @@ platform=$(cat)
 address=$(printf %s "$platform" | sed 's/.*"redis":{"addr":"\([^"]*\)".*/\1/')
 secret=$(printf %s "$platform" | sed 's/.*"redis":{"addr":"[^"]*","password":"\([^"]*\)".*/\1/')
 echo "$LIVEDRILL_OBJECTIVE of $LIVEDRILL_RUN is missed: $1 at $address"
+sleep 4 # as long as a switch takes
 REDISCLI_AUTH=$secret redis-cli -h "${address%:*}" -p "${address##*:}" config set maxmemory 0
 `), 0o755); err != nil {
 		t.Fatal(err)

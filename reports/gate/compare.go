@@ -88,8 +88,12 @@ const alpha = 0.10
 
 // Compare compares two groups of runs by some metrics. Paired runs were made in turns on one machine: the i-th of each side belong together.
 func Compare(a, b []Run, paired bool, metrics []Metric) Result {
+	return compare(a, b, paired, metrics, rand.New(rand.NewPCG(uint64(len(a)), uint64(len(b))))) // the same runs give the same answer
+}
+
+// compare does without bootstrap bounds, on which no verdict stands, where rng is nil.
+func compare(a, b []Run, paired bool, metrics []Metric, rng *rand.Rand) Result {
 	out := Result{Schema: Schema, Paired: paired, Reasons: []string{}, Baseline: ids(a), Runs: ids(b), Metrics: []Judged{}}
-	rng := rand.New(rand.NewPCG(uint64(len(a)), uint64(len(b)))) // the same runs give the same answer
 	var shifts []stats.Shift
 	var of []Metric
 	var at []int // the place of each among the metrics

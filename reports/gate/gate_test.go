@@ -62,7 +62,7 @@ func TestFalseAlarms(t *testing.T) {
 			if !paired {
 				shared = machine(rng, 10)
 			}
-			if gate.Compare(a, drawn(rng, shared, nil), paired, gate.Metrics).Verdict == gate.Worse {
+			if gate.CompareOnly(a, drawn(rng, shared, nil), paired, gate.Metrics).Verdict == gate.Worse {
 				alarms++
 			}
 		}
@@ -81,7 +81,7 @@ func TestPlantedRegression(t *testing.T) {
 		caught, blamed := 0, 0
 		for range 100 {
 			shared := machine(rng, 10)
-			r := gate.Compare(drawn(rng, shared, nil), drawn(rng, shared, map[string]float64{metric: 0.10}), true, gate.Metrics)
+			r := gate.CompareOnly(drawn(rng, shared, nil), drawn(rng, shared, map[string]float64{metric: 0.10}), true, gate.Metrics)
 			for _, j := range r.Metrics {
 				if j.Verdict == gate.Worse && j.Metric == metric && r.ExitCode() == 3 {
 					caught++
@@ -208,12 +208,12 @@ func TestOneRunFarOut(t *testing.T) {
 				spoiled.Metrics[name] *= 3
 			}
 		}
-		for _, j := range gate.Compare(a, b, true, gate.Metrics).Metrics {
+		for _, j := range gate.CompareOnly(a, b, true, gate.Metrics).Metrics {
 			if j.Metric == "platform_cores" && j.Verdict == gate.Worse {
 				caught++
 			}
 		}
-		if gate.Compare(a, same, true, gate.Metrics).Verdict == gate.Worse {
+		if gate.CompareOnly(a, same, true, gate.Metrics).Verdict == gate.Worse {
 			alarms++
 		}
 	}

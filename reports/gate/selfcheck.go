@@ -67,7 +67,7 @@ func Check(runs []Run, paired bool, metrics []Metric, comparisons, trials int, p
 	}
 	for range comparisons {
 		a, b := split()
-		if Compare(a, b, paired, metrics).Verdict == Worse {
+		if compare(a, b, paired, metrics, nil).Verdict == Worse {
 			out.FalseAlarms++
 		}
 	}
@@ -76,7 +76,7 @@ func Check(runs []Run, paired bool, metrics []Metric, comparisons, trials int, p
 		for i := range b {
 			b[i] = worsened(b[i], planted, by)
 		}
-		for _, j := range Compare(a, b, paired, metrics).Metrics {
+		for _, j := range compare(a, b, paired, metrics, nil).Metrics {
 			if j.Metric == planted && j.Verdict == Worse {
 				out.Caught++
 			}

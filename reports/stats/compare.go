@@ -35,7 +35,8 @@ type Shift struct {
 }
 
 // Compare tests two groups of runs. Pairs are runs that were made side by side: a[i] with b[i]. The variance of the difference of their
-// means is at least floor: what the events within the runs leave open, however alike the runs came out.
+// means is at least floor: what the events within the runs leave open, however alike the runs came out. Without rng there are no bootstrap
+// bounds.
 func Compare(a, b []float64, paired, log bool, floor float64, rng *rand.Rand) Shift {
 	s := Shift{Log: log, Paired: paired, size: min(len(a), len(b)), Effect: cliff(a, b)}
 	nan := math.NaN()
@@ -314,6 +315,9 @@ func signedRanks(d []float64) (p, least float64) {
 }
 
 func redraw(rng *rand.Rand, once func(draw func(int) int) float64) (low, high float64) {
+	if rng == nil {
+		return math.NaN(), math.NaN()
+	}
 	values := make([]float64, resamples)
 	for i := range values {
 		values[i] = once(rng.IntN)
