@@ -27,7 +27,7 @@ type Core struct {
 	points []Point
 }
 
-// CoreMetrics are the twelve, with the limits that are worth seeing before they come.
+// CoreMetrics are the twelve, of which latency has two rows, with the limits that are worth seeing before they come.
 var CoreMetrics = []struct {
 	Name, Unit, Expr string
 	Limit            float64 // 0: none
@@ -40,10 +40,11 @@ var CoreMetrics = []struct {
 	{"TCP connections", "connections", `sum(livedrill_host_tcp_connections)`, 0, false},
 	{"API requests", "requests/s", `sum(rate(livedrill_gateway_requests_total[5s]))`, 0, false},
 	{"API errors", "ratio", `sum(rate(livedrill_gateway_requests_total{class="5xx"}[5s])) / sum(rate(livedrill_gateway_requests_total[5s]))`, 0.05, false},
+	{"API latency p50", "seconds", `histogram_quantile(0.5, sum(rate(livedrill_gateway_latency_seconds[5s])))`, 0, false},
 	{"API latency p99", "seconds", `histogram_quantile(0.99, sum(rate(livedrill_gateway_latency_seconds[5s])))`, 1, false},
 	{"edge cache hits", "ratio", `sum(rate(livedrill_edge_requests_total{cache=~"HIT|STALE|UPDATING|REVALIDATED"}[5s])) / sum(rate(livedrill_edge_requests_total[5s]))`, 0.6, true},
 	{"requests waiting in the gateway", "requests", `sum(livedrill_gateway_requests_in_work)`, 256, false},
-	{"push success", "ratio", `sum(livedrill_push_total{result="seen"}) / (sum(livedrill_push_total) > 0)`, 0, false},
+	{"push success", "ratio", `sum(increase(livedrill_push_total{result="seen"}[60s])) / (sum(increase(livedrill_push_total[60s])) > 0)`, 0, false},
 	{"viewers' time stalled", "ratio", `sum(rate(livedrill_player_stalled_seconds_total[5s])) / sum(rate(livedrill_player_watched_seconds_total[5s]))`, 0, false},
 }
 

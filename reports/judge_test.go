@@ -265,7 +265,18 @@ func TestLostWrites(t *testing.T) {
 	t.Parallel()
 	story := reportstest.Usual()
 	story.LostGifts = 7
-	r := judged(t, story).Responses[0]
+	s := judged(t, story)
+	for _, c := range s.Consistency {
+		if c.Check == "gift-ledger" && c.OK {
+			t.Errorf("gifts that are not in the ledger pass its proof: %s", c.Detail)
+		}
+	}
+	for _, c := range usual(t).Consistency {
+		if c.Check == "gift-ledger" && !c.OK {
+			t.Errorf("a whole ledger does not pass its proof: %s", c.Detail)
+		}
+	}
+	r := s.Responses[0]
 	near(t, "rows lost", r.RPORows, 7, 0)
 	near(t, "age of the oldest", r.RPO, 4, 0) // two gifts a second, read each second
 }
@@ -291,7 +302,7 @@ func TestTable(t *testing.T) {
 		near(t, want.sli, s.Table[at].Value, want.value, 1e-9)
 		near(t, want.sli+" n", &s.Table[at].N, want.n, 0)
 	}
-	if len(s.Core) != 12 {
+	if len(s.Core) != 13 {
 		t.Errorf("%d core metrics", len(s.Core))
 	}
 	if !slices.ContainsFunc(s.NotMeasured, func(u reports.Unknown) bool { return u.What == "memory in use" }) {

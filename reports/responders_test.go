@@ -64,6 +64,7 @@ func TestAlertsAcknowledged(t *testing.T) {
 	}
 	s := judged(t, story)
 	near(t, "T3", s.Responses[0].T[3], 50, 0)
+	near(t, "fired after the first bad window", s.Alerts[0].AfterBad, *s.Alerts[0].Fired-42, 1e-9)
 	var order []string
 	for _, a := range s.Alerts {
 		order = append(order, a.Name)

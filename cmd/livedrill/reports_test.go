@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math"
 	"os"
 	"os/exec"
@@ -13,6 +14,8 @@ import (
 	"time"
 
 	"github.com/livedrill/livedrill/reports"
+	"github.com/livedrill/livedrill/reports/gate"
+	"github.com/livedrill/livedrill/reports/reportstest"
 	"github.com/livedrill/livedrill/target"
 )
 
@@ -44,6 +47,39 @@ func TestDeadRunIsTold(t *testing.T) {
 	var r reports.Result
 	if err := json.Unmarshal(out, &r); err != nil || r.Verdict != reports.Inconclusive || len(r.Phases) == 0 || !strings.Contains(strings.Join(r.Reasons, " "), "died") {
 		t.Errorf("%v: %s with %d phases: %v", err, r.Verdict, len(r.Phases), r.Reasons)
+	}
+}
+
+// TestGateRun makes four pairs by programs that bring stored runs along: they are made in turns, who begins changes, and a candidate that
+// needs more processor is worse.
+func TestGateRun(t *testing.T) {
+	dir := t.TempDir()
+	for i, side := range "abbaabba" {
+		s := reportstest.Usual()
+		s.Seed, s.Noise = uint64(i+1), 0.01
+		if side == 'b' {
+			s.Cores = 0.7
+		}
+		if err := os.Rename(s.Write(t), filepath.Join(dir, fmt.Sprint(i))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	program := filepath.Join(dir, "livedrill")
+	if err := os.WriteFile(program, []byte(`#!/bin/sh
+cd "$(dirname "$0")" && n=$(ls -d done-* 2>/dev/null | wc -l) && : > "done-$n"
+while [ "$1" != --out ]; do shift; done
+cp -r "$n" "$2"
+`), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command(binary, "gate", "run", "evening-peak", "--a", "bin="+program, "--b", "bin="+program, "--rounds", "4", "--out", filepath.Join(dir, "out"), "--json").Output()
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.ExitCode() != 3 {
+		t.Fatalf("%v: %s", err, out)
+	}
+	var r gate.Result
+	if err := json.Unmarshal(out, &r); err != nil || !r.Paired || len(r.Baseline) != 4 || r.Baseline[0] == r.Runs[0] || !strings.Contains(strings.Join(r.Reasons, "\n"), "platform_cores is worse: +40") {
+		t.Errorf("%+v (%v)", r, err)
 	}
 }
 

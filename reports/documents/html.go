@@ -65,7 +65,7 @@ func writeHTML(w io.Writer, d Document) error {
 		"duration": func(s float64) string { return reports.Span(durationOf(s)) },
 		"num":      func(v float64) string { return fmt.Sprintf("%.4g", v) },
 		"plus":     change,
-		"soonest":  soonest,
+		"byFault":  byFault,
 		"missing": func(all []reports.Sign) []reports.Sign {
 			return slices.DeleteFunc(slices.Clone(all), func(s reports.Sign) bool { return s.Value != nil })
 		},
@@ -118,6 +118,9 @@ func writeHTML(w io.Writer, d Document) error {
 		}
 	}
 	for _, c := range d.Table {
+		if sli, ok := reports.FindSLI(c.SLI); ok && !slices.ContainsFunc(v.Defs, func(s reports.SLI) bool { return s.Name == sli.Name }) {
+			v.Defs = append(v.Defs, sli)
+		}
 		if !slices.Contains(v.Regions, c.Region) {
 			v.Regions = append(v.Regions, c.Region)
 		}
@@ -253,18 +256,22 @@ func points(c reports.Cell) string {
 	return reports.Quantity(c.P50, c.Unit) + " / " + reports.Quantity(c.P95, c.Unit) + " / " + reports.Quantity(c.P99, c.Unit)
 }
 
-// soonest keeps of each fault's burn rates the one that would raise an alarm first.
-func soonest(burns []reports.Burn) []reports.Burn {
-	var out []reports.Burn
+// burning is how fast one fault burns a budget, and when each of the usual alerts on it would come.
+type burning struct {
+	Fault  string
+	Rate   float64
+	Alarms []reports.Burn
+}
+
+func byFault(burns []reports.Burn) []burning {
+	var out []burning
 	for _, b := range burns {
-		at := slices.IndexFunc(out, func(o reports.Burn) bool { return o.Fault == b.Fault })
-		switch {
-		case b.Alarm == nil:
-		case at < 0:
-			out = append(out, b)
-		case *b.Alarm < *out[at].Alarm:
-			out[at] = b
+		at := slices.IndexFunc(out, func(o burning) bool { return o.Fault == b.Fault })
+		if at < 0 {
+			at = len(out)
+			out = append(out, burning{Fault: b.Fault, Rate: b.Rate})
 		}
+		out[at].Alarms = append(out[at].Alarms, b)
 	}
 	return out
 }

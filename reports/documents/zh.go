@@ -48,7 +48,7 @@ var words = map[string]string{
 	"over a month, from the incident rates given": "按给定故障频率外推至一个月", "not in this drill": "本次演练未包含",
 	"The two targets exclude each other:": "两个目标互相矛盾：", "One outage as long as the recovery target": "一次时长等于 RTO 目标的中断",
 	"of the 30-day budget at": "的 30 天错误预算，可用性目标为", "mitigated by": "缓解措施", "no objective hurt": "没有目标受影响", "objectives hurt": "受影响目标",
-	"regions hit": "受影响区域", "rooms hit": "受影响房间", "of sessions": "的会话", "of messages": "的弹幕", "rows": "条", "scenario": "场景", "seed": "随机种子", "time scale": "时间倍率", "root cause": "根因类别",
+	"regions hit": "受影响区域", "rooms hit": "受影响房间", "of sessions": "的会话", "of messages": "的弹幕", "never": "不会", "API latency p50": "接口延迟 p50", "rows": "条", "scenario": "场景", "seed": "随机种子", "time scale": "时间倍率", "root cause": "根因类别",
 	"machine": "机器", "cores": "核", "bytes of memory": "字节内存", "defences": "防护开关", "phase": "阶段", "platform ready after": "平台就绪用时", "range": "演练框架", "platform": "平台",
 	"version": "版本", "sum of the platform": "平台清单 SHA-256", "The platform": "平台拓扑", "publishers, users": "主播与用户", "viewers": "观众",
 	"T0 injected": "T0 注入", "T1 first bad window": "T1 首个越限", "T2 alert": "T2 告警", "T3 acknowledged": "T3 响应", "T4 cause named": "T4 定位", "T5 mitigated": "T5 缓解",
