@@ -2,11 +2,13 @@ package documents_test
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"encoding/xml"
 	"errors"
 	"flag"
 	"html"
+	"image/png"
 	"io"
 	"os"
 	"os/exec"
@@ -179,6 +181,32 @@ func TestPage(t *testing.T) {
 		if !strings.Contains(page, part) {
 			t.Errorf("it lacks %q", part)
 		}
+	}
+	// The platform's picture shows what was hit, and nothing else; a heat map is hottest where most events are.
+	hit := regexp.MustCompile(`<rect class="node hit"[^>]*/><text class="nodename"[^>]*>([^<]*)<`).FindAllStringSubmatch(page, -1)
+	if len(hit) != 1 || hit[0][1] != "edge-north" {
+		t.Errorf("in the picture %v is hit", hit)
+	}
+	map64 := regexp.MustCompile(`src="data:image/png;base64,([^"]*)"`).FindStringSubmatch(page)
+	text, err := base64.StdEncoding.DecodeString(html.UnescapeString(map64[1]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	heat, err := png.Decode(bytes.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	hottest := 0 // row of the API's latency, from above, in the steady phase: its 10 ms are near the bottom of what goes up to 1.2 s
+	column := heat.Bounds().Dx() / 4
+	for y := range heat.Bounds().Dy() {
+		if _, _, _, a := heat.At(column, y).RGBA(); a > 0 {
+			if _, _, _, most := heat.At(column, hottest).RGBA(); a > most {
+				hottest = y
+			}
+		}
+	}
+	if rows := heat.Bounds().Dy(); hottest < rows/2 {
+		t.Errorf("the hottest row is %d of %d", hottest, rows)
 	}
 	// Names that a scenario brings cannot become part of the page.
 	hostile := story()

@@ -3,7 +3,9 @@ package gate_test
 import (
 	"bytes"
 	"encoding/xml"
+	"errors"
 	"fmt"
+	"io"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -11,6 +13,9 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/model/textparse"
 
 	"github.com/livedrill/livedrill/reports"
 	"github.com/livedrill/livedrill/reports/documents"
@@ -22,13 +27,19 @@ import (
 func drawn(rng *rand.Rand, shared []float64, change map[string]float64) []gate.Run {
 	var out []gate.Run
 	for i, s := range shared {
-		r := gate.Run{ID: fmt.Sprint("run-", i), Scenario: "x", Machine: "m", Metrics: map[string]float64{}}
-		for _, m := range gate.Metrics {
+		r := gate.Run{ID: fmt.Sprint("run-", i), Scenario: "x", Machine: "m", Metrics: map[string]float64{}, Events: map[string]float64{}}
+		for k, m := range gate.Metrics {
 			switch {
-			case m.Absolute && m.HigherIsBetter:
-				r.Metrics[m.Name] = 1 - 0.002*rng.Float64()
-			case m.Absolute:
-				r.Metrics[m.Name] = 0.002 * rng.Float64()
+			case m.Absolute: // one in a thousand fails, of few events and of many
+				n := []float64{30, 300, 3000, 100_000}[k%4]
+				failed := 0.0
+				for at := rng.ExpFloat64(); at < n/1000; at += rng.ExpFloat64() {
+					failed++
+				}
+				r.Metrics[m.Name], r.Events[m.Name] = failed/n, n
+				if m.HigherIsBetter {
+					r.Metrics[m.Name] = 1 - failed/n
+				}
 			default:
 				noise := 0.025 // what shared machines vary by
 				if strings.Contains(m.Name, "p99") {
@@ -162,6 +173,24 @@ func TestVerdicts(t *testing.T) {
 					var suite documents.JUnit
 					if err := xml.Unmarshal(b.Bytes(), &suite); err != nil || (suite.Failures > 0) != (c.want == gate.Worse) {
 						t.Errorf("junit: %v, %+v", err, suite)
+					}
+				}
+				if f.Name == "gitlab" {
+					metrics, samples := textparse.NewOpenMetricsParser([]byte(b.String()), labels.NewSymbolTable()), 0
+					for {
+						what, err := metrics.Next()
+						if errors.Is(err, io.EOF) {
+							break
+						}
+						if err != nil {
+							t.Fatalf("gitlab: %v", err)
+						}
+						if what == textparse.EntrySeries {
+							samples++
+						}
+					}
+					if samples == 0 && c.name != "nothing in common" {
+						t.Error("gitlab: no sample")
 					}
 				}
 				if f.Name == "github" && c.want == gate.Worse && !strings.HasPrefix(b.String(), "::error title=livedrill") {
