@@ -258,11 +258,11 @@ REDISCLI_AUTH=$secret redis-cli -h "${address%:*}" -p "${address##*:}" config se
 	file := filepath.Join(dir, "own.yaml")
 	if err := os.WriteFile(file, []byte(`name: own
 target: {profile: weak}
-phases: {warm-up: 1s, steady: 4s, recovery: 3s}
+phases: {warm-up: 1s, steady: 3s, recovery: 1s}
 load:
   shop: {kind: http, rate: 60/s}
 faults:
-  - {at: 0s, for: 12s, inject: redis.oom, on: redis}
+  - {at: 0s, for: 11s, inject: redis.oom, on: redis}
 objectives:
   - api_error_ratio <= 5% during redis.oom
 runbook:

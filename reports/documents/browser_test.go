@@ -13,15 +13,15 @@ import (
 	"github.com/livedrill/livedrill/reports/reportstest"
 )
 
-// TestBrowser opens the report of a two-hour drill in Chromium, and says after how long it was there: its figures are drawn by the script, a
-// phone (Chromium's narrowest window is 500 wide) need not be moved sideways, and in the dark it is dark.
+// TestBrowser opens a report in Chromium, and says after how long it was there: its figures are drawn by the script, a phone (Chromium's
+// narrowest window is 500 wide) need not be moved sideways, and in the dark it is dark.
 func TestBrowser(t *testing.T) {
 	chromium, err := exec.LookPath("chromium")
 	if err != nil {
 		t.Skip("chromium is not on this machine (apt-get install chromium)")
 	}
 	s := reportstest.Usual()
-	s.Steady = 7100
+	s.Steady = 600
 	page := string(written(t, open(t, s.Write(t), "en"), "html"))
 	const probe = `<script>addEventListener("load", () => {
 		let looks = 0;

@@ -176,7 +176,7 @@ func TestVerdicts(t *testing.T) {
 					}
 				}
 				if f.Name == "gitlab" {
-					metrics, samples := textparse.NewOpenMetricsParser([]byte(b.String()), labels.NewSymbolTable()), 0
+					metrics, samples := textparse.NewOpenMetricsParser(b.Bytes(), labels.NewSymbolTable()), 0
 					for {
 						what, err := metrics.Next()
 						if errors.Is(err, io.EOF) {
