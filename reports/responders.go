@@ -75,7 +75,7 @@ func (j *judge) responders(_ context.Context, r *Result) error {
 			}
 			switch m.What {
 			case SaidAcknowledge:
-				if out.T[3] == nil && r.concerns(m.Alert, f) {
+				if out.T[3] == nil && r.concerns(m, f) {
 					out.T[3] = &m.At
 				}
 			case SaidProgram:
@@ -127,11 +127,12 @@ func (r *Result) acknowledge(m Remark) {
 	}
 }
 
-// concerns tells whether an alert that was acknowledged speaks of a fault. One that is laid to no fault may speak of any.
-func (r *Result) concerns(alert string, f Fault) bool {
+// concerns tells whether an acknowledgement speaks of a fault: one of whatever there is does, one of an alert only once that has fired, and of
+// the fault that it is laid to. One that is laid to none may speak of any.
+func (r *Result) concerns(m Remark, f Fault) bool {
 	for _, a := range r.Alerts {
-		if a.Name == alert && a.Fault != "" {
-			return a.Fault == f.ID
+		if m.Alert == a.Name {
+			return a.Fired != nil && m.At >= *a.Fired && (a.Fault == "" || a.Fault == f.ID)
 		}
 	}
 	return true

@@ -57,6 +57,7 @@ func TestAlertsAcknowledged(t *testing.T) {
   {alert: Always, expr: 'vector(1)'}, {alert: Never, expr: 'vector(1) > 2'}]}]`}
 		f.Remarks = []reports.Remark{
 			{At: 30, By: "ana", What: reports.SaidAcknowledge, Alert: "Errors"}, // which has not fired yet
+			{At: 43, By: "ana", What: reports.SaidAcknowledge, Alert: "Never"},  // which does not at all: neither is about the fault
 			{At: 50, By: "ana", What: reports.SaidAcknowledge, Alert: "Errors"},
 			{At: 55, By: "bo", What: reports.SaidAcknowledge},
 			{At: 58, By: "bo", What: reports.SaidAcknowledge, Alert: "Errors"},

@@ -54,9 +54,9 @@ func writeMarkdown(w io.Writer, d Document) error {
 		}
 	}
 	if len(d.Alerts) > 0 {
-		d.table(&b, "alert", "fired at", "after the injection", "state")
+		d.table(&b, "alert", "fired", "acknowledged", "after the injection", "state")
 		for _, a := range d.Alerts {
-			fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", cell(a.Name), seconds(a.Fired), seconds(a.AfterT0), d.t(a.State))
+			fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", cell(a.Name), seconds(a.Fired), seconds(a.Acknowledged), seconds(a.AfterT0), d.t(a.State))
 		}
 	}
 	if d.SLA != nil {

@@ -58,7 +58,7 @@ func writeText(w io.Writer, r Result) error {
 	for _, reason := range r.Reasons {
 		fmt.Fprintf(t, "  - %s\n", reason)
 	}
-	fmt.Fprint(t, "\nMETRIC\tBASELINE\tCANDIDATE\tCHANGE, 95 %\tP (t)\tP (ranks)\tP (corrected)\tDELTA\tMATTERS FROM\tVERDICT\n")
+	fmt.Fprint(t, "\nMETRIC\tBASELINE\tCANDIDATE\tCHANGE, 95 %\tP (t)\tP (ranks)\tP (worse, corrected)\tDELTA\tMATTERS FROM\tVERDICT\n")
 	for _, j := range r.Metrics {
 		least := fmt.Sprintf("%.3g %%", j.Least*100)
 		if j.Absolute {
@@ -68,7 +68,7 @@ func writeText(w io.Writer, r Result) error {
 			j.Effect, least, j.Verdict)
 	}
 	for _, j := range r.Metrics {
-		if j.Note != "" {
+		if j.Note != "" && j.Verdict != CannotTell { // which is among the reasons
 			fmt.Fprintf(t, "%s: %s\n", j.Metric, j.Note)
 		}
 	}

@@ -205,6 +205,9 @@ on one side, 100 times, and counts how often that is seen. Exit code 3: more tha
 			if err != nil {
 				return usage(fmt.Errorf("--only: %w", err))
 			}
+			if len(only) > 0 && !c.Flags().Changed("metric") {
+				planted = only[0]
+			}
 			s, err := gate.Check(runs, paired, metrics, 200, 100, planted, by)
 			if err != nil {
 				return usage(err)
@@ -226,7 +229,7 @@ on one side, 100 times, and counts how often that is seen. Exit code 3: more tha
 		}}
 	c.Flags().BoolVar(&paired, "paired", false, "the runs were made in turns, as gate run does: those that follow each other are pairs")
 	gateOnly(c, &only)
-	c.Flags().StringVar(&planted, "metric", "platform_cores", "metric to make worse")
+	c.Flags().StringVar(&planted, "metric", "platform_cores", "metric to make worse (with --only: the first of those)")
 	c.Flags().Float64Var(&by, "by", 0.10, "by how much, relative")
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return c

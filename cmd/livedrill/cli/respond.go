@@ -65,7 +65,7 @@ its time to acknowledge and to the right cause, scores the causes that were name
 			if err := json.Unmarshal(answer, &m); err != nil {
 				return internal(err)
 			}
-			text := fmt.Sprintf("%s: %s at %.1f s", s.ID, m.What, m.At)
+			text := fmt.Sprintf("%s: %s at %.1f s", s.ID, strings.TrimSpace(m.What+" "+m.Alert), m.At)
 			if m.Done != nil {
 				text += fmt.Sprintf(", done at %.1f s", *m.Done)
 			}
