@@ -159,18 +159,18 @@ func checkManifest(dir string) (s seal, err error) {
 	return s, nil
 }
 
-// CheckDocument returns an error unless a document of a run is the one that its manifest was made of.
-func CheckDocument(dir, name string) error {
+// ReadDocument reads a document of a run, and returns an error unless it is the one that its manifest was made of.
+func ReadDocument(dir, name string) ([]byte, error) {
 	manifest, err := ReadFile(filepath.Join(dir, ManifestFile))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	text, err := ReadFile(filepath.Join(dir, name))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if !bytes.Contains(append([]byte("\n"), manifest...), fmt.Appendf(nil, "\n%x  %s\n", sha256.Sum256(text), name)) {
-		return fmt.Errorf("%s was changed after the run", name)
+		return nil, fmt.Errorf("%s was changed after the run", name)
 	}
-	return nil
+	return text, nil
 }

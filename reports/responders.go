@@ -79,7 +79,7 @@ func (j *judge) responders(_ context.Context, r *Result) error {
 					out.T[3] = &m.At
 				}
 			case SaidProgram:
-				if m.Done != nil && (out.T[5] == nil || *m.Done < *out.T[5]) {
+				if whole := out.T[6]; m.Done != nil && whole != nil && *whole >= m.At && (out.T[5] == nil || *m.Done < *out.T[5]) {
 					out.T[5], out.Mitigation = m.Done, m.Program
 				}
 			case SaidCause:

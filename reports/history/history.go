@@ -91,9 +91,9 @@ func Read(ctx context.Context, dir string) (Book, error) {
 			return b, ctx.Err()
 		}
 		var r reports.Result
-		err := reports.CheckDocument(filepath.Dir(path), "result.json")
+		text, err := reports.ReadDocument(filepath.Dir(path), "result.json")
 		if err == nil {
-			r, err = read(path)
+			err = json.Unmarshal(text, &r)
 		}
 		if err == nil && r.Schema != reports.Schema {
 			err = fmt.Errorf("schema %q is not %q", r.Schema, reports.Schema)
@@ -115,14 +115,6 @@ func Read(ctx context.Context, dir string) (Book, error) {
 	b.targets()
 	b.actions()
 	return b, nil
-}
-
-func read(path string) (r reports.Result, err error) {
-	text, err := reports.ReadFile(path)
-	if err == nil {
-		err = json.Unmarshal(text, &r)
-	}
-	return r, err
 }
 
 // trends follows every objective's number and every quantile of the whole run.
@@ -248,12 +240,20 @@ func comparable(before, after reports.Result) bool {
 	}
 	for _, f := range before.Faults {
 		if !slices.ContainsFunc(after.Faults, func(x reports.Fault) bool {
-			return x.Kind == f.Kind && x.On == f.On && x.State == "restored" && maps.Equal(x.Asked, f.Asked)
+			return x.Kind == f.Kind && x.On == f.On && x.State == "restored" && maps.Equal(x.Asked, f.Asked) && lasted(x) >= 0.9*lasted(f)
 		}) {
 			return false
 		}
 	}
 	return true
+}
+
+// lasted is how long a fault was there, in seconds.
+func lasted(f reports.Fault) float64 {
+	if f.Injected == nil || f.Restored == nil {
+		return 0
+	}
+	return *f.Restored - *f.Injected
 }
 
 func proves(before, r reports.Result, a reports.Action) bool {

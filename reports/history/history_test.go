@@ -79,6 +79,7 @@ func TestProvesNothing(t *testing.T) {
 		{"the same", func(*reports.Facts) {}, true},
 		{"interrupted", func(f *reports.Facts) { f.Interrupted = true }, false},
 		{"a weaker fault", func(f *reports.Facts) { f.Faults[0].Asked = map[string]float64{"loss_ratio": 0.001} }, false},
+		{"a shorter fault", func(f *reports.Facts) { *f.Faults[0].Restored = *f.Faults[0].Injected + 1 }, false},
 		{"another component", func(f *reports.Facts) { f.Faults[0].On = "edge-south" }, false},
 		{"no fault", func(f *reports.Facts) { f.Faults, f.Windows = nil, nil }, false},
 		{"in less time", func(f *reports.Facts) { f.Run.TimeScale = 0.05 }, false},
